@@ -1,0 +1,142 @@
+# /// script
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""One session per test mode, one per check. `nox -l` lists them; what follows `--` reaches the tool inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+HERE = Path(__file__).parent
+RUNTIME_LOCK = "requirements.lock"
+DEV_LOCK = "requirements-dev.lock"
+LOWEST_LOCKED_PYTHON = "3.11"
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "lightweight"]
+
+
+def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
+    """Install exactly what a lock says, unless this environment already holds it."""
+    digest = hashlib.sha256((HERE / lock).read_bytes()).hexdigest()
+    stamp = Path(session.virtualenv.location, f"{lock}.sha256")
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    session.install("--require-hashes", "-r", lock)
+    stamp.write_text(digest)
+
+
+def pytest(session: nox.Session, mode: str) -> None:
+    install(session)
+    session.run("python", "-m", "pytest", f"--mode={mode}", *session.posargs)
+
+
+@nox.session
+def lightweight(session: nox.Session) -> None:
+    """Run the tests with nothing real: SQLite, the in-process bus, a scripted model, no network."""
+    pytest(session, "lightweight")
+
+
+@nox.session(default=False)
+def integration(session: nox.Session) -> None:
+    """Run the tests against a real Postgres and a real Redis, started and stopped for you."""
+    pytest(session, "integration")
+
+
+@nox.session(default=False)
+def full(session: nox.Session) -> None:
+    """Run the tests against real server processes, real services and a real model."""
+    pytest(session, "full")
+
+
+@nox.session(default=False)
+def tests(session: nox.Session) -> None:
+    """Run every test this machine can run, mode by mode; say what it could not, and why."""
+    install(session)
+    session.run("python", "-m", "test_framework.modes", *session.posargs)
+
+
+@nox.session(default=False)
+def dev(session: nox.Session) -> None:
+    """Run the service on its embedded defaults; Ctrl-C stops it."""
+    install(session, RUNTIME_LOCK)
+    python = Path(session.bin, "python")
+    command = [str(python), "-m", "app", *session.posargs]
+    if sys.platform == "win32":
+        session.run(*command)
+    else:
+        # the service takes this process over, so that Ctrl-C reaches it alone and nothing else answers for it
+        os.execv(python, command)  # noqa: S606
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, import boundaries, the lock, and the rules of the house."""
+    install(session)
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+    session.run("python", "-m", "test_framework.guards")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check every annotation with mypy, strictly."""
+    install(session)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(default=False, python=["3.11", "3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """Run the lightweight tests on every Python we support."""
+    pytest(session, "lightweight")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure what we claim to be faster at, each against a peer in the same run."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Resolve the dependencies anew within what pyproject.toml allows, and pin them with their hashes."""
+    session.install("uv")
+    compile_ = (
+        *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"),
+        *("--python-version", LOWEST_LOCKED_PYTHON, "--custom-compile-command", "nox -s lock"),
+    )
+    session.run(*compile_, *session.posargs, "-o", RUNTIME_LOCK, "pyproject.toml")
+    dev_group = ("-c", RUNTIME_LOCK, "-o", DEV_LOCK, "--group", "dev", "pyproject.toml")
+    session.run(*compile_, *session.posargs, *dev_group)
+
+
+@nox.session(default=False)
+def setup(session: nox.Session) -> None:
+    """Make .venv with everything a contributor needs, invoke among it: `. .venv/bin/activate`."""
+    venv = HERE / ".venv"
+    session.run(sys.executable, "-m", "venv", str(venv), external=True)
+    python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    session.run(str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", DEV_LOCK, external=True)
+
+
+# >>> template only
+@nox.session(default=False)
+def template(session: nox.Session) -> None:
+    """Stamp projects out of this repository in every way people do, compare them, and run their own sessions."""
+    install(session)
+    session.install("--group", "template")
+    session.run("python", "-m", "pytest", "-p", "no:randomly", "--mode=template", *session.posargs)
+
+
+# <<< template only
+if __name__ == "__main__":
+    nox.main()

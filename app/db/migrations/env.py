@@ -1,0 +1,16 @@
+"""Where alembic enters: the connection comes from `app.db.migrate`, which is the only one to call it."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from app.db.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+    compare_server_default=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

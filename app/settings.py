@@ -1,0 +1,155 @@
+"""Every setting of the service, typed and documented once.
+
+The app, compose and the tests read the same names: DATABASE_URL and REDIS_URL as the whole world spells them,
+everything else as APP_<NAME>. The two URLs turn one process on SQLite into any number on Postgres and Redis.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED_DATABASE = f"sqlite+aiosqlite:///{ROOT / '.data' / 'app.db'}"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SHORTEST_SECRET = 32
+
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """A setting that the service can't start with."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="APP_", extra="ignore", frozen=True, populate_by_name=True)
+
+    environment: Literal["dev", "production"] = Field(
+        "dev", description="dev makes its own secret and tokens, on loopback only; production demands yours"
+    )
+    host: str = Field("127.0.0.1", description="the address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="the port to listen on; in dev the next free one if taken")
+    database_url: str = Field(
+        EMBEDDED_DATABASE,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="sqlite+aiosqlite:///… or postgresql+asyncpg://…",
+    )
+    redis_url: str = Field(
+        "",
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="redis://… carries events between processes; empty: one process, no Redis",
+    )
+    channel_prefix: str = Field(
+        "events", min_length=1, description="what the names of this service's Redis channels begin with"
+    )
+    token_secret: SecretStr = Field(
+        SecretStr(""),
+        description="signs the bearer tokens; at least 32 characters, made by `invoke env.init`",
+    )
+    token_audience: str = Field("app", min_length=1, description="whom the bearer tokens are for")
+    allowed_hosts: Words = Field(
+        ("127.0.0.1", "localhost", "[::1]"), description="Host headers to answer to, separated by commas"
+    )
+    allowed_origins: Words = Field(
+        (), description="other origins whose pages may call this service, separated by commas"
+    )
+    model: Literal["scripted", "openai"] = Field(
+        "scripted",
+        description="scripted is deterministic and needs nothing; openai is any compatible endpoint",
+    )
+    model_url: str = Field("", description="where the openai model is served, as https://host/v1")
+    model_key: SecretStr = Field(SecretStr(""), description="the key for that endpoint")
+    model_name: str = Field("", description="which model to ask there")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much to log")
+    log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines")
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def split_words(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def name_an_async_driver(cls, url: str) -> str:
+        scheme, _, rest = url.partition("://")
+        scheme = {
+            "postgres": "postgresql+asyncpg",
+            "postgresql": "postgresql+asyncpg",
+            "sqlite": "sqlite+aiosqlite",
+        }.get(scheme, scheme)
+        if scheme not in {"postgresql+asyncpg", "sqlite+aiosqlite"} or not rest:
+            raise ValueError(f"{scheme}:// is not served here; use sqlite+aiosqlite:///file or postgresql+asyncpg://…")
+        return f"{scheme}://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def name_a_redis(cls, url: str) -> str:
+        if url and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("not a Redis URL; use redis://host:port/0, or leave it empty for the in-process bus")
+        return url
+
+    @model_validator(mode="after")
+    def be_safe_outside_dev(self) -> Self:
+        if self.environment == "dev" and self.host not in LOOPBACK:
+            raise ValueError(
+                f"dev hands out tokens to anybody, so it listens on loopback only, not on {self.host}: "
+                "set APP_ENVIRONMENT=production, or APP_HOST=127.0.0.1"
+            )
+        secret = self.token_secret.get_secret_value()
+        if self.environment == "production" and (
+            len(secret) < SHORTEST_SECRET or len(set(secret)) < SHORTEST_SECRET // 4
+        ):
+            raise ValueError(
+                f"production needs APP_TOKEN_SECRET, random and of at least {SHORTEST_SECRET} characters: "
+                'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+            )
+        if self.model == "openai" and not (self.model_url and self.model_name):
+            raise ValueError("the openai model needs APP_MODEL_URL and APP_MODEL_NAME (and mostly APP_MODEL_KEY)")
+        return self
+
+    @property
+    def signing_key(self) -> str:
+        """The secret that signs tokens; in dev, where none is set, one that lives as long as this process."""
+        return self.token_secret.get_secret_value() or _process_secret()
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def embedded_bus(self) -> bool:
+        return not self.redis_url
+
+
+@cache
+def _process_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def load_settings(env_file: Path | None = ROOT / ".env.local") -> Settings:
+    """Read the settings from the environment and, where it is silent, from `.env.local`."""
+    try:
+        return Settings(_env_file=env_file)
+    except ValidationError as invalid:
+        lines = [
+            f"  {_spelling(error['loc'])}{error['msg'].removeprefix('Value error, ')}" for error in invalid.errors()
+        ]
+        raise SettingsError("\n".join(["these settings can't be used:", *lines])) from None
+
+
+def _spelling(location: tuple[int | str, ...]) -> str:
+    if not location:
+        return ""
+    name = str(location[0])
+    return f"{variable_name(name)}: " if name in Settings.model_fields else f"{name}: "
+
+
+def variable_name(field: str) -> str:
+    """Tell the environment variable that sets a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"APP_{field.upper()}"

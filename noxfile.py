@@ -15,7 +15,8 @@ import nox
 HERE = Path(__file__).parent
 RUNTIME_LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
-LOWEST_LOCKED_PYTHON = "3.11"
+TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
+PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.13")
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -26,7 +27,7 @@ nox.options.sessions = ["lint", "types", "lightweight"]
 def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
     """Install exactly what a lock says, unless this environment already holds it."""
     digest = hashlib.sha256((HERE / lock).read_bytes()).hexdigest()
-    stamp = Path(session.virtualenv.location, f"{lock}.sha256")
+    stamp = Path(session.virtualenv.location, f"{lock.replace('/', '-')}.sha256")
     if stamp.exists() and stamp.read_text() == digest:
         return
     session.install("--require-hashes", "-r", lock)
@@ -73,7 +74,7 @@ def dev(session: nox.Session) -> None:
         session.run(*command)
     else:
         # the service takes this process over, so that Ctrl-C reaches it alone and nothing else answers for it
-        os.execv(python, command)  # noqa: S606
+        os.execv(python, command)
 
 
 @nox.session
@@ -93,7 +94,7 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
-@nox.session(default=False, python=["3.11", "3.12", "3.13"])
+@nox.session(default=False, python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the lightweight tests on every Python we support."""
     pytest(session, "lightweight")
@@ -112,11 +113,15 @@ def lock(session: nox.Session) -> None:
     session.install("uv")
     compile_ = (
         *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"),
-        *("--python-version", LOWEST_LOCKED_PYTHON, "--custom-compile-command", "nox -s lock"),
+        *("--python-version", PYTHONS[0], "--custom-compile-command", "nox -s lock"),
     )
     session.run(*compile_, *session.posargs, "-o", RUNTIME_LOCK, "pyproject.toml")
     dev_group = ("-c", RUNTIME_LOCK, "-o", DEV_LOCK, "--group", "dev", "pyproject.toml")
     session.run(*compile_, *session.posargs, *dev_group)
+    # >>> template only
+    template_group = ("-c", DEV_LOCK, "-o", TEMPLATE_LOCK, "--group", "pyproject.toml:template")
+    session.run(*compile_, *session.posargs, *template_group)
+    # <<< template only
 
 
 @nox.session(default=False)
@@ -133,7 +138,7 @@ def setup(session: nox.Session) -> None:
 def template(session: nox.Session) -> None:
     """Stamp projects out of this repository in every way people do, compare them, and run their own sessions."""
     install(session)
-    session.install("--group", "template")
+    install(session, TEMPLATE_LOCK)
     session.run("python", "-m", "pytest", "-p", "no:randomly", "--mode=template", *session.posargs)
 
 

@@ -1,0 +1,64 @@
+"""Make a project: the live files, less what makes this a template, under the identity its user chose.
+
+Both hooks call in here. They run twice for every `cruft update`, in a temporary folder: so nothing is fetched, started
+or drawn by lot, no repository is initialised, and the same answers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cos_scaffold.answers import Answers, faults
+from cos_scaffold.identity import with_identity
+from cos_scaffold.live_files import project_files
+from cos_scaffold.markers import strip
+
+DEV_LOCK = "requirements-dev.lock"
+EXECUTABLE = 0o111
+
+
+def refuse_bad(root: Path, context: Mapping[str, object]) -> None:
+    """Leave with everything that is wrong with the answers, if anything is."""
+    if found := faults(Answers.of(context), libraries(root)):
+        raise SystemExit("\n".join(("", "These answers would break the project later:", *(f"  - {x}" for x in found))))
+
+
+def generate(root: Path, project: Path, context: Mapping[str, object]) -> None:
+    """Fill the project, into which cookiecutter has already put the overlay."""
+    answers = Answers.of(context)
+    for name in project_files(root):
+        if name.startswith(".github/") and answers.ci_provider != "github":
+            continue
+        content = (root / name).read_bytes()
+        made = stamped(name, content, answers)
+        if made or not content:
+            write(project / name, made)
+    licence = (root / "cos_scaffold" / "licences" / f"{answers.license}.txt").read_text(encoding="utf-8")
+    write(project / "LICENSE", licence.replace("<holder>", answers.author).encode())
+    if "_output_dir" in context:  # a person is watching; cruft's own runs don't say where they write
+        print(f"\nNext: cd {answers.project_slug} && python3 -m pip install nox && nox -s dev")
+
+
+def stamped(name: str, content: bytes, answers: Answers) -> bytes:
+    """Return what the project gets of a live file; nothing, when all of it is template-only."""
+    if b"template only" not in content and name != "pyproject.toml":
+        return content
+    text = strip(content.decode(), name)
+    if name == "pyproject.toml":
+        text = with_identity(text, answers)
+    return text.encode() if text.strip() else b""
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file of the project; a script stays executable even out of a zip, which has forgotten that it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    if content.startswith(b"#!"):
+        path.chmod(path.stat().st_mode | EXECUTABLE)
+
+
+def libraries(root: Path) -> list[str]:
+    """Name every library that a project installs: nothing can depend on another thing of its own name."""
+    return re.findall(r"^([A-Za-z0-9._-]+)==", (root / DEV_LOCK).read_text(encoding="utf-8"), flags=re.MULTILINE)

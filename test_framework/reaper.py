@@ -1,0 +1,209 @@
+"""A tiny process that outlives its run: it reads a pipe, and when the last writer is gone it ends what was registered.
+
+A run keeps a register, a folder with one small file per thing it made, written before that thing can leak. `end_registered`
+empties it: the run itself calls it on a good day, this file as a detached watchdog on a bad one, and the next run on the worst.
+The watchdog imports nothing but the standard library until there is something to end, and touches nothing that is not registered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypedDict
+
+Kind = Literal["process", "compose", "container", "network", "volume", "directory", "lease"]
+
+GRACE_SECONDS = 0.5
+ENGINE_SECONDS = 20.0
+RUNNING, STOPPED = "running", "stopped"
+COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
+
+
+class Registration(TypedDict, total=False):
+    kind: Kind
+    name: str  # a container's, network's, volume's or compose project's name, or a path
+    pid: int
+    started: str
+    signal: int
+
+
+def look_at(pid: int) -> tuple[str, str] | None:
+    """Return a process's start stamp, which tells it from a later one with the same id, and its state; None when it ended."""
+    if sys.platform == "linux":
+        try:
+            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if after_name[0] in "ZX" else (after_name[19], STOPPED if after_name[0] in "Tt" else RUNNING)
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        status = process.status()
+        if status == psutil.STATUS_ZOMBIE:
+            return None
+        return str(process.create_time()), STOPPED if status == psutil.STATUS_STOPPED else RUNNING
+    except psutil.NoSuchProcess:
+        return None
+
+
+def started_at(pid: int) -> str | None:
+    found = look_at(pid)
+    return found[0] if found else None
+
+
+def is_running(pid: int, started: str) -> bool:
+    """Say whether that very process still runs."""
+    with contextlib.suppress(OSError):
+        os.waitpid(pid, os.WNOHANG)  # our own child would stay a zombie for ever
+    return started_at(pid) == started
+
+
+def register(folder: Path, registration: Registration) -> Path:
+    """Write down one thing that must not outlive the run; unlink the returned file when it has ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = folder / f"{registration['kind']}-{uuid.uuid4().hex}"
+    draft = entry.with_name(f".{entry.name}")
+    draft.write_text(json.dumps(registration))
+    draft.rename(entry)
+    return entry
+
+
+def registered(folder: Path) -> Iterator[tuple[Path, Registration]]:
+    """Yield every entry of the register, and skip one that is being removed under our eyes."""
+    for entry in sorted(folder.glob("[!.]*")):
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            yield entry, json.loads(entry.read_text())
+
+
+def end_registered(folder: Path) -> list[str]:
+    """End all that is registered, in the order in which things hold on to each other; return what would not end."""
+    entries = list(registered(folder))
+    left: list[str] = []
+    for kinds, end in (
+        ({"process"}, end_processes),
+        ({"compose", "container", "network", "volume"}, end_on_engine),
+        ({"directory", "lease"}, remove_paths),
+    ):
+        chosen = [(entry, registration) for entry, registration in entries if registration["kind"] in kinds]
+        remains = end([registration for _, registration in chosen])
+        left += remains
+        for entry, _ in chosen if not remains else []:
+            entry.unlink(missing_ok=True)
+    return left
+
+
+def end_processes(registrations: list[Registration]) -> list[str]:
+    """Ask each process and its children to end, wake them should they be paused, and kill what is left after a moment."""
+    family: dict[int, str] = {}
+    for registration in registrations:
+        pid, started = registration["pid"], registration["started"]
+        if not is_running(pid, started):
+            continue
+        members = {child: stamp for child in descendants(pid) if (stamp := started_at(child))}
+        family |= {pid: started} | members
+        send([pid], registration.get("signal", signal.SIGKILL))
+        send([*members, pid], getattr(signal, "SIGCONT", signal.SIGTERM))
+    if not wait_until_ended(family, GRACE_SECONDS):
+        send([pid for pid, started in family.items() if is_running(pid, started)], signal.SIGKILL)
+        wait_until_ended(family, GRACE_SECONDS)
+    return [f"process {pid}" for pid, started in family.items() if is_running(pid, started)]
+
+
+def descendants(pid: int) -> list[int]:
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def wait_until_ended(family: dict[int, str], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(is_running(pid, started) for pid, started in family.items()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def end_on_engine(registrations: list[Registration]) -> list[str]:
+    """Remove containers, networks and volumes by name or by compose project, until a second look finds none."""
+    docker = shutil.which("docker")
+    if not registrations or docker is None:
+        return []
+    deadline = time.monotonic() + ENGINE_SECONDS
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        # the engine may still be making what a killed client asked for: so look again
+        found = [name for name in ("container", "network", "volume") if remove_on_engine(docker, name, registrations)]
+        quiet = 0 if found else quiet + 1
+        time.sleep(0.15)
+    return [] if quiet else [f"{registration['kind']} {registration['name']}" for registration in registrations]
+
+
+def remove_on_engine(docker: str, what: str, registrations: list[Registration]) -> bool:
+    """Remove what stands on the engine of one sort, all at once; return whether there was any."""
+    listing = [docker, what, "ls", "--quiet", *(["--all"] if what == "container" else [])]
+    names: set[str] = set()
+    for registration in registrations:
+        if registration["kind"] == "compose":
+            names.update(output([*listing, "--filter", f"label={COMPOSE_PROJECT_LABEL}={registration['name']}"]))
+        elif registration["kind"] == what and output([docker, what, "inspect", "--format", "x", registration["name"]]):
+            names.add(registration["name"])
+    options = {"container": ["--force", "--volumes"], "network": [], "volume": ["--force"]}[what]
+    removals = [quietly([docker, what, "rm", *options, name]) for name in names]
+    for removal in removals:
+        removal.wait(ENGINE_SECONDS)
+    return bool(names)
+
+
+def output(command: list[str]) -> list[str]:
+    with quietly(command) as process:
+        return process.communicate(timeout=ENGINE_SECONDS)[0].split()
+
+
+def quietly(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def remove_paths(registrations: list[Registration]) -> list[str]:
+    for registration in registrations:
+        path = Path(registration["name"])
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return [registration["name"] for registration in registrations if os.path.lexists(registration["name"])]
+
+
+def main(folder: Path) -> None:
+    """Wait for the pipe to close, whatever signals arrive, then end what the register names."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    while os.read(sys.stdin.fileno(), 64):
+        pass
+    end_registered(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

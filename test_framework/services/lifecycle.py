@@ -1,0 +1,193 @@
+"""The one place where services are started, paused, healed and ended: look, take one step, look again, until the deadline.
+
+Every operation is idempotent and holds a lock between processes, so that two shells that want the same service get one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from test_framework.services.provider import Provider
+from test_framework.services.stack import Stack, own_directory
+from test_framework.services.state import Observation, ProviderUnavailableError, ServiceError, ServiceName, State
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+DEADLINE_SECONDS = 30.0
+FIRST_WAIT, LONGEST_WAIT = 0.002, 0.1
+ATTEMPTS = 3
+ENDED = frozenset({State.ABSENT, State.CREATED, State.EXITED, State.DEAD})
+Report = Callable[[ServiceName, Observation], None]
+
+
+class Lifecycle:
+    """Brings the services of one stack, run by one provider, where they are wanted."""
+
+    def __init__(self, stack: Stack, provider: Provider, report: Report | None = None) -> None:
+        self.stack = stack
+        self.provider = provider
+        self.report = report or (lambda service, observation: None)
+
+    def ensure(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
+        """Make a service healthy from whatever state it is in, or say why that can't be."""
+        with self.locked(service, seconds):
+            return Healing(self, service, seconds).run()
+
+    def pause(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
+        """Freeze a running service; one that does not run is brought up first."""
+        with self.locked(service, seconds):
+            if self.provider.observe(service).state is not State.PAUSED:
+                Healing(self, service, seconds).run()
+                self.provider.pause(service)
+            return self.verify(service, {State.PAUSED}, "paused", seconds)
+
+    def unpause(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
+        """Let a frozen service go on; leave any other as it is."""
+        with self.locked(service, seconds):
+            found = self.provider.observe(service)
+            if found.state is not State.PAUSED:
+                return found
+            self.provider.unpause(service)
+            return self.verify(service, set(State) - {State.PAUSED}, "unpaused", seconds)
+
+    def stop(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
+        """End a service in good order; its data stays."""
+        return self.end(service, self.provider.stop, seconds)
+
+    def kill(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
+        """End a service as a crash would; its data stays."""
+        return self.end(service, self.provider.kill, seconds)
+
+    def end(self, service: ServiceName, step: Callable[[ServiceName], None], seconds: float) -> Observation:
+        with self.locked(service, seconds):
+            found = self.provider.observe(service)
+            if found.state in ENDED:
+                return found
+            step(service)
+            return self.verify(service, ENDED, "ended", seconds)
+
+    def restart(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
+        """End a service in good order and bring it up again, on the same socket where it has one."""
+        self.stop(service, seconds)
+        return self.ensure(service, seconds)
+
+    def remove(self, service: ServiceName, *, data: bool, seconds: float = DEADLINE_SECONDS) -> None:
+        """End a service and take away what is left of it; its data too, if asked."""
+        self.stop(service, seconds)
+        with self.locked(service, seconds):
+            self.provider.remove(service, data=data)
+
+    def verify(
+        self, service: ServiceName, wanted: set[State] | frozenset[State], word: str, seconds: float
+    ) -> Observation:
+        """Wait until a step that was taken also shows."""
+        deadline = time.monotonic() + seconds
+        for wait in waits():
+            found = self.provider.observe(service)
+            if found.state in wanted:
+                self.report(service, found)
+                return found
+            if time.monotonic() + wait > deadline:
+                break
+            time.sleep(wait)
+        why = f"after {seconds:g} s it is still {found}"
+        raise ServiceError(f"{service} was not {word}", why, "invoke services.status")
+
+    @contextlib.contextmanager
+    def locked(self, service: ServiceName, seconds: float) -> Iterator[None]:
+        from filelock import Timeout
+
+        try:
+            with self.lock(service).acquire(timeout=seconds):
+                yield
+        except Timeout as reason:
+            why = f"another process has held its lock for {seconds:g} s ({reason.lock_file})"
+            raise ServiceError(f"{service} is busy", why, "invoke services.status") from None
+
+    def lock(self, service: ServiceName) -> BaseFileLock:
+        from filelock import FileLock
+
+        own_directory(self.stack.directory)
+        return FileLock(self.stack.directory / f"{service}.lock")
+
+
+class Healing:
+    """One way from a service's state to healthy: each state has its step, and no step is taken for ever."""
+
+    def __init__(self, lifecycle: Lifecycle, service: ServiceName, seconds: float) -> None:
+        self.provider, self.report = lifecycle.provider, lifecycle.report
+        self.service, self.seconds = service, seconds
+        self.deadline = time.monotonic() + seconds
+        self.attempts = 0
+        self.recreated = False
+
+    def run(self) -> Observation:
+        seen: State | None = None
+        for wait in waits():
+            found = self.provider.observe(self.service)
+            if found.state is not seen:
+                self.report(self.service, found)
+                seen = found.state
+            if found.state is State.HEALTHY:
+                return found
+            if time.monotonic() > self.deadline:
+                break
+            if not self.step(found):
+                time.sleep(wait)
+        why = f"after {self.seconds:g} s it is {found}{self.last_words()}"
+        raise ServiceError(f"{self.service} did not become healthy", why, f"invoke services.logs --only {self.service}")
+
+    def step(self, found: Observation) -> bool:
+        """Do what this state needs; return False where it needs time."""
+        match found.state:
+            case State.PAUSED:
+                self.provider.unpause(self.service)
+            case State.ABSENT | State.CREATED | State.EXITED:
+                self.count(found)
+                self.provider.start(self.service)
+            case State.DEAD:
+                self.recreate(found)
+            case State.UNHEALTHY:
+                return self.heal(found)
+            case State.ENGINE_DOWN:
+                raise ProviderUnavailableError(f"{self.service} cannot run", found.detail, "invoke doctor")
+            case _:
+                return False
+        return True
+
+    def heal(self, found: Observation) -> bool:
+        """Start an unhealthy service anew, once; then make it anew, once."""
+        self.count(found)
+        if self.attempts > 1:
+            self.recreate(found)
+        else:
+            self.provider.kill(self.service)
+        return True
+
+    def recreate(self, found: Observation) -> None:
+        self.count(found)
+        self.provider.kill(self.service)
+        self.provider.remove(self.service, data=False)
+
+    def count(self, found: Observation) -> None:
+        self.attempts += 1
+        if self.attempts > ATTEMPTS:
+            why = f"{ATTEMPTS} attempts ended with {found}{self.last_words()}"
+            next_command = f"invoke services.logs --only {self.service}"
+            raise ServiceError(f"{self.service} does not stay up", why, next_command)
+
+    def last_words(self) -> str:
+        logs = self.provider.logs(self.service, 3).strip()
+        return f"; it last wrote: {logs}" if logs else ""
+
+
+def waits() -> Iterator[float]:
+    """Yield growing waits: short at first, since a server may be there in milliseconds."""
+    wait = FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(wait * 1.5, LONGEST_WAIT)

@@ -1,0 +1,99 @@
+"""A run's hold on what it makes: a lease that the operating system drops when we die, and a watchdog at the end of a pipe.
+
+Whoever begins a run owns its stack. Its workers join by name and may register, but own nothing: they can die without harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from test_framework import reaper
+from test_framework.services.stack import Stack, own_directory, runtime_root
+
+WATCHDOG_SECONDS = 5.0
+
+
+class Watchdog:
+    """A detached process that ends what is in a register as soon as we are gone, however we went."""
+
+    def __init__(self, register: Path) -> None:
+        register.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-X", "utf8", reaper.__file__, str(register)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/" if os.name == "posix" else None,
+            start_new_session=True,
+        )
+        # a child that was forked and never executed would hold the pipe open after our death
+        close_in_forked_children(self.close)
+
+    def close(self) -> None:
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+
+    def dismiss(self) -> None:
+        """Let it go, after the register was emptied: it finds nothing to do and ends."""
+        self.close()
+        self.process.wait(WATCHDOG_SECONDS)
+
+
+class Run:
+    """The owner's hold on one run's stack: begin it, and end it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        own_directory(stack.directory)
+        lease = lease_of(stack.directory)
+        self.lease = FileLock(lease)
+        self.lease.acquire(timeout=0)
+        reaper.register(stack.register, {"kind": "lease", "name": str(lease)})
+        reaper.register(stack.register, {"kind": "directory", "name": str(stack.directory)})
+        self.watchdog = Watchdog(stack.register)
+
+    def end(self) -> list[str]:
+        """End all that the run has registered; return what would not end."""
+        left = reaper.end_registered(self.stack.register)
+        self.watchdog.dismiss()
+        self.lease.release()
+        return left
+
+
+def lease_of(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.lease")
+
+
+def sweep() -> list[str]:
+    """End what runs left whose owner and watchdog are both gone: their leases are free."""
+    swept: list[str] = []
+    for lease in runtime_root().glob("*.lease"):
+        with contextlib.suppress(Timeout), FileLock(lease, timeout=0):
+            directory = lease.with_suffix("")
+            left = reaper.end_registered(directory / "register")
+            shutil.rmtree(directory, ignore_errors=True)
+            if not left:
+                lease.unlink(missing_ok=True)
+                swept.append(directory.name)
+    return swept
+
+
+def close_in_forked_children(close: Callable[[], None]) -> None:
+    reference = weakref.WeakMethod(close)
+
+    def in_child() -> None:
+        if (method := reference()) is not None:
+            method()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_child)

@@ -1,0 +1,112 @@
+"""A stack is one set of services with a name, a folder and a register of its own, so that no two ever meet.
+
+Every checkout has one `dev` stack, which lives until `invoke services.down`, and any number of run stacks, each leased and
+watched: when the run ends, however it ends, its stack goes with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+DEV = "dev"
+ROOM_NEEDED = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Stack:
+    checkout: Path
+    run: str
+
+    @classmethod
+    def dev(cls, checkout: Path = CHECKOUT) -> Stack:
+        return cls(checkout.resolve(), DEV)
+
+    @classmethod
+    def of_a_run(cls, run: str | None = None, checkout: Path = CHECKOUT) -> Stack:
+        return cls(checkout.resolve(), run or f"run{secrets.token_hex(4)}")
+
+    @property
+    def lasting(self) -> bool:
+        """Whether data and processes outlive whoever started them."""
+        return self.run == DEV
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(str(self.checkout).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """The compose project: no two checkouts and no two runs share one."""
+        return f"{project_name(self.checkout)}-{self.digest}-{self.run}"
+
+    @property
+    def directory(self) -> Path:
+        """Sockets, records and a run's data; short, because a socket's path may have 104 bytes."""
+        return runtime_root() / f"{self.digest}-{self.run}"
+
+    @property
+    def data(self) -> Path:
+        return cache_root() / "stacks" / self.directory.name if self.lasting else self.directory
+
+    @property
+    def register(self) -> Path:
+        return self.directory / "register"
+
+    @property
+    def exists(self) -> bool:
+        return self.directory.is_dir()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        project = project_name(self.checkout)
+        return {f"{project}.checkout": str(self.checkout), f"{project}.run": self.run}
+
+
+@functools.cache
+def project_name(checkout: Path) -> str:
+    pyproject = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(pyproject["project"]["name"]).lower().replace("_", "-").replace(".", "-")
+
+
+@functools.cache
+def runtime_root() -> Path:
+    """Return this user's own folder for what runs: in memory where there is room, else in the temp folder."""
+    memory = Path("/dev/shm")
+    short_temp = Path("/tmp") if sys.platform == "darwin" else Path(tempfile.gettempdir())
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_NEEDED
+    return own_directory((memory if roomy else short_temp) / f"test-framework-{user_id()}")
+
+
+@functools.cache
+def cache_root() -> Path:
+    """Return the folder for what may be kept between runs, readable to the user that servers run as."""
+    if user_id() == 0:
+        return own_directory(Path("/var/cache/test-framework"))
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / (
+        "Library/Caches" if sys.platform == "darwin" else ".cache"
+    )
+    return own_directory(Path(base) / "test-framework")
+
+
+def user_id() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 1
+
+
+def own_directory(path: Path) -> Path:
+    """Make a folder that others may pass through but not list, and refuse one that somebody else made."""
+    path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
+        raise PermissionError(f"{path} belongs to somebody else; remove it, or set TMPDIR to a folder of your own")
+    return path

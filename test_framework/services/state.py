@@ -1,0 +1,54 @@
+"""What can be known about a service, and what can go wrong with it.
+
+A state is always observed, never remembered: whoever wants to act looks first, acts, and looks again.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Literal
+
+ServiceName = Literal["postgres", "redis"]
+SERVICE_NAMES: tuple[ServiceName, ...] = ("postgres", "redis")
+
+
+class State(enum.Enum):
+    ABSENT = "absent"
+    CREATED = "created"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+    ENGINE_DOWN = "engine down"
+
+    @property
+    def runs(self) -> bool:
+        return self in {State.STARTING, State.HEALTHY, State.UNHEALTHY, State.RESTARTING}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A state and, in a few words, how it shows."""
+
+    state: State
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state.value} ({self.detail})" if self.detail else self.state.value
+
+
+class ServiceError(Exception):
+    """A service could not be brought where it was wanted: what, why, and the command to run next."""
+
+    def __init__(self, what: str, why: str, next_command: str) -> None:
+        self.what, self.why, self.next_command = what, why, next_command
+        super().__init__(f"{what}: {why}\n  next: {next_command}")
+
+
+class ProviderUnavailableError(ServiceError):
+    """This machine can't run services in that way."""

@@ -45,10 +45,10 @@ def stamped(name: str, content: bytes, answers: Answers) -> bytes:
     """Return what the project gets of a live file; nothing, when all of it is template-only."""
     if b"template only" not in content and name != "pyproject.toml":
         return content
-    text = strip(content.decode(), name)
+    text = strip(content.decode(errors="surrogateescape"), name)  # a picture may hold the words by chance
     if name == "pyproject.toml":
         text = with_identity(text, answers)
-    return text.encode() if text.strip() else b""
+    return text.encode(errors="surrogateescape") if text.strip() else b""
 
 
 def write(path: Path, content: bytes) -> None:

@@ -7,9 +7,11 @@ everything else as APP_<NAME>. The two URLs turn one process on SQLite into any 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -65,6 +67,7 @@ class Settings(BaseSettings):
     model_url: str = Field("", description="where the openai model is served, as https://host/v1")
     model_key: SecretStr = Field(SecretStr(""), description="the key for that endpoint")
     model_name: str = Field("", description="which model to ask there")
+    drain_seconds: float = Field(20.0, ge=0, description="how long a process that ends waits for its runs; in dev, 0.3")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much to log")
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines")
 
@@ -118,6 +121,10 @@ class Settings(BaseSettings):
         return self.token_secret.get_secret_value() or _process_secret()
 
     @property
+    def drain_deadline(self) -> float:
+        return min(self.drain_seconds, 0.3) if self.environment == "dev" else self.drain_seconds
+
+    @property
     def embedded_database(self) -> bool:
         return self.database_url.startswith("sqlite")
 
@@ -131,10 +138,12 @@ def _process_secret() -> str:
     return secrets.token_urlsafe(48)
 
 
-def load_settings(env_file: Path | None = ROOT / ".env.local") -> Settings:
-    """Read the settings from the environment and, where it is silent, from `.env.local`."""
+def load_settings(
+    env_file: Path | None = ROOT / ".env.local", given: Mapping[str, Any] = MappingProxyType({})
+) -> Settings:
+    """Read the settings: what is given goes before the environment, and that before `.env.local`."""
     try:
-        return Settings(_env_file=env_file)
+        return Settings(_env_file=env_file, **given)
     except ValidationError as invalid:
         lines = [
             f"  {_spelling(error['loc'])}{error['msg'].removeprefix('Value error, ')}" for error in invalid.errors()

@@ -1,4 +1,4 @@
-"""One engine, and two ways in: `transaction()` to write and commit, `snapshot()` to read.
+"""One engine, and two ways in: `transaction()` to write and commit, `reading()` to look.
 
 SQLite gets what its driver leaves out: a real BEGIN (without it a rolled-back savepoint survives), write-ahead logging,
 and one writer at a time by an asyncio lock, because its own busy polling makes the slowest commit ten times slower.
@@ -14,14 +14,15 @@ from typing import Protocol
 
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
 
+CONNECTION_LOST = (OSError, TimeoutError, OperationalError, InterfaceError)
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 BUSY_MILLISECONDS = 5000
@@ -33,6 +34,7 @@ class Database:
         self.engine = _sqlite_engine(url) if self.dialect == "sqlite" else _postgres_engine(url)
         writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         self._sessions = async_sessionmaker(writing, expire_on_commit=False)
+        self._readers = async_sessionmaker(self.engine, expire_on_commit=False)
         self._one_writer: AbstractAsyncContextManager[None] = (
             asyncio.Lock() if self.dialect == "sqlite" else nullcontext()
         )
@@ -44,15 +46,15 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[AsyncSession]:
         """Read, and leave nothing behind."""
-        async with self.engine.connect() as connection:
-            yield connection
+        async with self._readers() as session:
+            yield session
 
     async def ping(self) -> None:
         """Ask the database whether it answers."""
-        async with self.snapshot() as connection:
-            await connection.execute(text("SELECT 1"))
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         await self.engine.dispose()

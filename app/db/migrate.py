@@ -52,7 +52,7 @@ async def check(engine: AsyncEngine) -> None:
     """Raise unless the tables as migrated are the tables as declared."""
     from alembic import command
 
-    await _run(engine, lambda config: command.check(config))
+    await _run(engine, command.check)
 
 
 async def revise(engine: AsyncEngine, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The tables. The journal's rows are the truth that every watcher is shown; the rest serves the runs that write them."""
+"""The tables. The journal is the truth that every watcher is shown; the rest serves the runs that write it."""
 
 from __future__ import annotations
 

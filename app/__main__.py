@@ -1,0 +1,72 @@
+"""`python -m app`: serve, and say where, on what, and how to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from pathlib import Path
+
+from app.identity import identity
+from app.settings import ROOT, Settings, SettingsError, load_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    who = identity()
+    parser = argparse.ArgumentParser(prog="python -m app", description=who.description)
+    parser.add_argument("--host", help="the address to listen on (APP_HOST)")
+    parser.add_argument("--port", type=int, help="the port to listen on (APP_PORT)")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    try:
+        settings = load_settings(given=given)
+    except SettingsError as error:
+        return _complain(str(error))
+    _log_to_stderr(settings)
+
+    from app.serve import PortTaken, listen, run
+
+    try:
+        listener = listen(settings)
+    except PortTaken as error:
+        return _complain(str(error))
+    return run(settings, listener, lambda: print(_banner(settings, listener), flush=True))  # noqa: T201
+
+
+def _banner(settings: Settings, listener: socket.socket) -> str:
+    who = identity()
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = {
+        who.name: f"{address}  (version {who.version}, {settings.environment})",
+        "database": _database(settings),
+        "bus": "embedded: in this process" if settings.embedded_bus else "real: Redis",
+        "model": "embedded: scripted" if settings.model == "scripted" else f"real: {settings.model_name}",
+        "stop": "Ctrl-C",
+    }
+    if settings.port and port != settings.port:
+        lines["note"] = f"port {settings.port} is taken, so this is the next free one"
+    width = max(len(name) for name in lines)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
+
+
+def _database(settings: Settings) -> str:
+    if not settings.embedded_database:
+        return "real: Postgres"
+    file = Path(settings.database_url.partition(":///")[2])
+    return f"embedded: SQLite in {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}"
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    for chatty in ("uvicorn", "uvicorn.error", "alembic", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _complain(message: str) -> int:
+    print(message, file=sys.stderr)  # noqa: T201
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Agents: a model works on a message with tools, and the runner tells the journal what happens."""

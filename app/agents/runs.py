@@ -1,0 +1,132 @@
+"""The table of runs: each change of it stands in one transaction with the event that tells of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import JsonValue
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.db.database import Database
+from app.db.models import Run, RunStatus
+from app.events.envelope import Draft
+from app.events.journal import Journal
+from app.events.kinds import EventKind
+
+LEASE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who asked, by which request, as part of which trace."""
+
+    user_id: str
+    request_id: str | None = None
+    trace_id: str | None = None
+
+    def draft(self, run_id: str, kind: EventKind, payload: dict[str, JsonValue]) -> Draft:
+        """Put an event of a run into words."""
+        return Draft.write(run_id, kind, payload, request_id=self.request_id, trace_id=self.trace_id)
+
+
+class IdempotencyConflict(Exception):
+    """A key that was used before, for another message."""
+
+
+class Runs:
+    def __init__(self, database: Database, journal: Journal, owner: str) -> None:
+        self._database = database
+        self._journal = journal
+        self.owner = owner
+
+    async def start(self, origin: Origin, message: str, key: str | None) -> tuple[Run, bool]:
+        """Write a run and its `agent_started`; the same key gives the same run, and False."""
+        now = datetime.now(UTC)
+        run = Run(
+            id=uuid.uuid4().hex,
+            user_id=origin.user_id,
+            message=message,
+            status=RunStatus.RUNNING,
+            idempotency_key=key,
+            cancel_requested=False,
+            owner=self.owner,
+            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+            created_at=now,
+        )
+        try:
+            async with self._database.transaction() as session:
+                session.add(run)
+                await session.flush()
+                started = origin.draft(run.id, EventKind.AGENT_STARTED, {"message": message})
+                await self._journal.log_event(session, run.user_id, started)
+        except IntegrityError:
+            return await self._earlier(origin.user_id, message, key), False
+        return run, True
+
+    async def _earlier(self, user_id: str, message: str, key: str | None) -> Run:
+        async with self._database.reading() as session:
+            earlier = await session.scalar(select(Run).where(Run.user_id == user_id, Run.idempotency_key == key))
+        if earlier is None:
+            raise RuntimeError(f"a run of {user_id} with key {key} was refused, but there is none")
+        if earlier.message != message:
+            raise IdempotencyConflict(f"the key {key!r} was used for another message, by run {earlier.id}")
+        return earlier
+
+    async def log(self, origin: Origin, event: Draft) -> None:
+        """Write one event of a run."""
+        async with self._database.transaction() as session:
+            await self._journal.log_event(session, origin.user_id, event)
+
+    async def finish(self, origin: Origin, run_id: str, status: RunStatus, events: Sequence[Draft]) -> bool:
+        """End a run with its last events; False where somebody else has ended it."""
+        async with self._database.transaction() as session:
+            ended = await session.scalar(
+                update(Run)
+                .where(Run.id == run_id, Run.status == RunStatus.RUNNING)
+                .values(status=status, finished_at=datetime.now(UTC))
+                .returning(Run.id)
+            )
+            if ended is None:
+                return False
+            await self._journal.log_event(session, origin.user_id, *events)
+        return True
+
+    async def ask_to_cancel(self, user_id: str, run_id: str) -> Run | None:
+        """Note that a run is to end, for whichever process works on it."""
+        async with self._database.transaction() as session:
+            mine = update(Run).where(Run.user_id == user_id, Run.id == run_id)
+            return await session.scalar(mine.values(cancel_requested=True).returning(Run))
+
+    async def renew(self, run_ids: Sequence[str]) -> list[str]:
+        """Keep the leases of runs that are being worked on; tell which of them were asked to cancel."""
+        async with self._database.transaction() as session:
+            rows = await session.execute(
+                update(Run)
+                .where(Run.id.in_(run_ids), Run.status == RunStatus.RUNNING)
+                .values(lease_until=datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS))
+                .returning(Run.id, Run.cancel_requested)
+            )
+            return [row.id for row in rows if row.cancel_requested]
+
+    async def abandoned(self) -> Sequence[Run]:
+        """The runs whose process let their lease run out: it died, or lost the database."""
+        async with self._database.reading() as session:
+            expired = select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_until < datetime.now(UTC))
+            return (await session.scalars(expired.limit(100))).all()
+
+    async def get(self, user_id: str, run_id: str) -> Run | None:
+        """One of a user's own runs."""
+        async with self._database.reading() as session:
+            return await session.scalar(select(Run).where(Run.user_id == user_id, Run.id == run_id))
+
+    async def list(self, user_id: str, limit: int, before: datetime | None = None) -> Sequence[Run]:
+        """A user's runs, the newest first."""
+        query = select(Run).where(Run.user_id == user_id).order_by(Run.created_at.desc(), Run.id).limit(limit)
+        if before is not None:
+            query = query.where(Run.created_at < before)
+        async with self._database.reading() as session:
+            return (await session.scalars(query)).all()

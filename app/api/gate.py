@@ -1,0 +1,72 @@
+"""The outermost layer: gives every request its ids, and keeps the service's doors shut until it is ready.
+
+A server that refused connections while it starts could not tell how far it is. So it answers from the first moment on:
+health truthfully, everything else with 503 until the start is complete.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from app.api.problems import problem_response
+from app.lifecycle.plan import State
+from app.lifecycle.startup import StartupManager
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+ALWAYS_OPEN = ("/health/", "/metrics")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Gate:
+    def __init__(self, app: ASGIApp, startup: StartupManager) -> None:
+        self._app = app
+        self._startup = startup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id = _request_id(headers)
+        state["trace_id"] = _trace_id(headers)
+        if not (self._open or scope["path"].startswith(ALWAYS_OPEN)):
+            closed = problem_response(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the service is starting: GET /health/startup tells how far it is",
+                {"Retry-After": "1"},
+            )
+            await closed(scope, receive, send)
+            return
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id if scope["type"] == "http" else send)
+
+    @property
+    def _open(self) -> bool:
+        return self._startup.report().state in {State.READY, State.DEGRADED}
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's id where it is fit to be logged, otherwise one of ours."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+
+
+def _trace_id(headers: Headers) -> str:
+    """The W3C trace that a request belongs to; a new one where it names none."""
+    parent = _TRACE_PARENT.match(headers.get("traceparent", ""))
+    return parent.group(1) if parent else secrets.token_hex(16)

@@ -1,0 +1,97 @@
+"""Errors as RFC 9457 problems: what went wrong, why, and what to do; never a stack, never SQL."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from app.agents.runner import Draining
+from app.agents.runs import IdempotencyConflict
+from app.db.database import CONNECTION_LOST
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = "1"
+
+
+class ProblemDetail(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    errors: list[dict[str, object]] | None = Field(None, description="which fields, where fields are at fault")
+
+
+class Problem(Exception):
+    """An error with an answer for whoever asked."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+def problem_response(
+    status: int, detail: str, headers: dict[str, str] | None = None, errors: list[dict[str, object]] | None = None
+) -> JSONResponse:
+    """Say a problem."""
+    body = ProblemDetail(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
+    """What a route may answer besides success, for its OpenAPI description."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}
+    return {
+        status.value: {"description": status.phrase, "content": content, "model": ProblemDetail} for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of an app answered as a problem."""
+
+    @app.exception_handler(Problem)
+    async def known(request: Request, problem: Problem) -> JSONResponse:
+        return problem_response(problem.status, problem.detail, problem.headers)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        return problem_response(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = [{"where": list(fault["loc"]), "why": fault["msg"]} for fault in error.errors()]
+        return problem_response(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be understood", errors=jsonable_encoder(faults)
+        )
+
+    @app.exception_handler(IdempotencyConflict)
+    async def conflict(request: Request, error: IdempotencyConflict) -> JSONResponse:
+        return problem_response(HTTPStatus.CONFLICT, f"{error}: take a new Idempotency-Key for a new message")
+
+    async def away(request: Request, error: Exception) -> JSONResponse:
+        logger.warning("%s %s: %s", request.method, request.url.path, error)
+        return problem_response(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the database can't be reached; try again", {"Retry-After": RETRY_SECONDS}
+        )
+
+    for lost in (*CONNECTION_LOST, SQLAlchemyError):
+        app.add_exception_handler(lost, away)
+
+    @app.exception_handler(Draining)
+    async def draining(request: Request, error: Draining) -> JSONResponse:
+        return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": RETRY_SECONDS})
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why")

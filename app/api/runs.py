@@ -1,0 +1,122 @@
+"""Runs over HTTP: start one, look at it, read its events, cancel it. A user sees only their own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.api.dependencies import OriginDep, ServiceDep, UserDep
+from app.api.problems import Problem, responses
+from app.db.models import ID_LENGTH, KEY_LENGTH, Run, RunStatus
+from app.events.envelope import Envelope
+
+router = APIRouter(prefix="/api/runs", tags=["runs"], responses=responses(HTTPStatus.UNAUTHORIZED))
+
+LONGEST_MESSAGE = 1 << 20
+LARGEST_PAGE = 500
+LARGEST_NUMBER = (1 << 63) - 1
+
+RunId = Annotated[str, Field(max_length=ID_LENGTH, pattern="^[0-9a-f]+$", description="a run's id")]
+
+
+class NewRun(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    message: str = Field(min_length=1, max_length=LONGEST_MESSAGE, examples=["How many words are these?"])
+
+    @field_validator("message")
+    @classmethod
+    def hold_no_nul(cls, message: str) -> str:
+        if "\0" in message:
+            raise ValueError("a NUL can't be stored in a text")
+        return message
+
+
+class RunView(BaseModel):
+    id: str
+    status: RunStatus
+    message: str
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        return cls.model_validate(run, from_attributes=True)
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=responses(
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+async def start_run(
+    body: NewRun,
+    origin: OriginDep,
+    service: ServiceDep,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=KEY_LENGTH, pattern=r"^[\x21-\x7e]+$")] = None,
+) -> RunView:
+    """Start an agent's run on a message; with an Idempotency-Key, once however often it is sent."""
+    run = await service.runner.start(origin, body.message, idempotency_key)
+    response.headers["Location"] = f"/api/runs/{run.id}"
+    return RunView.of(run)
+
+
+@router.get("", responses=responses(HTTPStatus.UNPROCESSABLE_ENTITY))
+async def list_runs(
+    user: UserDep,
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
+    before: Annotated[datetime | None, Query(description="only runs made before this moment")] = None,
+) -> list[RunView]:
+    """List your runs, the newest first."""
+    return [RunView.of(run) for run in await service.runs.list(user.id, limit, before)]
+
+
+@router.get("/{run_id}", responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY))
+async def show_run(run_id: RunId, user: UserDep, service: ServiceDep) -> RunView:
+    """Show one of your runs."""
+    return RunView.of(_found(await service.runs.get(user.id, run_id), run_id))
+
+
+@router.get(
+    "/{run_id}/events",
+    response_model=list[Envelope],
+    responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def list_events(
+    run_id: RunId,
+    user: UserDep,
+    service: ServiceDep,
+    after: Annotated[int, Query(ge=0, le=LARGEST_NUMBER, description="only events with a greater seq")] = 0,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = LARGEST_PAGE,
+) -> Response:
+    """Read a run's events from the journal, a page at a time."""
+    _found(await service.runs.get(user.id, run_id), run_id)
+    frames = await service.journal.of_run(user.id, run_id, after, limit)
+    return Response(f"[{','.join(frames)}]", media_type="application/json")
+
+
+@router.post(
+    "/{run_id}/cancel",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def cancel_run(run_id: RunId, user: UserDep, service: ServiceDep) -> RunView:
+    """Have one of your runs ended; its `agent_completed` says when it has been."""
+    return RunView.of(_found(await service.runner.cancel(user.id, run_id), run_id))
+
+
+def _found(run: Run | None, run_id: str) -> Run:
+    if run is None:
+        raise Problem(HTTPStatus.NOT_FOUND, f"you have no run {run_id}: GET /api/runs lists those you have")
+    return run

@@ -1,0 +1,55 @@
+"""Bearer tokens: who a request comes from, proven by a signature that has not expired."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import jwt
+
+from app.db.models import ID_LENGTH
+from app.settings import Settings
+
+ALGORITHM = "HS256"
+LIFETIME = timedelta(hours=8)
+
+
+class InvalidToken(Exception):
+    """A token that proves nothing; the message says why, never what it held."""
+
+
+@dataclass(frozen=True)
+class User:
+    id: str
+    expires: datetime
+
+
+class Tokens:
+    def __init__(self, settings: Settings) -> None:
+        self._key = settings.signing_key
+        self._key_id = hashlib.sha256(self._key.encode()).hexdigest()[:16]
+        self._audience = settings.token_audience
+
+    def issue(self, user_id: str, lifetime: timedelta = LIFETIME) -> str:
+        """Make a token for a user."""
+        now = datetime.now(UTC)
+        claims = {"sub": user_id, "aud": self._audience, "iat": now, "exp": now + lifetime}
+        return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self._key_id})
+
+    def user(self, token: str) -> User:
+        """Tell whose token this is; raises `InvalidToken`."""
+        try:
+            if jwt.get_unverified_header(token).get("kid") != self._key_id:
+                raise InvalidToken("the token was signed with a key that is not in use here")
+            claims = jwt.decode(
+                token, self._key, [ALGORITHM], audience=self._audience, options={"require": ["sub", "aud", "exp"]}
+            )
+        except jwt.ExpiredSignatureError:
+            raise InvalidToken("the token has expired") from None
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise InvalidToken("the token is not valid here") from None
+        user_id = claims["sub"]
+        if not isinstance(user_id, str) or not 0 < len(user_id) <= ID_LENGTH or "\0" in user_id:
+            raise InvalidToken("the token names no user")
+        return User(user_id, datetime.fromtimestamp(claims["exp"], UTC))

@@ -1,0 +1,66 @@
+"""The last step to a socket, without detours: frames that were made once are written to the transport as bytes.
+
+uvicorn's WebSocket protocol is kept whole; this one only lends its transport to the socket's endpoint, so that an event
+for a thousand sockets is encoded once and costs each of them one write. Its buffer is the socket's bounded queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from app.events.envelope import Batch
+from app.events.watchers import Goodbye
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+    from websockets.http11 import Request
+
+EXTENSION = "app.wire"
+ROOM_BYTES = 256 * 1024
+
+
+class LendingProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, which lends itself to the endpoint through the scope."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
+
+
+class SocketWatcher:
+    """A user's socket as the hub sees it."""
+
+    def __init__(
+        self, protocol: LendingProtocol, position: int, *, joined: bool, dismissed: Callable[[Goodbye], None]
+    ) -> None:
+        self.position = position
+        self._protocol = protocol
+        self._joined = joined
+        self._dismissed = dismissed
+
+    def offer(self, batch: Batch) -> bool:
+        transport = self._protocol.transport
+        if self._protocol.close_sent or self._protocol.disconnected:
+            self.position = batch.last
+            return True
+        if transport.get_write_buffer_size() > ROOM_BYTES:
+            return False
+        transport.write(batch.joined_wire() if self._joined else batch.wire())
+        self.position = batch.last
+        return True
+
+    async def room(self) -> None:
+        await self._protocol.writable.wait()
+
+    def dismiss(self, goodbye: Goodbye) -> None:
+        self._dismissed(goodbye)
+
+
+def lent(scope: Scope) -> LendingProtocol | None:
+    """The protocol behind a socket, where the server is ours."""
+    protocol = scope.get("extensions", {}).get(EXTENSION)
+    return protocol if isinstance(protocol, LendingProtocol) else None

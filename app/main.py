@@ -1,0 +1,86 @@
+"""`create_app(settings)`: the whole service as one ASGI application. Nothing happens at import, nor before its lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from app.api import dev, health, page, problems, runs, sockets
+from app.api.gate import Gate
+from app.api.tokens import Tokens
+from app.identity import identity
+from app.lifecycle.cleanup import CleanupCoordinator
+from app.lifecycle.plan import Phase
+from app.lifecycle.startup import StartupError, StartupManager
+from app.service import Service
+from app.settings import Settings
+
+_Lifespan = AbstractAsyncContextManager[None]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the service; its lifespan starts it and stops it."""
+    who = identity()
+    service = Service(settings)
+    cleanup = CleanupCoordinator()
+    startup = plan(service, cleanup)
+    app = FastAPI(
+        title=who.name, description=who.description, version=who.version, lifespan=_lifespan(startup, cleanup)
+    )
+    app.state.service = service
+    app.state.tokens = Tokens(settings)
+    app.state.startup = startup
+    app.state.cleanup = cleanup
+    problems.install(app)
+    app.include_router(health.router)
+    app.include_router(runs.router)
+    if settings.environment == "dev":
+        app.include_router(dev.router)
+    app.include_router(page.router)
+    app.mount("/web", page.static, name="web")
+    app.router.routes.append(sockets.route)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allowed_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
+    app.add_middleware(Gate, startup=startup)
+    return app
+
+
+def plan(service: Service, cleanup: CleanupCoordinator) -> StartupManager:
+    """What starts in which phase; cleanup undoes it in reverse."""
+    startup = StartupManager(cleanup)
+    startup.add("database", phase=Phase.DATABASE, start=service.database.ping, stop=service.database.close, retries=5)
+    startup.add("migrations", phase=Phase.MIGRATIONS, start=service.prepare_schema, timeout=60.0)
+    startup.add("hub", phase=Phase.BUS, start=service.hub.start, stop=service.hub.close)
+    startup.add("relay", phase=Phase.BUS, start=service.open_relay, stop=service.close_relay)
+    startup.add("runner", phase=Phase.AGENTS, start=service.runner.open, stop=service.runner.close)
+    return startup
+
+
+def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[[FastAPI], _Lifespan]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(_start(startup), name="start the service")
+        try:
+            yield
+        finally:
+            await cleanup.run("the service stops")
+            await asyncio.wait([starting])
+
+    return lifespan
+
+
+async def _start(startup: StartupManager) -> None:
+    """Bring the service up behind the gate; whoever serves it learns of a failure from `startup.wait_ready`."""
+    with suppress(StartupError):
+        await startup.run()

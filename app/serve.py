@@ -1,0 +1,139 @@
+"""One process that serves: uvicorn inside, our own signals outside.
+
+uvicorn would close every socket before the service hears that it should end. So the first signal drains the service
+while everything is still connected, and only then is uvicorn told to stop; a second signal stops it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import cast
+
+import uvicorn
+
+from app.api.wire import LendingProtocol
+from app.lifecycle.cleanup import CleanupCoordinator
+from app.lifecycle.signals import signals_routed
+from app.lifecycle.startup import StartupError, StartupManager
+from app.main import create_app
+from app.service import Service
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LARGEST_CLIENT_MESSAGE = 64 * 1024
+START_SECONDS = 120.0
+NEXT_PORTS = 20
+
+
+class PortTaken(Exception):
+    """The port is somebody else's."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which leaves the signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the port, or in dev the next free one."""
+    tries = NEXT_PORTS if settings.environment == "dev" and settings.port else 1
+    for port in range(settings.port, min(settings.port + tries, 65536)):
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, port))
+            listener.listen(2048)
+        except OSError as error:
+            listener.close()
+            refused = error
+            continue
+        listener.setblocking(False)
+        return listener
+    last = settings.port + tries - 1
+    ports = f"port {settings.port} of {settings.host} is" if tries == 1 else f"ports {settings.port} to {last} are all"
+    raise PortTaken(f"{ports} taken ({refused.strerror}): stop what listens there, or set APP_PORT")
+
+
+def run(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
+    """Serve until told to stop; the exit code says whether everything was let go of in good order."""
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        return runner.run(serve(settings, listener, started))
+
+
+async def serve(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
+    app = create_app(settings)
+    service = cast("Service", app.state.service)
+    server = Server(
+        uvicorn.Config(
+            app,
+            ws=LendingProtocol,
+            ws_max_size=LARGEST_CLIENT_MESSAGE,
+            ws_per_message_deflate=False,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    stop = asyncio.Event()
+
+    def force(_: object) -> None:
+        server.should_exit = server.force_exit = True
+        app.state.cleanup.force()
+
+    with signals_routed(lambda _: stop.set(), force):
+        serving = asyncio.create_task(server.serve([listener]), name="uvicorn")
+        told = asyncio.create_task(stop.wait(), name="wait for a signal")
+        ready = asyncio.create_task(_ready(app.state.startup, started), name="wait until ready")
+        try:
+            await _first(serving, told, ready)
+            if not ready.done() or ready.result():
+                await _first(serving, told)
+            if told.done() and ready.done():
+                await service.drain()
+        finally:
+            server.should_exit = True
+            for waiting in (told, ready):
+                waiting.cancel()
+            await serving
+            await asyncio.wait([told, ready])
+    failed = ready.done() and not ready.cancelled() and not ready.result()
+    return 1 if failed else await _exit_code(app.state.cleanup)
+
+
+async def _ready(startup: StartupManager, started: Callable[[], None]) -> bool:
+    try:
+        await startup.wait_ready(START_SECONDS)
+    except (StartupError, TimeoutError) as error:
+        logger.error("%s", error)
+        return False
+    started()
+    return True
+
+
+async def _first(*tasks: asyncio.Task[object] | asyncio.Task[bool] | asyncio.Task[None]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _exit_code(cleanup: CleanupCoordinator) -> int:
+    return (await cleanup.run("the process ends")).exit_code
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import time
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from cos_scaffold.answers import CHOICES
-from tests.template.workbench import ANSWERS, ROOT, Workbench
+from tests.template.workbench import ANSWERS, ROOT, Workbench, program
 
 MINUTES = 60
 
@@ -39,3 +45,43 @@ def test_a_newer_lowest_python_brings_no_fault_of_style(
 
     for command in (("check", "--output-format=concise"), ("format", "--check")):
         assert workbench.run("ruff", *command, cwd=newer) == workbench.run("ruff", *command, cwd=own)
+
+
+@pytest.mark.timeout(5 * MINUTES)
+def test_the_first_command_of_the_readme_runs_the_service(own: Path, workbench: Workbench, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {**workbench.environment(), "APP_PORT": str(port)}
+    log = tmp_path / "dev.log"
+
+    with log.open("wb") as said:
+        command = (program("nox"), "-s", "dev")
+        dev = subprocess.Popen(command, cwd=own, env=environment, stdout=said, stderr=said)
+    try:
+        answer = first_answer(f"http://127.0.0.1:{port}/health/ready", dev, log, seconds=4 * MINUTES)
+    finally:
+        dev.terminate()
+        code = dev.wait(timeout=30)
+
+    assert answer == HTTPStatus.OK
+    assert code in {0, -signal.SIGTERM}, log.read_text()
+    assert workbench.succeed("git", "status", "--porcelain", cwd=own) == ""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def first_answer(url: str, server: subprocess.Popen[bytes], log: Path, *, seconds: float) -> int:
+    """Ask until the server answers, dies, or the time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urlopen(url, timeout=5) as response:
+                status: int = response.status
+                return status
+        except OSError:
+            time.sleep(0.1)
+    how = "still runs" if server.poll() is None else f"ended with {server.returncode}"
+    pytest.fail(f"{url} did not answer within {seconds} s; the server {how} and said:\n{log.read_text()}")

@@ -60,11 +60,8 @@ class Workbench:
 
     def run(self, *command: str, cwd: Path | None = None, seconds: float = 60, stdin: str = "") -> Outcome:
         """Run a command to its end."""
-        program = shutil.which(command[0], path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        if program is None:
-            raise RuntimeError(f"{command[0]} is not installed here; run these tests by `nox -s template`")
         ended = subprocess.run(
-            [program, *command[1:]],
+            [program(command[0]), *command[1:]],
             cwd=cwd or self.folder,
             env=self.environment(),
             input=stdin,
@@ -122,6 +119,14 @@ class Workbench:
         """Commit everything in a repository."""
         self.succeed("git", "add", "--all", cwd=repository)
         self.succeed("git", "commit", "--quiet", "--message", why, cwd=repository)
+
+
+def program(name: str) -> str:
+    """Find a program, first of all beside the Python that runs the tests."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        raise RuntimeError(f"{name} is not installed here; run these tests by `nox -s template`")
+    return found
 
 
 def as_words(answers: Mapping[str, str]) -> list[str]:

@@ -8,6 +8,7 @@ The watchdog imports nothing but the standard library until there is something t
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypedDict
 
-Kind = Literal["process", "compose", "container", "network", "volume", "directory", "lease"]
+Kind = Literal["paused", "process", "compose", "container", "network", "volume", "directory", "lease"]
 
 GRACE_SECONDS = 0.5
 ENGINE_SECONDS = 20.0
@@ -78,6 +79,13 @@ def register(folder: Path, registration: Registration) -> Path:
     return entry
 
 
+def unregister(folder: Path, registration: Registration) -> None:
+    """Strike a thing off the register."""
+    for entry, known in registered(folder):
+        if known == registration:
+            entry.unlink(missing_ok=True)
+
+
 def registered(folder: Path) -> Iterator[tuple[Path, Registration]]:
     """Yield every entry of the register, and skip one that is being removed under our eyes."""
     for entry in sorted(folder.glob("[!.]*")):
@@ -85,13 +93,20 @@ def registered(folder: Path) -> Iterator[tuple[Path, Registration]]:
             yield entry, json.loads(entry.read_text())
 
 
-def end_registered(folder: Path) -> list[str]:
+def register_once(folder: Path, registration: Registration) -> None:
+    """Write down one thing unless the register has it."""
+    if all(known != registration for _, known in registered(folder)):
+        register(folder, registration)
+
+
+def end_registered(folder: Path, *, looks: int = 2) -> list[str]:
     """End all that is registered, in the order in which things hold on to each other; return what would not end."""
     entries = list(registered(folder))
     left: list[str] = []
     for kinds, end in (
+        ({"paused"}, let_go_on),
         ({"process"}, end_processes),
-        ({"compose", "container", "network", "volume"}, end_on_engine),
+        ({"compose", "container", "network", "volume"}, functools.partial(end_on_engine, looks=looks)),
         ({"directory", "lease"}, remove_paths),
     ):
         chosen = [(entry, registration) for entry, registration in entries if registration["kind"] in kinds]
@@ -100,6 +115,16 @@ def end_registered(folder: Path) -> list[str]:
         for entry, _ in chosen if not remains else []:
             entry.unlink(missing_ok=True)
     return left
+
+
+def let_go_on(registrations: list[Registration]) -> list[str]:
+    """Wake what a test froze: it need not be the test's own, and whoever owns it would find it frozen."""
+    for registration in registrations:
+        if name := registration.get("name"):
+            output([shutil.which("docker") or "docker", "unpause", name])
+        elif is_running(registration["pid"], registration["started"]):
+            send([*descendants(registration["pid"]), registration["pid"]], signal.SIGCONT)
+    return []
 
 
 def end_processes(registrations: list[Registration]) -> list[str]:
@@ -143,18 +168,21 @@ def wait_until_ended(family: dict[int, str], seconds: float) -> bool:
     return True
 
 
-def end_on_engine(registrations: list[Registration]) -> list[str]:
-    """Remove containers, networks and volumes by name or by compose project, until a second look finds none."""
+def end_on_engine(registrations: list[Registration], looks: int) -> list[str]:
+    """Remove containers, networks and volumes by name or by compose project, until `looks` in a row find none.
+
+    One look is enough where nobody is making any; the engine may still be at work for a client that was killed.
+    """
     docker = shutil.which("docker")
     if not registrations or docker is None:
         return []
     deadline = time.monotonic() + ENGINE_SECONDS
     quiet = 0
-    while quiet < 2 and time.monotonic() < deadline:
-        # the engine may still be making what a killed client asked for: so look again
+    while quiet < looks and time.monotonic() < deadline:
         found = [name for name in ("container", "network", "volume") if remove_on_engine(docker, name, registrations)]
-        quiet = 0 if found else quiet + 1
-        time.sleep(0.15)
+        quiet = looks if found and looks == 1 else 0 if found else quiet + 1
+        if quiet < looks:
+            time.sleep(0.15)
     return [] if quiet else [f"{registration['kind']} {registration['name']}" for registration in registrations]
 
 

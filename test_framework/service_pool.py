@@ -6,18 +6,27 @@ What `invoke services.up` left warm is used as it is and left running.
 
 from __future__ import annotations
 
-import contextlib
+import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from test_framework.services.choice import Choice, choose, wanted_provider
+from test_framework.services.choice import Choice, candidates, maker, wanted_provider
+from test_framework.services.guardian import Guardian
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
-from test_framework.services.stack import Stack
-from test_framework.services.state import Observation, ServiceError, ServiceName
+from test_framework.services.stack import Stack, own_directory
+from test_framework.services.state import (
+    SERVICE_NAMES,
+    Observation,
+    ProviderUnavailableError,
+    ServiceError,
+    ServiceName,
+)
 
 if TYPE_CHECKING:
     from test_framework.services.run import Run
@@ -68,6 +77,10 @@ class Service:
     def restart(self, seconds: float = DEADLINE_SECONDS) -> Observation:
         return self.lifecycle.restart(self.name, seconds)
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Freeze it for the length of a block; it goes on afterwards, even if this process is killed meanwhile."""
+        return self.lifecycle.paused(self.name)
+
     def __str__(self) -> str:
         return f"{self.name}: {self.provider} ({self.reason}), {self.identity}, {self.start_seconds * 1000:.0f} ms"
 
@@ -77,6 +90,7 @@ class PoolStatistics:
     run: str
     started: dict[ServiceName, float]
     asked: int
+    healed: tuple[str, ...]
 
 
 class ServicePool:
@@ -95,9 +109,11 @@ class ServicePool:
         self.owner = owner
         self.say = say or (lambda line: print(line, file=sys.stderr))
         self._services: dict[ServiceName, Service] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._locks = {name: threading.Lock() for name in SERVICE_NAMES}
         self._run: Run | None = None
         self._asked = 0
+        self._guardian = Guardian()
 
     @classmethod
     def join(cls, run: str, wanted: str | None = None) -> ServicePool:
@@ -120,16 +136,25 @@ class ServicePool:
 
     def get(self, name: ServiceName, seconds: float = DEADLINE_SECONDS) -> Service:
         """Return a healthy service, and start it if this is the first to ask."""
-        with self._lock:
+        self.begin()
+        with self._locks[name]:
             self._asked += 1
             if name not in self._services:
                 self._services[name] = self._bring_up(name, seconds)
             return self._services[name]
 
+    def get_all(self, *names: ServiceName) -> list[Service]:
+        """Return several healthy services, started side by side."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max_workers=len(SERVICE_NAMES)) as threads:
+            return list(threads.map(self.get, names or SERVICE_NAMES))
+
     def stop_all(self) -> None:
         """End what this run began; what was warm stays. Say what would not end."""
         with self._lock:
             self._services.clear()
+            self._guardian.end()
             if self._run is None:
                 return
             left, self._run = self._run.end(), None
@@ -139,20 +164,49 @@ class ServicePool:
     @property
     def statistics(self) -> PoolStatistics:
         started = {name: service.start_seconds for name, service in self._services.items() if not service.warm}
-        return PoolStatistics(run=self.run, started=started, asked=self._asked)
+        return PoolStatistics(run=self.run, started=started, asked=self._asked, healed=tuple(self._guardian.healed))
 
     def _bring_up(self, name: ServiceName, seconds: float) -> Service:
-        began = time.perf_counter()
-        self.begin()
-        choice = self._choose(name)
-        lifecycle = Lifecycle(choice.stack, choice.provider)
-        lifecycle.ensure(name, seconds)
-        service = Service(name, lifecycle, choice.reason, choice.warm, time.perf_counter() - began)
-        self.say(str(service))
-        return service
+        from filelock import FileLock
 
-    def _choose(self, name: ServiceName) -> Choice:
-        return choose(name, self.stack, self.wanted)
+        began = time.perf_counter()
+        with FileLock(own_directory(self.stack.directory) / f"{name}.choice.lock", timeout=seconds * 2):
+            choice = self._recall(name) or self._choose(name, seconds)
+        lifecycle = self._lifecycle(choice)
+        lifecycle.ensure(name, seconds)
+        self._guardian.watch(name, lifecycle)
+        return Service(name, lifecycle, choice.reason, choice.warm, time.perf_counter() - began)
+
+    def _choose(self, name: ServiceName, seconds: float) -> Choice:
+        """Bring the service up with the first provider that can, write down which, and say so in one line."""
+        for choice in candidates(name, self.stack, self.wanted):
+            try:
+                found = self._lifecycle(choice).ensure(name, seconds)
+            except ProviderUnavailableError as reason:
+                if self.wanted != "auto":
+                    raise
+                self.say(f"{name}: {choice.provider.name} cannot: {reason.why}")
+                continue
+            record = {"provider": choice.provider.name, "reason": choice.reason, "warm": choice.warm}
+            self._choice_file(name).write_text(json.dumps(record))
+            self.say(f"{name}: {choice.provider.name} ({choice.reason}), {found.detail}")
+            return choice
+        raise AssertionError("candidates ends with a choice or an error")
+
+    def _recall(self, name: ServiceName) -> Choice | None:
+        """Return what another worker of this run has chosen."""
+        try:
+            record = json.loads(self._choice_file(name).read_text())
+        except FileNotFoundError:
+            return None
+        stack = Stack.dev(self.stack.checkout) if record["warm"] else self.stack
+        return Choice(stack, maker(record["provider"])(stack), record["reason"], record["warm"])
+
+    def _lifecycle(self, choice: Choice) -> Lifecycle:
+        return Lifecycle(choice.stack, choice.provider, register=self.stack.register)
+
+    def _choice_file(self, name: ServiceName) -> Path:
+        return self.stack.directory / f"{name}.choice"
 
     def __enter__(self) -> Self:
         self.begin()
@@ -160,13 +214,3 @@ class ServicePool:
 
     def __exit__(self, *exception: object) -> None:
         self.stop_all()
-
-    @contextlib.contextmanager
-    def paused(self, name: ServiceName) -> Iterator[Service]:
-        """Freeze a service for the length of a block."""
-        service = self.get(name)
-        service.pause()
-        try:
-            yield service
-        finally:
-            service.unpause()

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from test_framework.services.bundled import bundled
+from test_framework.services.compose import ComposeProvider
 from test_framework.services.external import ExternalProvider
+from test_framework.services.native import native
 from test_framework.services.provider import Provider
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceName, State
 
-ProviderName = Literal["compose", "native", "bundled", "external"]
+ProviderName = Literal["external", "compose", "native", "bundled"]
 VARIABLE = "SERVICES"
-IN_ORDER: tuple[ProviderName, ...] = ("external", "bundled")
-MAKERS: dict[str, Callable[[Stack], Provider]] = {
+MAKERS: dict[ProviderName, Callable[[Stack], Provider]] = {
     "external": lambda stack: ExternalProvider(),
+    "compose": ComposeProvider,
+    "native": native,
     "bundled": bundled,
 }
+WITH_A_STACK: tuple[ProviderName, ...] = ("compose", "native", "bundled")
 
 
 @dataclass(frozen=True)
@@ -42,35 +46,44 @@ def wanted_provider(environment: Mapping[str, str] = os.environ) -> str:
     return wanted
 
 
-def choose(service: ServiceName, stack: Stack, wanted: str) -> Choice:
-    """Return the provider that was asked for; on `auto` what is up, then what is given, then what this machine can."""
+def candidates(service: ServiceName, stack: Stack, wanted: str) -> Iterator[Choice]:
+    """Yield what can run a service here, best first; whoever asks for the next one found that this one could not.
+
+    That is the provider asked for; on `auto` it is what is up, then what is given, then compose, native and bundled.
+    """
     if wanted != "auto":
-        provider = MAKERS[wanted](stack)
-        if lacking := provider.missing(service):
-            what = f"{VARIABLE}={wanted} cannot run {service}"
-            raise ProviderUnavailableError(what, lacking, f"export {VARIABLE}=auto, or invoke doctor")
-        return Choice(stack, provider, f"{VARIABLE}={wanted}")
+        yield asked_for(service, stack, wanted)
+        return
     if warm := already_up(service, stack):
-        return warm
+        yield warm
     passed: list[str] = []
-    for name in IN_ORDER:
-        provider = MAKERS[name](stack)
+    for name, make in MAKERS.items():
+        provider = make(stack)
         lacking = provider.missing(service)
         if lacking is None:
-            return Choice(stack, provider, "; ".join(passed) or "preferred")
+            yield Choice(stack, provider, "; ".join(passed) or "preferred")
+            lacking = "it could not start it"
         passed.append(f"no {name}: {lacking}")
     raise ProviderUnavailableError(f"nothing here can run {service}", "; ".join(passed), "invoke doctor")
+
+
+def asked_for(service: ServiceName, stack: Stack, wanted: str) -> Choice:
+    provider = ComposeProvider(stack, pull=True) if wanted == "compose" else maker(wanted)(stack)
+    if lacking := provider.missing(service):
+        what = f"{VARIABLE}={wanted} cannot run {service}"
+        raise ProviderUnavailableError(what, lacking, f"export {VARIABLE}=auto, or invoke doctor")
+    return Choice(stack, provider, f"{VARIABLE}={wanted}")
+
+
+def maker(name: str) -> Callable[[Stack], Provider]:
+    return next(make for known, make in MAKERS.items() if known == name)
 
 
 def already_up(service: ServiceName, stack: Stack) -> Choice | None:
     """Return the checkout's dev stack where that service runs in it, paused or not."""
     dev = Stack.dev(stack.checkout)
-    if not dev.exists:
-        return None
-    for name in IN_ORDER:
-        if name == "external":
-            continue
+    for name in WITH_A_STACK if dev.exists else ():
         provider = MAKERS[name](dev)
-        if provider.missing(service) is None and provider.observe(service).state in {State.HEALTHY, State.PAUSED}:
+        if provider.observe(service).state in {State.HEALTHY, State.PAUSED}:
             return Choice(dev, provider, "already up", warm=True)
     return None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
+from test_framework.reaper import Registration
 from test_framework.services import probes
 from test_framework.services.state import Observation, ServiceError, ServiceName, State
 
@@ -31,8 +32,13 @@ class ExternalProvider:
         ask = ask_given_postgres if service == "postgres" else ask_given_redis
         try:
             return Observation(State.HEALTHY, ask(self.url(service)))
+        except (probes.NotReadyError, ConnectionError, TimeoutError) as reason:
+            return Observation(State.STARTING, str(reason))
         except Exception as reason:  # noqa: BLE001 - whatever a driver raises, it means the same here
             return Observation(State.UNHEALTHY, str(reason).partition("\n")[0] or type(reason).__name__)
+
+    def glance(self, service: ServiceName) -> State:
+        return State.STARTING  # it is not ours to look after
 
     def url(self, service: ServiceName) -> str:
         given = self.environment[VARIABLES[service]]
@@ -49,6 +55,15 @@ class ExternalProvider:
 
     def start(self, service: ServiceName) -> None:
         self.refuse(service, "start")
+
+    def repair(self, service: ServiceName, found: Observation) -> bool:
+        variable = VARIABLES[service]
+        raise ServiceError(
+            f"{variable} is of no use", f"{self.identity(service)}: {found.detail}", f"correct {variable}"
+        )
+
+    def frozen(self, service: ServiceName) -> Registration:
+        return {"kind": "paused", "name": ""}
 
     def pause(self, service: ServiceName) -> None:
         self.refuse(service, "pause")

@@ -6,13 +6,24 @@ Every operation is idempotent and holds a lock between processes, so that two sh
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from test_framework import reaper
 from test_framework.services.provider import Provider
 from test_framework.services.stack import Stack, own_directory
-from test_framework.services.state import Observation, ProviderUnavailableError, ServiceError, ServiceName, State
+from test_framework.services.state import (
+    EngineDownError,
+    Observation,
+    ProviderUnavailableError,
+    ServiceError,
+    ServiceName,
+    State,
+)
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -20,6 +31,8 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 30.0
 FIRST_WAIT, LONGEST_WAIT = 0.002, 0.1
 ATTEMPTS = 3
+LOOKS = 3
+PATIENCE = 0.4  # the part of the deadline that a starting service gets before it counts as stuck
 ENDED = frozenset({State.ABSENT, State.CREATED, State.EXITED, State.DEAD})
 Report = Callable[[ServiceName, Observation], None]
 
@@ -27,27 +40,44 @@ Report = Callable[[ServiceName, Observation], None]
 class Lifecycle:
     """Brings the services of one stack, run by one provider, where they are wanted."""
 
-    def __init__(self, stack: Stack, provider: Provider, report: Report | None = None) -> None:
+    def __init__(
+        self, stack: Stack, provider: Provider, report: Report | None = None, register: Path | None = None
+    ) -> None:
         self.stack = stack
         self.provider = provider
+        self.register = register
         self.report = report or (lambda service, observation: None)
 
     def ensure(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
         """Make a service healthy from whatever state it is in, or say why that can't be."""
         with self.locked(service, seconds):
-            return Healing(self, service, seconds).run()
+            found = Healing(self, service, seconds).run()
+            self.want(service, State.HEALTHY)
+            return found
+
+    def heal(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> None:
+        """Make a service healthy again if that is what was last asked for."""
+        with self.locked(service, seconds):
+            if self.wanted(service) is State.HEALTHY:
+                Healing(self, service, seconds).run()
 
     def pause(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
         """Freeze a running service; one that does not run is brought up first."""
         with self.locked(service, seconds):
             if self.provider.observe(service).state is not State.PAUSED:
                 Healing(self, service, seconds).run()
+                self.want(service, State.PAUSED)
+                if self.register:
+                    reaper.register_once(self.register, self.provider.frozen(service))
                 self.provider.pause(service)
             return self.verify(service, {State.PAUSED}, "paused", seconds)
 
     def unpause(self, service: ServiceName, seconds: float = DEADLINE_SECONDS) -> Observation:
         """Let a frozen service go on; leave any other as it is."""
         with self.locked(service, seconds):
+            if self.register:
+                reaper.unregister(self.register, self.provider.frozen(service))
+            self.want(service, State.HEALTHY)
             found = self.provider.observe(service)
             if found.state is not State.PAUSED:
                 return found
@@ -65,6 +95,7 @@ class Lifecycle:
     def end(self, service: ServiceName, step: Callable[[ServiceName], None], seconds: float) -> Observation:
         with self.locked(service, seconds):
             found = self.provider.observe(service)
+            self.want(service, State.EXITED)
             if found.state in ENDED:
                 return found
             step(service)
@@ -80,6 +111,47 @@ class Lifecycle:
         self.stop(service, seconds)
         with self.locked(service, seconds):
             self.provider.remove(service, data=data)
+            self.wish(service).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def paused(self, service: ServiceName) -> Iterator[None]:
+        """Freeze a service for the length of a block; it goes on afterwards, even when we are killed in the midst of it."""
+        with self.watched() as lifecycle:
+            lifecycle.pause(service)
+            try:
+                yield
+            finally:
+                lifecycle.unpause(service)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[Lifecycle]:
+        """Yield a lifecycle whose register a watchdog reads: a run has one, and for anybody else we set one."""
+        if self.register:
+            yield self
+            return
+        from test_framework.services.run import Watchdog
+
+        register = own_directory(self.stack.directory) / f"pauses-{os.getpid()}"
+        watchdog = Watchdog(register)
+        try:
+            yield Lifecycle(self.stack, self.provider, self.report, register)
+        finally:
+            watchdog.dismiss()
+            shutil.rmtree(register, ignore_errors=True)
+
+    def want(self, service: ServiceName, state: State) -> None:
+        """Write down what somebody asked for, so that a guardian mends only what nobody did on purpose."""
+        self.wish(service).write_text(state.value)
+
+    def wanted(self, service: ServiceName) -> State | None:
+        """Return what was last asked for, by any process."""
+        try:
+            return State(self.wish(service).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def wish(self, service: ServiceName) -> Path:
+        return self.stack.directory / f"{service}.wanted"
 
     def verify(
         self, service: ServiceName, wanted: set[State] | frozenset[State], word: str, seconds: float
@@ -122,8 +194,9 @@ class Healing:
         self.provider, self.report = lifecycle.provider, lifecycle.report
         self.service, self.seconds = service, seconds
         self.deadline = time.monotonic() + seconds
+        self.patience = time.monotonic() + seconds * PATIENCE
         self.attempts = 0
-        self.recreated = False
+        self.unhealthy_looks = 0
 
     def run(self) -> Observation:
         seen: State | None = None
@@ -136,7 +209,11 @@ class Healing:
                 return found
             if time.monotonic() > self.deadline:
                 break
-            if not self.step(found):
+            try:
+                waits_next = not self.step(found)
+            except EngineDownError:
+                waits_next = True  # it went while we were at it; the next look says so
+            if waits_next:
                 time.sleep(wait)
         why = f"after {self.seconds:g} s it is {found}{self.last_words()}"
         raise ServiceError(f"{self.service} did not become healthy", why, f"invoke services.logs --only {self.service}")
@@ -153,15 +230,24 @@ class Healing:
                 self.recreate(found)
             case State.UNHEALTHY:
                 return self.heal(found)
-            case State.ENGINE_DOWN:
+            case State.STARTING if time.monotonic() > self.patience:
+                return self.heal(found)
+            case State.ENGINE_DOWN if not self.provider.repair(self.service, found):
                 raise ProviderUnavailableError(f"{self.service} cannot run", found.detail, "invoke doctor")
             case _:
                 return False
         return True
 
     def heal(self, found: Observation) -> bool:
-        """Start an unhealthy service anew, once; then make it anew, once."""
+        """Mend it in place, or else start it anew, or else make it anew; never on the strength of a single look."""
+        self.unhealthy_looks += 1
+        if self.unhealthy_looks < LOOKS:
+            return False
+        self.unhealthy_looks = 0
+        self.patience = time.monotonic() + self.seconds * PATIENCE
         self.count(found)
+        if self.provider.repair(self.service, found):
+            return True
         if self.attempts > 1:
             self.recreate(found)
         else:

@@ -49,15 +49,19 @@ class ProcessProvider:
         found = self.find(service)
         return found if isinstance(found, str) else None
 
-    def observe(self, service: ServiceName) -> Observation:
+    def glance(self, service: ServiceName) -> State:
         record = self.record(service)
         if record is None:
-            return Observation(State.EXITED if self.data(service).exists() else State.ABSENT)
+            return State.EXITED if self.data(service).exists() else State.ABSENT
         if not reaper.is_running(record.pid, record.started):
-            return Observation(State.EXITED, self.last_words(service))
+            return State.EXITED
         looked = reaper.look_at(record.pid)
-        if looked and looked[1] == reaper.STOPPED:
-            return Observation(State.PAUSED, f"process {record.pid} is stopped")
+        return State.PAUSED if looked and looked[1] == reaper.STOPPED else State.STARTING
+
+    def observe(self, service: ServiceName) -> Observation:
+        record, state = self.record(service), self.glance(service)
+        if record is None or state is not State.STARTING:
+            return Observation(state, self.last_words(service) if state is State.EXITED else "")
         try:
             self.probe(service, record)
         except probes.WrongServerError as reason:
@@ -96,9 +100,7 @@ class ProcessProvider:
         account.own(folder)
         self.socket(service).unlink(missing_ok=True)
         data = self.data(service)
-        if not self.stack.lasting:
-            pass
-        else:
+        if self.stack.lasting:
             own_directory(data.parent)
         if service == "redis":
             data.mkdir(mode=0o700, exist_ok=True)
@@ -135,6 +137,14 @@ class ProcessProvider:
         number = signal.SIGQUIT if service == "postgres" else signal.SIGKILL
         registration = reaper.Registration(kind="process", pid=pid, started=started, signal=number)
         return str(reaper.register(self.stack.register, registration))
+
+    def repair(self, service: ServiceName, found: Observation) -> bool:
+        return False
+
+    def frozen(self, service: ServiceName) -> reaper.Registration:
+        record = self.record(service)
+        pid, started = (record.pid, record.started) if record else (0, "")
+        return {"kind": "paused", "pid": pid, "started": started}
 
     def pause(self, service: ServiceName) -> None:
         self.signal_family(service, signal.SIGSTOP)

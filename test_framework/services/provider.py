@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from test_framework.services.state import Observation, ServiceName
+from test_framework.reaper import Registration
+from test_framework.services.state import Observation, ServiceName, State
 
 
 class Provider(Protocol):
@@ -20,8 +21,17 @@ class Provider(Protocol):
     def observe(self, service: ServiceName) -> Observation:
         """Look at the service now, without changing anything."""
 
+    def glance(self, service: ServiceName) -> State:
+        """Look without asking the service itself: cheap enough for several times a second."""
+
     def start(self, service: ServiceName) -> None:
         """Create what is absent and start what is not running."""
+
+    def repair(self, service: ServiceName, found: Observation) -> bool:
+        """Mend in place what is unhealthy, or the engine that is down; say whether that may have helped."""
+
+    def frozen(self, service: ServiceName) -> Registration:
+        """Return what must go on if whoever pauses the service dies meanwhile."""
 
     def pause(self, service: ServiceName) -> None:
         """Freeze the service: it keeps its connections and answers none."""

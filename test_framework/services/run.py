@@ -64,7 +64,7 @@ class Run:
 
     def end(self) -> list[str]:
         """End all that the run has registered; return what would not end."""
-        left = reaper.end_registered(self.stack.register)
+        left = reaper.end_registered(self.stack.register, looks=1)
         self.watchdog.dismiss()
         self.lease.release()
         return left

@@ -67,11 +67,6 @@ class Stack:
     def exists(self) -> bool:
         return self.directory.is_dir()
 
-    @property
-    def labels(self) -> dict[str, str]:
-        project = project_name(self.checkout)
-        return {f"{project}.checkout": str(self.checkout), f"{project}.run": self.run}
-
 
 @functools.cache
 def project_name(checkout: Path) -> str:

@@ -50,5 +50,9 @@ class ServiceError(Exception):
         super().__init__(f"{what}: {why}\n  next: {next_command}")
 
 
+class EngineDownError(Exception):
+    """There is no engine, or none that answers."""
+
+
 class ProviderUnavailableError(ServiceError):
     """This machine can't run services in that way."""

@@ -1,0 +1,301 @@
+"""Services as containers, made by `docker compose` from compose/compose.yml and watched through the engine's own interface.
+
+A container is found by its labels, so that a renamed one is still ours; its port is read anew each time, since it changes with
+every start; and it is healthy when the service itself answers to our password, whatever the engine's health check last saw.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from test_framework import reaper
+from test_framework.services import engine, probes
+from test_framework.services.credentials import passwords, pinned_ports
+from test_framework.services.diagnosis import diagnose
+from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
+from test_framework.services.stack import Stack, own_directory, project_name
+from test_framework.services.state import (
+    SERVICE_NAMES,
+    EngineDownError,
+    Observation,
+    ProviderUnavailableError,
+    ServiceError,
+    ServiceName,
+    State,
+)
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from filelock import BaseFileLock
+
+DATABASE = "app"
+UP_SECONDS, PULL_SECONDS = 60.0, 600.0
+STOP_SECONDS = 10
+START_INTERVAL_API = (1, 44)
+STATES = {
+    "created": State.CREATED,
+    "paused": State.PAUSED,
+    "restarting": State.RESTARTING,
+    "removing": State.REMOVING,
+    "exited": State.EXITED,
+    "dead": State.DEAD,
+}
+Container = dict[str, Any]  # what the engine's inspect returns: documented, large, and typed nowhere
+
+
+class ComposeProvider:
+    """Runs the services of a stack as one compose project."""
+
+    name = "compose"
+
+    def __init__(self, stack: Stack, *, pull: bool = False) -> None:
+        self.stack = stack
+        self.pull = pull
+        self._client: DockerClient | None = None
+
+    @property
+    def client(self) -> DockerClient:
+        if self._client is None:
+            self._client = engine.connect()
+        return self._client
+
+    def missing(self, service: ServiceName) -> str | None:
+        try:
+            engine.compose_command()
+            if not self.pull and not self.has_image(service):
+                return f"the image {service_specs()[service].image} is not here"
+        except EngineDownError as reason:
+            return str(reason) if not engine.start_if_allowed() else None
+        return None
+
+    def has_image(self, service: ServiceName) -> bool:
+        with translated():
+            return bool(self.client.api.images(name=service_specs()[service].image, quiet=True))
+
+    def observe(self, service: ServiceName) -> Observation:
+        try:
+            container = self.find(service)
+        except EngineDownError as reason:
+            self._client = None
+            return Observation(State.ENGINE_DOWN, str(reason))
+        if container is None:
+            return Observation(State.ABSENT)
+        facts = container["State"]
+        state = STATES.get(facts["Status"])
+        if state is None:
+            return self.ask(service, container)
+        if state is not State.EXITED:
+            return Observation(state, container["Id"][:12])
+        return Observation(state, "out of memory" if facts.get("OOMKilled") else f"exit code {facts['ExitCode']}")
+
+    def glance(self, service: ServiceName) -> State:
+        container = self.find(service)
+        return STATES.get(container["State"]["Status"], State.STARTING) if container else State.ABSENT
+
+    def ask(self, service: ServiceName, container: Container) -> Observation:
+        """Ask the service in a running container who it is."""
+        port = host_port(container, service_specs()[service].port)
+        if port is None:
+            return Observation(State.UNHEALTHY, "its container publishes no port")
+        address = probes.Address(port=port)
+        try:
+            secret = self.environment()
+            if service == "redis":
+                probes.ask_redis(address, secret["REDIS_PASSWORD"])
+            elif (name := self.ask_postgres(address, secret["POSTGRES_PASSWORD"])) != self.stack.name:
+                raise probes.WrongServerError(f"{address} is {name!r}, not {self.stack.name!r}")
+        except probes.WrongServerError as reason:
+            return Observation(State.UNHEALTHY, str(reason))
+        except probes.NotReadyError as reason:
+            failing = container["State"].get("Health", {}).get("Status") == "unhealthy"
+            return Observation(State.UNHEALTHY if failing else State.STARTING, str(reason))
+        return Observation(State.HEALTHY, f"container {container['Id'][:12]}")
+
+    def ask_postgres(self, address: probes.Address, password: str) -> str:
+        return probes.ask_postgres(address, "postgres", password, DATABASE)
+
+    def start(self, service: ServiceName) -> None:
+        """Start the container that is there, have compose make one that is not, and make anew one that will not start."""
+        container = self.find(service)
+        if container is None:
+            container = self.create(service)
+        if not self.act(lambda: self.client.api.start(container["Id"])):
+            self.remove(service, data=False)
+            self.compose("up", "--detach", "--no-deps", "--no-build", "--pull=never", service, service=service)
+
+    def create(self, service: ServiceName) -> Container:
+        """Make this stack's containers, all in one go, since compose takes longer to start than to make one more."""
+        with self.creating():
+            if container := self.find(service):
+                return container
+            if not self.has_image(service):
+                self.compose("pull", "--quiet", service, service=service, seconds=PULL_SECONDS)
+            if not self.stack.lasting:
+                reaper.register_once(self.stack.register, {"kind": "compose", "name": self.stack.name})
+            makeable = [name for name in SERVICE_NAMES if self.has_image(name)]
+            self.compose("create", "--no-recreate", "--no-build", "--pull=never", *makeable, service=service)
+        if container := self.find(service):
+            return container
+        raise ServiceError(f"{service} could not be started", "compose made no container for it", "invoke services.up")
+
+    def creating(self) -> BaseFileLock:
+        from filelock import FileLock
+
+        return FileLock(own_directory(self.stack.directory) / "compose.lock", timeout=PULL_SECONDS + UP_SECONDS)
+
+    def repair(self, service: ServiceName, found: Observation) -> bool:
+        """Give an old volume's Postgres the password of today; have compose renew a Redis that was started with another."""
+        if found.state is State.ENGINE_DOWN:
+            return engine.start_if_allowed()
+        container = self.find(service)
+        if container is None or "password" not in found.detail:
+            return False
+        if service == "postgres":
+            secret = self.environment()["POSTGRES_PASSWORD"]
+            statement = f"ALTER USER postgres PASSWORD '{secret}'"
+            command = ["psql", "--username=postgres", "--dbname=postgres", "--quiet", "--command", statement]
+            return self.client.containers.get(container["Id"]).exec_run(command).exit_code == 0
+        self.remove(service, data=False)
+        return True
+
+    def frozen(self, service: ServiceName) -> reaper.Registration:
+        container = self.find(service)
+        return {"kind": "paused", "name": container["Id"] if container else ""}
+
+    def pause(self, service: ServiceName) -> None:
+        self.on_container(service, self.client.api.pause)
+
+    def unpause(self, service: ServiceName) -> None:
+        self.on_container(service, self.client.api.unpause)
+
+    def stop(self, service: ServiceName) -> None:
+        if self.stack.lasting:
+            self.on_container(service, lambda found: self.client.api.stop(found, timeout=STOP_SECONDS))
+        else:
+            self.kill(service)
+
+    def kill(self, service: ServiceName) -> None:
+        self.on_container(service, self.client.api.kill)
+
+    def remove(self, service: ServiceName, *, data: bool) -> None:
+        self.on_container(service, lambda found: self.client.api.remove_container(found, v=True, force=True))
+        if data:
+            with translated():
+                for volume in self.client.volumes.list(filters={"label": self.labels(volume=service)}):
+                    self.act(volume.remove)
+
+    def url(self, service: ServiceName) -> str:
+        container = self.find(service)
+        port = host_port(container, service_specs()[service].port) if container else None
+        if port is None:
+            raise ServiceError(f"{service} has no address", "its container publishes no port", "invoke services.up")
+        secret = self.environment()
+        if service == "redis":
+            return f"redis://:{secret['REDIS_PASSWORD']}@127.0.0.1:{port}/0"
+        return f"postgresql+asyncpg://postgres:{secret['POSTGRES_PASSWORD']}@127.0.0.1:{port}/{DATABASE}"
+
+    def identity(self, service: ServiceName) -> str:
+        container = self.find(service)
+        return f"container {container['Id'][:12]}" if container else ""
+
+    def logs(self, service: ServiceName, lines: int) -> str:
+        with contextlib.suppress(EngineDownError):
+            if container := self.find(service):
+                with translated():
+                    return self.client.api.logs(container["Id"], tail=lines).decode(errors="replace")
+        return ""
+
+    def find(self, service: ServiceName) -> Container | None:
+        """Return this service's container as the engine sees it now, a running one rather than another."""
+        from docker.errors import NotFound
+
+        with translated(), contextlib.suppress(NotFound):
+            found = self.client.api.containers(all=True, filters={"label": self.labels(service=service)})
+            found.sort(key=lambda container: container["State"] != "running")
+            return self.client.api.inspect_container(found[0]["Id"]) if found else None
+        return None
+
+    def labels(self, **more: str) -> list[str]:
+        wanted = {"project": self.stack.name, **more}
+        return [f"com.docker.compose.{name}={value}" for name, value in wanted.items()]
+
+    def on_container(self, service: ServiceName, step: Callable[[str], object]) -> None:
+        if container := self.find(service):
+            self.act(lambda: step(container["Id"]))
+
+    def act(self, step: Callable[[], object]) -> bool:
+        """Take a step; one that the engine refuses found a state that has moved, and whoever asked will look again."""
+        from docker.errors import APIError
+
+        try:
+            with translated():
+                step()
+        except APIError:
+            return False
+        return True
+
+    def compose(self, *arguments: str, service: ServiceName, seconds: float = UP_SECONDS) -> None:
+        """Run compose on this stack; say what its failure means and what helps."""
+        files = [option for file in self.files() for option in ("--file", str(file))]
+        command = [*engine.compose_command(), "--project-name", self.stack.name, *files, *arguments]
+        what = f"{service} could not be started"
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                env=self.environment(),
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise ServiceError(what, f"compose took more than {seconds:g} s", "invoke doctor") from None
+        if done.returncode == 0:
+            return
+        said = (done.stderr or done.stdout).strip()
+        known = diagnose(said, service, service_specs()[service].image)
+        last = said.splitlines()[-1] if said else f"compose ended with exit code {done.returncode}"
+        if known is None:
+            raise ServiceError(what, last, "invoke doctor")
+        error = ProviderUnavailableError if known.engine else ServiceError
+        raise error(what, f"{known.why} ({last})", known.next_command)
+
+    def files(self) -> Iterator[Path]:
+        yield COMPOSE_FILE
+        if not self.stack.lasting:
+            yield COMPOSE_FILE.with_name("compose.test.yml")
+        if tuple(map(int, self.client.api.api_version.split("."))) >= START_INTERVAL_API:
+            yield COMPOSE_FILE.with_name("compose.start-interval.yml")
+
+    def environment(self) -> dict[str, str]:
+        stack = {
+            "STACK": self.stack.name,
+            "STACK_PROJECT": project_name(self.stack.checkout),
+            "STACK_CHECKOUT": str(self.stack.checkout),
+            "STACK_RUN": self.stack.run,
+        }
+        durable = {} if self.stack.lasting else NOT_DURABLE
+        return {**os.environ, **pinned_ports(self.stack), **passwords(self.stack), **stack, **durable}
+
+
+def host_port(container: Container, port: int) -> int | None:
+    published = (container["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or []
+    return int(published[0]["HostPort"]) if published else None
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn a lost connection to the engine into the one error that means it."""
+    from requests.exceptions import ConnectionError as LostConnectionError
+    from requests.exceptions import Timeout
+
+    try:
+        yield
+    except (LostConnectionError, Timeout) as reason:
+        raise EngineDownError("the engine does not answer") from reason

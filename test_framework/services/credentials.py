@@ -1,0 +1,69 @@
+"""Passwords that somebody generated: the dev stack's stand in `.env.local`, a run's live in its folder and die with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from test_framework.services.stack import Stack, own_directory
+
+NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
+PINNED_PORTS = ("POSTGRES_PORT", "REDIS_PORT", "APP_PORT")
+
+
+def passwords(stack: Stack) -> dict[str, str]:
+    """Return this stack's passwords, and generate those that are missing."""
+    return of_the_checkout(stack.checkout / ".env.local") if stack.lasting else of_a_run(stack)
+
+
+def of_a_run(stack: Stack) -> dict[str, str]:
+    file = own_directory(stack.directory) / "passwords.json"
+    if not file.exists():
+        draft = file.with_name(f".passwords.{os.getpid()}")
+        write_privately(draft, json.dumps({name: secrets.token_urlsafe(24) for name in NAMES}))
+        try:
+            os.link(draft, file)  # whoever is first wins, and nobody reads half a file
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    found: dict[str, str] = json.loads(file.read_text())
+    return found
+
+
+def of_the_checkout(env_file: Path) -> dict[str, str]:
+    from filelock import FileLock
+
+    from test_framework.services.stack import cache_root
+
+    with FileLock(cache_root() / "env.lock"):
+        found = values_in(env_file)
+        missing = {name: secrets.token_urlsafe(24) for name in NAMES if not found.get(name)}
+        if missing:
+            text = env_file.read_text(encoding="utf-8") if env_file.exists() else ""
+            kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in missing]
+            lines = [*kept, *(f"{name}={value}" for name, value in missing.items())]
+            draft = env_file.with_name(f"{env_file.name}.{os.getpid()}")
+            write_privately(draft, "\n".join(lines) + "\n")
+            draft.replace(env_file)
+    return {name: found.get(name) or missing[name] for name in NAMES}
+
+
+def pinned_ports(stack: Stack) -> dict[str, str]:
+    """Return the ports that a checkout asks for; a run never asks, since two runs would."""
+    chosen = values_in(stack.checkout / ".env.local") if stack.lasting else {}
+    return {name: chosen.get(name, "") for name in PINNED_PORTS}
+
+
+def values_in(env_file: Path) -> dict[str, str]:
+    if not env_file.exists():
+        return {}
+    lines = (line.partition("=") for line in env_file.read_text(encoding="utf-8").splitlines())
+    return {name.strip(): value.strip().strip("'\"") for name, _, value in lines if name.strip() and "#" not in name}
+
+
+def write_privately(file: Path, text: str) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
+        handle.write(text)

@@ -1,0 +1,133 @@
+"""The container engine, wherever it is: Desktop, colima, rootless, or what DOCKER_HOST names. Found, never assumed.
+
+It is started only where the user allowed that (`SERVICES_START_ENGINE=yes`) and only by its own start command.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from test_framework.services.state import EngineDownError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+MAY_START = "SERVICES_START_ENGINE"
+COMMAND_SECONDS = 10.0
+STARTING_SECONDS = 60.0
+OFF_THE_PATH = ("/usr/local/bin", "/opt/homebrew/bin", "~/.docker/bin", "~/.rd/bin", "~/bin")
+
+
+def docker_binary() -> str:
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(os.path.expanduser, OFF_THE_PATH)])
+    if found := shutil.which("docker", path=places):
+        return found
+    raise EngineDownError("docker is not installed")
+
+
+@functools.cache
+def compose_command() -> tuple[str, ...]:
+    """Return how compose is called here: as docker's plugin, or as a program of its own."""
+    candidates: list[tuple[str, ...]] = [(docker_binary(), "compose")]
+    if alone := shutil.which("docker-compose"):
+        candidates.append((alone,))
+    for candidate in candidates:
+        done = subprocess.run(
+            [*candidate, "version", "--short"], check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS
+        )
+        if done.returncode == 0 and not done.stdout.startswith("1."):
+            return candidate
+    raise EngineDownError("docker compose version 2 is not installed")
+
+
+@functools.cache
+def endpoint() -> str:
+    """Return the address that the docker command itself would use, its current context included."""
+    if given := os.environ.get("DOCKER_HOST"):
+        return given
+    context = os.environ.get("DOCKER_CONTEXT") or current_context()
+    if context in {"", "default"}:
+        rootless = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "docker.sock")
+        return f"unix://{rootless}" if rootless.exists() and not Path("/var/run/docker.sock").exists() else ""
+    command = [docker_binary(), "context", "inspect", context, "--format", "{{.Endpoints.docker.Host}}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    return done.stdout.strip()
+
+
+def current_context() -> str:
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext", ""))
+    except (OSError, json.JSONDecodeError):
+        return ""
+
+
+def is_remote(address: str) -> bool:
+    """Say whether the engine's loopback is not ours, so that ports published there can't be reached from here."""
+    parts = urlsplit(address)
+    return parts.scheme in {"tcp", "ssh"} and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
+
+
+def connect() -> DockerClient:
+    """Return a client of an engine that answers."""
+    import docker
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    docker_binary()
+    address = endpoint()
+    if is_remote(address):
+        raise EngineDownError(f"the engine is on another machine ({address}), and its ports open only there")
+    try:
+        client = docker.DockerClient(base_url=address or None, version="auto", timeout=int(COMMAND_SECONDS))
+    except (DockerException, RequestException, OSError) as reason:
+        raise EngineDownError("the engine does not answer") from reason
+    return client
+
+
+def start_commands() -> list[list[str]]:
+    """Return the start commands that this machine's engine may have, those first that the context speaks for."""
+    context = current_context()
+    if sys.platform == "darwin":
+        colima = [["colima", "start"]] if shutil.which("colima") else []
+        desktop = [["open", "--background", "-a", "Docker"]]
+        return [*colima, *desktop] if context.startswith("colima") else [*desktop, *colima]
+    if sys.platform == "win32":
+        return [["docker", "desktop", "start"]]
+    if context.startswith("desktop"):
+        return [["systemctl", "--user", "start", "docker-desktop"]]
+    return [["systemctl", "--user", "start", "docker"], ["sudo", "--non-interactive", "systemctl", "start", "docker"]]
+
+
+def start_if_allowed() -> bool:
+    """Start the engine if the user has said that we may, and wait until it answers."""
+    if os.environ.get(MAY_START, "").lower() not in {"1", "yes", "true"}:
+        return False
+    for command in start_commands():
+        if shutil.which(command[0]) is None:
+            continue
+        done = subprocess.run(command, capture_output=True, timeout=STARTING_SECONDS, check=False)
+        if done.returncode == 0 and answers_within(STARTING_SECONDS):
+            return True
+    return False
+
+
+def answers_within(seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            connect().close()
+        except EngineDownError:
+            time.sleep(0.2)
+        else:
+            return True
+    return False

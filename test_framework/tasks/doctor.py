@@ -1,0 +1,33 @@
+"""What this machine lacks, and the command that mends it."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.markup import escape
+
+from test_framework.checkup import CHECKS, Diagnosis, Verdict, examine
+
+COLOURS = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.NOTE: "yellow"}
+
+
+@task(default=True)
+def check(context: Context) -> None:
+    """Look at everything; fail if a need is not met."""
+    console = Console(soft_wrap=True, highlight=False)
+    width = max(len(check.name) for check in CHECKS)
+    bad = 0
+    for check, diagnosis in examine(CHECKS):
+        console.print(line(check.name.ljust(width), diagnosis))
+        bad += diagnosis.verdict is Verdict.BAD
+    if bad:
+        raise Exit(f"{bad} to mend", 1)
+
+
+def line(name: str, diagnosis: Diagnosis) -> str:
+    """Write one line of the report, with the command that mends it where there is one."""
+    colour = COLOURS[diagnosis.verdict]
+    remedy = f" → [bold]{escape(diagnosis.remedy)}[/]" if diagnosis.remedy else ""
+    return f"[{colour}]{diagnosis.verdict.value}[/] {escape(name)}  {escape(diagnosis.seen)}{remedy}"

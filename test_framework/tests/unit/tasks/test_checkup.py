@@ -1,0 +1,167 @@
+"""The doctor says what is wrong and how to mend it, and one broken check hides none of the others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from test_framework import checkup
+from test_framework.checkup import Check, Verdict, bad, good, note
+from test_framework.occupants import holders_of, listener_on
+from test_framework.tasks import doctor
+
+GIT = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
+
+
+def broken() -> checkup.Diagnosis:
+    raise RuntimeError("no such thing")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_a_need_that_is_not_met_fails_and_its_line_ends_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [Check("a", lambda: good("fine")), Check("long", lambda: bad("gone", "nox -s setup")), Check("b", broken)]
+    monkeypatch.setattr(doctor, "CHECKS", [*checks, Check("c", lambda: note("maybe", "invoke x"))])
+
+    with pytest.raises(Exit) as refusal:
+        doctor.check(Context())
+
+    assert refusal.value.code == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "✓ a     fine",
+        "✗ long  gone → nox -s setup",
+        "✗ b     the check broke: RuntimeError: no such thing → python -m pip check",
+        "– c     maybe → invoke x",
+    ]
+
+
+def test_notes_fail_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", [Check("uv", lambda: note("not here [optional]"))])
+
+    doctor.check(Context())
+
+    assert "not here [optional]" in capsys.readouterr().out
+
+
+def test_an_old_python_is_refused_and_a_newer_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.11"\n', encoding="utf-8")
+
+    verdicts = {
+        running: checkup.python_version(running, tmp_path).verdict for running in ((3, 10, 9), (3, 11, 0), (4, 0, 0))
+    }
+
+    assert verdicts == {(3, 10, 9): Verdict.BAD, (3, 11, 0): Verdict.GOOD, (4, 0, 0): Verdict.GOOD}
+
+
+def test_a_python_without_asserts_is_refused() -> None:
+    assert checkup.asserts(optimize=2).remedy == "unset PYTHONOPTIMIZE"
+    assert checkup.asserts(optimize=0).verdict is Verdict.GOOD
+
+
+def test_a_tool_that_is_missing_is_bad_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    looks = [checkup.tool("no-such-tool", "gone", "get it", required=required)() for required in (True, False)]
+
+    assert [look.verdict for look in looks] == [Verdict.BAD, Verdict.NOTE]
+    assert checkup.tool(Path(sys.executable).name, "gone", "get it", required=True)().verdict is Verdict.GOOD
+
+
+def test_locks_that_are_missing_are_made_by_their_session(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n', encoding="utf-8")
+
+    diagnosis = checkup.locks(tmp_path)
+
+    assert (diagnosis.verdict, diagnosis.remedy) == (Verdict.BAD, "nox -s lock")
+
+
+def test_a_bad_env_file_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / ".env.local").write_text("APP_PROT=1\n", encoding="utf-8")
+
+    diagnosis = checkup.env_files(tmp_path)
+
+    assert diagnosis.verdict is Verdict.BAD
+    assert diagnosis.remedy == "invoke env.check"
+    assert "more)" in diagnosis.seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits to look at")
+def test_settings_of_ones_own_are_for_ones_own_eyes(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    verdicts = [checkup.own_settings(tmp_path).verdict]
+    for mode in (0o644, 0o600):
+        file.touch()
+        file.chmod(mode)
+        verdicts.append(checkup.own_settings(tmp_path).verdict)
+
+    assert verdicts == [Verdict.NOTE, Verdict.BAD, Verdict.GOOD]
+
+
+@GIT
+def test_a_tracked_secret_is_named_with_the_command_that_forgets_it(repository: Path) -> None:
+    for name in (".env.local", "deep/server.pem", ".env.example"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).touch()
+    subprocess.run(["git", "add", "--force", "."], cwd=repository, check=True)
+
+    diagnosis = checkup.secrets_in_git(repository)
+
+    assert diagnosis.remedy == "git rm --cached .env.local deep/server.pem"
+
+
+@GIT
+def test_a_secret_that_git_does_not_track_is_where_it_belongs(repository: Path) -> None:
+    (repository / ".env.local").touch()
+
+    assert checkup.secrets_in_git(repository).verdict is Verdict.GOOD
+
+
+def test_a_full_disk_is_noticed(tmp_path: Path) -> None:
+    assert checkup.disk_space(tmp_path, wanted=2**62).verdict is Verdict.BAD
+    assert checkup.disk_space(tmp_path, wanted=1).verdict is Verdict.GOOD
+
+
+def test_whoever_listens_on_a_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        taken_by = listener_on(port)
+
+    assert taken_by is not None
+    assert f"pid {os.getpid()}" in taken_by
+    assert listener_on(port) is None
+
+
+def test_whoever_has_a_file_open_is_named(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.db", tmp_path / "b.db"
+    other.touch()
+
+    with file.open("w"):
+        holders = holders_of([file, tmp_path / "absent"])
+
+    assert any(f"pid {os.getpid()}" in holder for holder in holders)
+    assert holders_of([other]) == []
+
+
+def test_a_port_that_is_taken_is_a_note_because_dev_takes_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("APP_PORT", str(server.getsockname()[1]))
+        diagnosis = checkup.port_to_listen_on(tmp_path)
+
+    assert diagnosis.verdict is Verdict.NOTE

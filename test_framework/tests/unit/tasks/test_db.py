@@ -1,0 +1,151 @@
+"""The database's commands, on real SQLite files."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import alembic.config  # noqa: F401 - it keeps the stdout of its first import: let that be none which a test closes
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from app.db.migrate import newest_revision
+from test_framework.tasks import db
+
+TABLES = {"runs", "streams", "events", "alembic_version"}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Name an embedded database in a checkout of our own; `.data` is not there yet."""
+    return use(tmp_path / ".data" / "app.db", tmp_path, monkeypatch)
+
+
+def use(file: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(db, "ROOT", root)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{file}")
+    return file
+
+
+def tables(file: Path) -> set[str]:
+    return set(column(file, "SELECT name FROM sqlite_master WHERE type = 'table'"))
+
+
+def column(file: Path, query: str) -> list[str]:
+    connection = sqlite3.connect(file)
+    try:
+        return [row[0] for row in connection.execute(query)]
+    finally:
+        connection.close()
+
+
+def execute(file: Path, statement: str) -> None:
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_an_upgrade_makes_the_tables_and_says_where_it_led(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db.upgrade(Context())
+
+    assert tables(file) >= TABLES
+    assert capsys.readouterr().out == f"no migration → {newest_revision()}\n"
+
+
+def test_a_second_upgrade_changes_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db.upgrade(Context())
+    capsys.readouterr()
+
+    db.upgrade(Context())
+
+    assert capsys.readouterr().out == f"{newest_revision()}, as before\n"
+
+
+def test_a_downgrade_to_base_removes_the_tables(file: Path) -> None:
+    db.upgrade(Context())
+
+    db.downgrade(Context(), revision="base")
+
+    assert tables(file) == {"alembic_version"}
+
+
+def test_current_tells_what_to_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db.current(Context())
+
+    assert capsys.readouterr().out == f"no migration; the newest is {newest_revision()}; run: invoke db.upgrade\n"
+
+
+def test_the_migrations_make_what_the_models_say(file: Path) -> None:
+    db.check(Context())
+
+    assert not file.exists()
+
+
+def test_a_revision_on_tables_that_are_behind_is_refused(file: Path) -> None:
+    with pytest.raises(Exit, match=r"invoke db\.upgrade"):
+        db.revision(Context(), message="too early")
+
+
+def test_an_unknown_revision_is_said_plainly(file: Path) -> None:
+    with pytest.raises(Exit, match="nonesuch"):
+        db.upgrade(Context(), revision="nonesuch")
+
+
+def test_a_reset_of_the_embedded_database_removes_its_data(file: Path) -> None:
+    db.upgrade(Context())
+    execute(file, "INSERT INTO streams (user_id, last_seq) VALUES ('ada', 7)")
+
+    db.reset(Context())
+
+    assert column(file, "SELECT user_id FROM streams") == []
+    assert tables(file) >= TABLES
+
+
+def test_a_reset_heals_an_embedded_database_that_is_no_database_any_more(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b"not a database at all, but long enough to be taken for one" * 100)
+
+    db.reset(Context())
+
+    assert tables(file) >= TABLES
+
+
+def test_a_reset_is_refused_while_someone_uses_the_database(file: Path) -> None:
+    db.upgrade(Context())
+
+    with file.open("rb"), pytest.raises(Exit, match=r"is in use by .*pid \d+"):
+        db.reset(Context())
+
+    assert tables(file) >= TABLES
+
+
+def test_a_reset_of_anyone_elses_database_needs_a_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = use(tmp_path / "elsewhere.db", tmp_path / "checkout", monkeypatch)
+    db.upgrade(Context())
+    execute(file, "INSERT INTO streams (user_id, last_seq) VALUES ('ada', 7)")
+
+    with pytest.raises(Exit, match=r"invoke db\.reset --yes"):
+        db.reset(Context())
+    kept = column(file, "SELECT user_id FROM streams")
+    db.reset(Context(), yes=True)
+
+    assert kept == ["ada"]
+    assert column(file, "SELECT user_id FROM streams") == []
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://me:hunter2@127.0.0.1:1/x")
+
+    with pytest.raises(Exit, match=r"invoke env\.show") as refusal:
+        db.current(Context())
+
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_settings_that_cannot_be_used_lead_to_the_command_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://x/y")
+
+    with pytest.raises(Exit, match=r"invoke env\.check"):
+        db.current(Context())

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.api.wire import LendingProtocol
 from app.lifecycle.cleanup import CleanupCoordinator
@@ -70,10 +71,9 @@ def run(settings: Settings, listener: socket.socket, started: Callable[[], None]
         return runner.run(serve(settings, listener, started))
 
 
-async def serve(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
-    app = create_app(settings)
-    service = cast("Service", app.state.service)
-    server = Server(
+def server_for(app: FastAPI) -> Server:
+    """uvicorn, set up for many sockets: bytes go straight to them, compression would halve what they get."""
+    return Server(
         uvicorn.Config(
             app,
             ws=LendingProtocol,
@@ -87,6 +87,12 @@ async def serve(settings: Settings, listener: socket.socket, started: Callable[[
             timeout_graceful_shutdown=5,
         )
     )
+
+
+async def serve(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
+    app = create_app(settings)
+    service = cast("Service", app.state.service)
+    server = server_for(app)
     stop = asyncio.Event()
 
     def force(_: object) -> None:

@@ -1,0 +1,3 @@
+"""Everything the tests are given comes from the kit."""
+
+pytest_plugins = ["test_framework.plugin"]

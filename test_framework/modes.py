@@ -1,0 +1,96 @@
+"""The realities a test runs in, and which folder runs in which.
+
+A folder's name says what its tests need; the mode says what is real. `python -m test_framework.modes` runs every mode this
+machine can run, one after the other, and says what it could not, and why: it is what `nox -s tests` does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+VARIABLE = "TEST_MODE"
+
+
+class Mode(StrEnum):
+    LIGHTWEIGHT = "lightweight"
+    INTEGRATION = "integration"
+    FULL = "full"
+    TEMPLATE = "template"  # template only
+
+
+WHAT_IS_REAL: dict[Mode, str] = {
+    Mode.LIGHTWEIGHT: "nothing: SQLite, the in-process bus, a scripted model, no network",
+    Mode.INTEGRATION: "Postgres and Redis; the model is scripted",
+    Mode.FULL: "server processes, Postgres, Redis, and the model where one is given",
+    Mode.TEMPLATE: "cookiecutter, cruft and git",  # template only
+}
+
+_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL})
+
+FOLDERS: dict[str, frozenset[Mode]] = {
+    "unit": frozenset({Mode.LIGHTWEIGHT}),
+    "mission_critical": _SERVICES | {Mode.LIGHTWEIGHT},
+    "integration": _SERVICES,
+    "performance": _SERVICES,
+    "template": frozenset({Mode.TEMPLATE}),  # template only
+}
+
+NEEDS: dict[str, str] = {
+    "unit": "one room at a time, which lightweight shows best",
+    "integration": "real Postgres and Redis",
+    "performance": "real Postgres and Redis",
+    "template": "cookiecutter and cruft",  # template only
+}
+
+
+def chosen(option: str | None, environment: Mapping[str, str] = os.environ) -> Mode:
+    """The mode that was asked for; lightweight where none was."""
+    wanted = option or environment.get(VARIABLE) or Mode.LIGHTWEIGHT
+    try:
+        return Mode(wanted)
+    except ValueError:
+        raise ValueError(f"there is no mode {wanted!r}: choose one of {', '.join(Mode)}") from None
+
+
+def obstacle(mode: Mode) -> str | None:
+    """Why this machine can't run a mode; None where it can."""
+    if mode not in _SERVICES:
+        return None
+    from test_framework.services.choice import candidates, wanted_provider
+    from test_framework.services.stack import Stack
+    from test_framework.services.state import ServiceError
+
+    stack = Stack.of_a_run()
+    try:
+        for service in ("postgres", "redis"):
+            next(candidates(service, stack, wanted_provider()))
+    except ServiceError as error:
+        return str(error)
+    return None
+
+
+def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
+    """Run every mode that can be run here; 0 if all that ran is green."""
+    outcomes: dict[Mode, str] = {}
+    worst = 0
+    for mode in modes:
+        if reason := obstacle(mode):
+            outcomes[mode] = f"not run: {reason}"
+            continue
+        extra = ["--without-model"] if mode is Mode.FULL else []
+        print(f"\n=== {mode}: real is {WHAT_IS_REAL[mode]} ===", flush=True)
+        code = subprocess.run(
+            [sys.executable, "-m", "pytest", f"--mode={mode}", *extra, *arguments], check=False
+        ).returncode
+        outcomes[mode] = "green" if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
+        worst = worst or code
+    print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(sys.argv[1:], (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)))

@@ -1,0 +1,115 @@
+"""The service under test, running for real: its own `create_app`, behind its own server, on a loopback socket.
+
+`InLoopServer` runs in the test's event loop, so that a test may reach into the service; `ProcessServer` is a process of its
+own, as in production. Both have a URL, and neither pretends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from app.api.tokens import Tokens
+from app.main import create_app
+from app.serve import listen, server_for
+from app.service import Service
+from app.settings import Settings, variable_name
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+_ADDRESS = re.compile(r"http://\S+")
+
+
+class Server(Protocol):
+    settings: Settings
+    url: str
+
+
+@dataclass
+class InLoopServer:
+    settings: Settings
+    url: str
+    service: Service
+
+
+@dataclass
+class ProcessServer:
+    settings: Settings
+    url: str
+    process: asyncio.subprocess.Process
+
+
+@asynccontextmanager
+async def in_loop(settings: Settings) -> AsyncIterator[InLoopServer]:
+    """Serve in this event loop until the block ends."""
+    listener = listen(settings)
+    app = create_app(settings)
+    server = server_for(app)
+    serving = asyncio.create_task(server.serve([listener]), name="the server under test")
+    try:
+        await app.state.startup.wait_ready(START_SECONDS)
+        host, port = listener.getsockname()[:2]
+        yield InLoopServer(settings, f"http://{host}:{port}", cast("Service", app.state.service))
+    finally:
+        await cast("Service", app.state.service).drain()
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def in_process(settings: Settings) -> AsyncIterator[ProcessServer]:
+    """Serve in a process of its own until the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app",
+        env=_environment(settings),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield ProcessServer(settings, await _address(process), process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.communicate(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.communicate()
+                raise TimeoutError(f"the server did not end within {STOP_SECONDS:g} s of SIGTERM") from None
+
+
+def token(settings: Settings, user_id: str) -> str:
+    """A token that a server with these settings accepts."""
+    return Tokens(settings).issue(user_id)
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    output = cast("asyncio.StreamReader", process.stdout)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while line := (await output.readline()).decode():
+                if found := _ADDRESS.search(line):
+                    return found.group()
+    except TimeoutError:
+        process.kill()
+    _, said = await process.communicate()
+    raise RuntimeError(f"the server did not start within {START_SECONDS:g} s; it said:\n{said.decode()[-2000:]}")
+
+
+def _environment(settings: Settings) -> Mapping[str, str]:
+    """The environment that makes `python -m app` load the same settings."""
+    plain = {
+        variable_name(name): ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in settings.model_dump().items()
+        if not name.endswith(("_secret", "_key"))
+    }
+    secret = {"APP_TOKEN_SECRET": settings.token_secret.get_secret_value()}
+    return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **plain, **secret}

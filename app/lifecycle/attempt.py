@@ -49,10 +49,7 @@ async def attempt(call: Call, timeout: float, interrupt: asyncio.Future[None] | 
 
 async def answer(call: Call) -> object:
     """Await an async call; make any other in a thread, and await what it returns when that is awaitable."""
-    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__):
-        result = call()
-    else:
-        result = await _in_a_daemon_thread(call)
+    result = call() if inspect.iscoroutinefunction(call) else await _in_a_daemon_thread(call)
     return await result if inspect.isawaitable(result) else result
 
 

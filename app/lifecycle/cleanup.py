@@ -144,7 +144,7 @@ class CleanupCoordinator:
         timeout: float = 10.0,
         critical: bool = False,
     ) -> Iterator[None]:
-        """Keep a handler registered for the length of a block, which closes the thing itself when it ends well."""
+        """Keep a handler registered while a block runs, for a thing that the block itself closes at its end."""
         self.register(name, handler, priority=priority, timeout=timeout, critical=critical)
         try:
             yield
@@ -170,6 +170,7 @@ class CleanupCoordinator:
 
     def force(self) -> None:
         """Stop waiting: abandon the handler that runs, skip the rest. Call it in the event loop."""
+        self._notice_a_fork()
         self._forced = True
         if self._interrupt is not None and not self._interrupt.done():
             self._interrupt.set_result(None)

@@ -28,7 +28,7 @@ class Verdict(Enum):
 
     GOOD = "✓"
     BAD = "✗"
-    NOTE = "–"  # noqa: RUF001 - a dash, as wide as the others
+    NOTE = "–"
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,20 @@ MADE_FOR_TESTS = words(
 )
 TELLTALE_WORDS = words("pytest _pytest unittest unittest.mock test_framework conftest")
 MOCK_CLASSES = words("Mock MagicMock AsyncMock NonCallableMock")
-TELLTALE_PATTERN = re.compile(r"\bPYTEST_[A-Z_]+\b|\bTEST_MODE\b|\b_mock_(?:name|methods|parent|return_value)\b")
+TELLTALE_PATTERN = re.compile(r"\bPYTEST(?:_[A-Z_]*)?\b|\bTEST_MODE\b|\b_mock_(?:name|methods|parent|return_value)\b")
 TEST_VARIABLE = re.compile(
     r"(?:APP_)?(?:(?:IS|IN|UNDER|RUNNING)_)?(?:(?:UNIT|INTEGRATION)_?)?(?:TEST(?:S|ING)?|CI)"
     r"(?:_(?:MODE|ENV|ENVIRONMENT|RUN))?|CONTINUOUS_INTEGRATION|GITHUB_ACTIONS|GITLAB_CI|RUN_INTEGRATION"
 )
 MOCK_ATTRIBUTE = re.compile(r"_mock_\w+|mock_calls|assert_(?:any_)?(?:called|awaited)\w*")
 
+LIKE_A_TEST = re.compile(r"(?i)_?(?:py)?tests?_?|mock_?")
+
 ASKING = words("is in as for under running during use using are")
 NEEDS_ASKING = words("test tests mock mocks mocked ci unittest")
 FLAG = words(
     "testing pytest test_mode testing_mode mock_mode ci_mode test_env test_environment test_run unit_test"
+    " called_from_test called_from_tests"
     " unit_tests unit_testing"
 )
 MODE_NAMES = words("env environment mode stage")
@@ -70,6 +73,21 @@ def _telltales(node: ast.AST) -> Iterator[str]:
             yield f"looks for {text!r}"
         case ast.Call() | ast.Subscript() | ast.Compare():
             yield from _questions(node)
+        case ast.Match(subject=subject, cases=cases) if _names_a_mode({_dotted(subject)}):
+            named = {
+                part.value
+                for case in cases
+                for part in ast.walk(case.pattern)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            }
+            yield from (f"compares its mode with {word!r}" for word in named & TEST_MODES)
+        case ast.AnnAssign(target=target, annotation=annotation) if _names_a_mode({_dotted(target)}):
+            named = {
+                part.value
+                for part in ast.walk(annotation)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            }
+            yield from (f"has a mode {word!r}" for word in named & TEST_MODES)
         case ast.Attribute(attr=name) if MOCK_ATTRIBUTE.fullmatch(name) or _is_flag(name):
             yield f"reads {name}"
         case ast.Name(id=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)) if _is_flag(name):
@@ -86,10 +104,15 @@ def _questions(node: ast.Call | ast.Subscript | ast.Compare) -> Iterator[str]:
     words = _asked_words(node)
     if names & {"os.environ", "environ", "os.getenv", "getenv"} or _declares_variable(node):
         yield from (f"looks up the variable {word}" for word in words if TEST_VARIABLE.fullmatch(word.upper()))
-    if not isinstance(node, ast.Compare):
-        return
-    last_names = {part for name in names for part in name.rsplit(".", 1)[-1].lower().split("_")}
-    if last_names & MODE_NAMES:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="startswith" | "endswith")):
+            yield from (f"looks for a name like {word!r}" for word in words if LIKE_A_TEST.fullmatch(word))
+        case ast.Compare():
+            yield from _comparisons(names, words)
+
+
+def _comparisons(names: set[str], words: list[str]) -> Iterator[str]:
+    if _names_a_mode(names):
         yield from (f"compares its mode with {word!r}" for word in words if word.lower() in TEST_MODES)
     elif names & ABOUT_THE_INTERPRETER or any(name.endswith("__name__") for name in names):
         yield from (
@@ -108,6 +131,10 @@ def _asked_words(node: ast.Call | ast.Subscript | ast.Compare) -> list[str]:
             parts = [node.left, *node.comparators]
     within = [element for part in parts for element in getattr(part, "elts", [part])]
     return [part.value for part in within if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+
+
+def _names_a_mode(names: set[str]) -> bool:
+    return any(MODE_NAMES.intersection(name.rsplit(".", 1)[-1].lower().split("_")) for name in names)
 
 
 def _declares_variable(node: ast.AST) -> bool:

@@ -130,7 +130,7 @@ async def _moving(engine: AsyncEngine, step: Awaitable[None]) -> None:
     before = await migrate.standing(engine)
     await step
     after = await migrate.standing(engine)
-    print(f"{_place(before)} → {_place(after)}" if before != after else f"{_place(after)}, as before")
+    print(f"from {_place(before)} to {_place(after)}" if before != after else f"{_place(after)}, as before")
 
 
 def _place(standing: Standing) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from test_framework.checkup import CHECKS, Diagnosis, Verdict, examine
 
 COLOURS = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.NOTE: "yellow"}
+IN_ASCII = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "."})
 
 
 @task(default=True)
@@ -20,7 +21,8 @@ def check(context: Context) -> None:
     width = max(len(check.name) for check in CHECKS)
     bad = 0
     for check, diagnosis in examine(CHECKS):
-        console.print(line(check.name.ljust(width), diagnosis))
+        text = line(check.name.ljust(width), diagnosis)
+        console.print(text if console.encoding.startswith("utf") else text.translate(IN_ASCII))
         bad += diagnosis.verdict is Verdict.BAD
     if bad:
         raise Exit(f"{bad} to mend", 1)

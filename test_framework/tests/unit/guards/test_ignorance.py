@@ -51,6 +51,12 @@ TELLTALES = {
     "a flag is_ci": "is_ci = True",
     "a question": "def running_in_pytest(): ...\ndef is_testing(): ...",
     "an environment called test": "def f(settings):\n    return settings.environment == 'test'",
+    "a mode matched": "def f(settings):\n    match settings.environment:\n        case 'dev' | 'test': ...",
+    "a mode declared": "from typing import Literal\nclass S:\n    environment: Literal['dev', 'testing'] = 'dev'",
+    "a mode by its beginning": "def f(env):\n    return env.startswith('test')",
+    "a caller by its name": "import inspect\nany(f.function.startswith('test_') for f in inspect.stack())",
+    "a mark on the interpreter": "import sys\ndef f():\n    return getattr(sys, 'x', 0) or sys._called_from_test",
+    "any of pytest's variables": "import os\nany(name.startswith('PYTEST') for name in os.environ)",
     "an environment among testing ones": "def f(env):\n    return env in ('test', 'ci')",
 }
 
@@ -73,6 +79,9 @@ HARMLESS = {
     "a neighbour's module": "import app.contest",
     "a test for equality": "def is_tested(): ...\ntested = True",
     "assertions": "def f(x):\n    assert x\n    x.assert_open()",
+    "modes declared": "from typing import Literal\nclass S:\n    mode: Literal['fast', 'latest'] = 'fast'",
+    "modes matched": "def f(mode):\n    match mode:\n        case 'latest' | 1: ...",
+    "another beginning": "def f(url):\n    return url.startswith('testament://')",
     "a mode called latest": "def f(mode):\n    return mode == 'latest'",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -49,6 +50,17 @@ def test_a_need_that_is_not_met_fails_and_its_line_ends_with_the_command(
         "✗ b     the check broke: RuntimeError: no such thing → python -m pip check",
         "– c     maybe → invoke x",
     ]
+
+
+def test_a_terminal_without_unicode_gets_plain_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(doctor, "CHECKS", [Check("uv", lambda: note("gone", "get it"))])
+
+    doctor.check(Context())
+
+    terminal.seek(0)
+    assert terminal.read() == "- uv  gone > get it\n"
 
 
 def test_notes_fail_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

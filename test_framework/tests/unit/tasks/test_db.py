@@ -51,7 +51,7 @@ def test_an_upgrade_makes_the_tables_and_says_where_it_led(file: Path, capsys: p
     db.upgrade(Context())
 
     assert tables(file) >= TABLES
-    assert capsys.readouterr().out == f"no migration → {newest_revision()}\n"
+    assert capsys.readouterr().out == f"from no migration to {newest_revision()}\n"
 
 
 def test_a_second_upgrade_changes_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,7 @@ def template(session: nox.Session) -> None:
     """Stamp projects out of this repository in every way people do, compare them, and run their own sessions."""
     install(session)
     install(session, TEMPLATE_LOCK)
-    session.run("python", "-m", "pytest", "-p", "no:randomly", "--mode=template", *session.posargs)
+    session.run("python", "-m", "pytest", "--mode=template", *session.posargs)
 
 
 # <<< template only

@@ -13,42 +13,42 @@ from urllib.request import urlopen
 import pytest
 
 from cos_scaffold.answers import CHOICES
-from tests.template.workbench import ANSWERS, ROOT, Workbench, program
+from cos_scaffold.live_files import live_files
+from tests.template.workbench import ROOT, Workbench, program
 
 MINUTES = 60
 
 
 @pytest.fixture(scope="module")
 def own(workbench: Workbench) -> Path:
-    """A project stamped from this very repository, nothing planted, under git as its user would have it."""
-    made = workbench.cookiecutter(str(ROOT), into=workbench.folder / "own")
-    workbench.succeed("git", "init", "--quiet", cwd=made)
-    workbench.commit(made, "a new project")
-    return made
+    """A project stamped from this very repository, nothing planted, and not yet under git: as people find it."""
+    return workbench.cookiecutter(str(ROOT), into=workbench.folder / "own")
 
 
 @pytest.mark.timeout(10 * MINUTES)
 @pytest.mark.parametrize("session", ["lint", "types", "lightweight"])
 def test_a_new_project_passes_its_own_session(session: str, own: Path, workbench: Workbench) -> None:
+    before = live_files(own)
+
     workbench.succeed("nox", "-s", session, cwd=own, seconds=9 * MINUTES)
 
-    assert workbench.succeed("git", "status", "--porcelain", cwd=own) == ""
+    assert live_files(own) == before
 
 
-@pytest.mark.parametrize("python", CHOICES["lowest_python"])
+@pytest.mark.parametrize("command", [("check", "--output-format=concise"), ("format", "--check")])
 def test_a_newer_lowest_python_brings_no_fault_of_style(
-    python: str, own: Path, workbench: Workbench, tmp_path: Path
+    command: tuple[str, str], own: Path, workbench: Workbench
 ) -> None:
-    made = workbench.typed({"lowest_python": python}, template=ROOT, into=tmp_path / "made")
-    assert made.code == 0, made.said
-    newer = tmp_path / "made" / ANSWERS["project_slug"]
+    lowest, *newer = ("py" + python.replace(".", "") for python in CHOICES["lowest_python"])
 
-    for command in (("check", "--output-format=concise"), ("format", "--check")):
-        assert workbench.run("ruff", *command, cwd=newer) == workbench.run("ruff", *command, cwd=own)
+    found = {python: workbench.run("ruff", *command, "--target-version", python, cwd=own) for python in newer}
+
+    assert found == dict.fromkeys(newer, workbench.run("ruff", *command, "--target-version", lowest, cwd=own))
 
 
 @pytest.mark.timeout(5 * MINUTES)
 def test_the_first_command_of_the_readme_runs_the_service(own: Path, workbench: Workbench, tmp_path: Path) -> None:
+    before = live_files(own)
     port = free_port()
     environment = {**workbench.environment(), "APP_PORT": str(port)}
     log = tmp_path / "dev.log"
@@ -64,7 +64,7 @@ def test_the_first_command_of_the_readme_runs_the_service(own: Path, workbench: 
 
     assert answer == HTTPStatus.OK
     assert code in {0, -signal.SIGTERM}, log.read_text()
-    assert workbench.succeed("git", "status", "--porcelain", cwd=own) == ""
+    assert live_files(own) == before
 
 
 def free_port() -> int:

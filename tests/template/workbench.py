@@ -82,7 +82,8 @@ class Workbench:
 
     def environment(self) -> dict[str, str]:
         home = self.folder / "home"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "NOX", "PYTEST"))}
+        ours = ("APP_", "GIT_", "NOX", "PYTEST", "PYTHON", "TEST_MODE", "VIRTUAL_ENV")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         caches = {"UV_CACHE_DIR": ".cache/uv", "PIP_CACHE_DIR": ".cache/pip"}
         return {
             **{name: str(Path.home() / folder) for name, folder in caches.items()},
@@ -92,7 +93,6 @@ class Workbench:
             "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
             "GIT_CONFIG_NOSYSTEM": "1",
             "COOKIECUTTER_CONFIG": str(home / "cookiecutter.json"),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "COLUMNS": "200",
         }
 

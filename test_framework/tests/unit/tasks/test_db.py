@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from app.db import migrate
 from app.db.migrate import newest_revision
 from test_framework.tasks import db
 
@@ -86,6 +88,22 @@ def test_the_migrations_make_what_the_models_say(file: Path) -> None:
 def test_a_revision_on_tables_that_are_behind_is_refused(file: Path) -> None:
     with pytest.raises(Exit, match=r"invoke db\.upgrade"):
         db.revision(Context(), message="too early")
+
+
+def test_a_revision_is_written_where_the_migrations_are(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = tmp_path / "migrations"
+    shutil.copytree(migrate.MIGRATIONS, ours, ignore=shutil.ignore_patterns("__pycache__"))
+    before = {*ours.glob("versions/*.py")}
+    monkeypatch.setattr(migrate, "MIGRATIONS", ours)
+    db.upgrade(Context())
+
+    db.revision(Context(), message="one more")
+
+    (written,) = {*ours.glob("versions/*.py")} - before
+    assert f"wrote {written.relative_to(tmp_path)}: read it" in capsys.readouterr().out
+    assert written.name.endswith("_one_more.py")
 
 
 def test_an_unknown_revision_is_said_plainly(file: Path) -> None:

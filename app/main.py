@@ -61,8 +61,9 @@ def plan(service: Service, cleanup: CleanupCoordinator) -> StartupManager:
     startup = StartupManager(cleanup)
     startup.add("database", phase=Phase.DATABASE, start=service.database.ping, stop=service.database.close, retries=5)
     startup.add("migrations", phase=Phase.MIGRATIONS, start=service.prepare_schema, timeout=60.0)
-    startup.add("hub", phase=Phase.BUS, start=service.hub.start, stop=service.hub.close)
-    startup.add("relay", phase=Phase.BUS, start=service.open_relay, stop=service.close_relay)
+    startup.add("bus", phase=Phase.BUS, start=service.open_bus, stop=service.bus.close)
+    startup.add("relay", phase=Phase.BUS, start=service.open_relay, stop=service.close_relay, after=("bus",))
+    startup.add("hub", phase=Phase.BUS, start=service.hub.start, stop=service.hub.close, after=("bus",))
     startup.add("runner", phase=Phase.AGENTS, start=service.runner.open, stop=service.runner.close)
     return startup
 

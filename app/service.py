@@ -32,7 +32,7 @@ class Service:
         self.database = Database(settings.database_url)
         self.outbox = Outbox(self.tally)
         self.journal = Journal(self.database, self.outbox)
-        self.bus: Bus = MemoryBus()
+        self.bus = choose_bus(settings, self.process)
         self.hub = Hub(self.journal, self.bus, self.tally)
         self.runs = Runs(self.database, self.journal, owner=self.process)
         self.runner = Runner(self.runs, self.journal, choose_model(settings), ToolDispatcher(TOOLS))
@@ -44,6 +44,9 @@ class Service:
         if self.settings.embedded_database and (await migrate.standing(self.database.engine)).behind:
             await migrate.upgrade(self.database.engine)
         await migrate.demand_newest(self.database.engine)
+
+    async def open_bus(self) -> None:
+        await self.bus.start(self.hub.receive)
 
     async def open_relay(self) -> None:
         self._relay = Relay(self.bus, self.journal.after_each, self.tally)
@@ -61,6 +64,15 @@ class Service:
         if self._relay is not None:
             await self._relay.idle(FLUSH_SECONDS)
         await self.hub.dismiss(FLUSH_SECONDS)
+
+
+def choose_bus(settings: Settings, process: str) -> Bus:
+    """The bus that the settings name; Redis's client is imported only where there is a Redis."""
+    if settings.embedded_bus:
+        return MemoryBus()
+    from app.events.redis_bus import RedisBus
+
+    return RedisBus(settings.redis_url, settings.channel_prefix, process)
 
 
 def choose_model(settings: Settings) -> Model:

@@ -139,3 +139,15 @@ def batches(rows: Iterable[tuple[str, int, str]]) -> Iterator[Batch]:
         frames.append(frame(seq, body))
     if frames:
         yield Batch(user_id, first, frames)
+
+
+def merged(batches: list[Batch]) -> list[Batch]:
+    """Join what follows on one another: a burst of one user's events travels as one message."""
+    joined: list[Batch] = []
+    for batch in sorted(batches, key=lambda batch: (batch.user_id, batch.first)):
+        last = joined[-1] if joined else None
+        if last is not None and last.user_id == batch.user_id and batch.first == last.last + 1:
+            joined[-1] = Batch(last.user_id, last.first, [*last.frames, *batch.frames])
+        else:
+            joined.append(batch)
+    return joined

@@ -63,7 +63,6 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        await self._bus.start(self.receive)
         self._spawn(self._fill_gaps(), "hub: fill gaps")
         self._spawn(self._reconcile(), "hub: reconcile")
 

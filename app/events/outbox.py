@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from app.events.bus import Bus, BusAway
-from app.events.envelope import Batch
+from app.events.envelope import Batch, merged
 from app.events.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -192,15 +192,3 @@ class Relay:
             logger.debug("left %d events to the journal: %s", count, away)
         else:
             self._tally.published += count
-
-
-def merged(batches: list[Batch]) -> list[Batch]:
-    """Join what follows on one another: a burst of one user's events travels as one message."""
-    joined: list[Batch] = []
-    for batch in sorted(batches, key=lambda batch: (batch.user_id, batch.first)):
-        last = joined[-1] if joined else None
-        if last is not None and last.user_id == batch.user_id and batch.first == last.last + 1:
-            joined[-1] = Batch(last.user_id, last.first, [*last.frames, *batch.frames])
-        else:
-            joined.append(batch)
-    return joined

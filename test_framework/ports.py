@@ -14,10 +14,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from test_framework.services.port_leases import PortError, lease, lease_many, leased, release
+from test_framework.services.port_leases import PortError, lease, lease_many, leased, leased_here, release
 from test_framework.services.stack import CHECKOUT, runtime_root
 
-__all__ = ["PortError", "allocate", "check", "lease", "lease_many", "leased", "release"]
+__all__ = ["PortError", "allocate", "check", "lease", "lease_many", "leased", "leased_here", "names_for", "release"]
 
 DEFAULT_NAMES = ("APP_PORT", "POSTGRES_PORT", "REDIS_PORT")
 
@@ -94,8 +94,7 @@ def answer(chosen: argparse.Namespace) -> int:
         ports = allocate(names, chosen.env_file, stable=chosen.stable, holder=chosen.holder)
         print("\n".join(f"{name}={port}" for name, port in ports.items()))
     elif chosen.action == "release":
-        mine = [port for port, holder in leased().items() if holder.checkout == str(CHECKOUT)]
-        for port in release(chosen.ports or mine):
+        for port in release(chosen.ports or leased_here()):
             print(f"{port} is not leased by this checkout", file=sys.stderr)
     else:
         for port, holder in leased().items():

@@ -11,7 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from test_framework import reaper
 from test_framework.services import engine, probes
@@ -189,6 +189,10 @@ class ComposeProvider:
                 for volume in self.client.volumes.list(filters={"label": self.labels(volume=service)}):
                     self.act(volume.remove)
 
+    def clear(self, *, data: bool) -> None:
+        options = ["--volumes"] if data else []
+        self.compose("down", "--timeout", str(STOP_SECONDS), "--remove-orphans", *options, service="the stack")
+
     def url(self, service: ServiceName) -> str:
         container = self.find(service)
         port = host_port(container, service_specs()[service].port) if container else None
@@ -239,11 +243,13 @@ class ComposeProvider:
             return False
         return True
 
-    def compose(self, *arguments: str, service: ServiceName, seconds: float = UP_SECONDS) -> None:
+    def compose(
+        self, *arguments: str, service: ServiceName | Literal["the stack"], seconds: float = UP_SECONDS
+    ) -> None:
         """Run compose on this stack; say what its failure means and what helps."""
         files = [option for file in self.files() for option in ("--file", str(file))]
         command = [*engine.compose_command(), "--project-name", self.stack.name, *files, *arguments]
-        what = f"{service} could not be started"
+        what = f"compose {arguments[0]} failed for {service}"
         try:
             done = subprocess.run(
                 command,
@@ -259,7 +265,9 @@ class ComposeProvider:
         if done.returncode == 0:
             return
         said = (done.stderr or done.stdout).strip()
-        known = diagnose(said, service, service_specs()[service].image)
+        known = diagnose(
+            said, service, " ".join(service_specs()[name].image for name in SERVICE_NAMES if name == service)
+        )
         last = said.splitlines()[-1] if said else f"compose ended with exit code {done.returncode}"
         if known is None:
             raise ServiceError(what, last, "invoke doctor")

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from test_framework.services.stack import Stack, own_directory
+from test_framework.services.stack import Stack, cache_root, own_directory
 
 NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
 PINNED_PORTS = ("POSTGRES_PORT", "REDIS_PORT", "APP_PORT")
@@ -15,14 +15,14 @@ PINNED_PORTS = ("POSTGRES_PORT", "REDIS_PORT", "APP_PORT")
 
 def passwords(stack: Stack) -> dict[str, str]:
     """Return this stack's passwords, and generate those that are missing."""
-    return of_the_checkout(stack.checkout / ".env.local") if stack.lasting else of_a_run(stack)
+    return of_the_checkout(stack.checkout) if stack.lasting else of_a_run(stack)
 
 
 def of_a_run(stack: Stack) -> dict[str, str]:
     file = own_directory(stack.directory) / "passwords.json"
     if not file.exists():
         draft = file.with_name(f".passwords.{os.getpid()}")
-        write_privately(draft, json.dumps({name: secrets.token_urlsafe(24) for name in NAMES}))
+        write_privately(draft, json.dumps({name: secrets.token_hex(24) for name in NAMES}))
         try:
             os.link(draft, file)  # whoever is first wins, and nobody reads half a file
         except FileExistsError:
@@ -33,22 +33,17 @@ def of_a_run(stack: Stack) -> dict[str, str]:
     return found
 
 
-def of_the_checkout(env_file: Path) -> dict[str, str]:
-    from filelock import FileLock
+def of_the_checkout(checkout: Path) -> dict[str, str]:
+    found = values_in(checkout / ".env.local")
+    if not all(found.get(name) for name in NAMES):
+        from filelock import FileLock
 
-    from test_framework.services.stack import cache_root
+        from test_framework.env_local import make_local
 
-    with FileLock(cache_root() / "env.lock"):
-        found = values_in(env_file)
-        missing = {name: secrets.token_urlsafe(24) for name in NAMES if not found.get(name)}
-        if missing:
-            text = env_file.read_text(encoding="utf-8") if env_file.exists() else ""
-            kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in missing]
-            lines = [*kept, *(f"{name}={value}" for name, value in missing.items())]
-            draft = env_file.with_name(f"{env_file.name}.{os.getpid()}")
-            write_privately(draft, "\n".join(lines) + "\n")
-            draft.replace(env_file)
-    return {name: found.get(name) or missing[name] for name in NAMES}
+        with FileLock(cache_root() / "env.lock"):
+            make_local(checkout)
+        found = values_in(checkout / ".env.local")
+    return {name: found[name] for name in NAMES}
 
 
 def pinned_ports(stack: Stack) -> dict[str, str]:

@@ -80,6 +80,9 @@ class ExternalProvider:
     def remove(self, service: ServiceName, *, data: bool) -> None:
         self.refuse(service, "remove")
 
+    def clear(self, *, data: bool) -> None:
+        """Leave alone what is not ours."""
+
     def refuse(self, service: ServiceName, step: str) -> None:
         variable = VARIABLES[service]
         why = f"{variable} points to a server that is not ours"

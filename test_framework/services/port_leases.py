@@ -180,9 +180,14 @@ def leased() -> dict[int, Holder]:
     return dict(sorted(found.items()))
 
 
+def leased_here() -> list[int]:
+    """Return the ports that this checkout leases."""
+    return [port for port, holder in leased().items() if holder.checkout == str(CHECKOUT)]
+
+
 def release(ports: Sequence[int]) -> list[int]:
     """Give back ports that this checkout leased; return those that were not its own to give."""
-    ours = {port for port, holder in leased().items() if holder.checkout == str(CHECKOUT)}
+    ours = set(leased_here())
     for port in ours.intersection(ports):
         record(port).unlink(missing_ok=True)
     return [port for port in ports if port not in ours]

@@ -20,7 +20,7 @@ from test_framework.services import cluster_cache, probes
 from test_framework.services.cluster_cache import Account, server_account
 from test_framework.services.spec import NOT_DURABLE, service_specs
 from test_framework.services.stack import Stack, own_directory
-from test_framework.services.state import Observation, ServiceName, State
+from test_framework.services.state import SERVICE_NAMES, Observation, ServiceName, State
 
 STARTING_SECONDS = 10.0
 STOPPING_SECONDS = 5.0
@@ -44,6 +44,8 @@ class ProcessProvider:
         self.name = name
         self.stack = stack
         self.find = find
+        self.home = stack.directory / name
+        self.data_home = stack.data / name
 
     def missing(self, service: ServiceName) -> str | None:
         found = self.find(service)
@@ -81,7 +83,8 @@ class ProcessProvider:
             raise probes.WrongServerError(f"{address} is {name!r}, not {expected!r}")
 
     def start(self, service: ServiceName) -> None:
-        own_directory(self.stack.directory)
+        for folder in (self.stack.directory, self.home, self.stack.data, self.data_home):
+            own_directory(folder)
         binary = self.find(service)
         if isinstance(binary, str):
             raise FileNotFoundError(binary)
@@ -100,8 +103,6 @@ class ProcessProvider:
         account.own(folder)
         self.socket(service).unlink(missing_ok=True)
         data = self.data(service)
-        if self.stack.lasting:
-            own_directory(data.parent)
         if service == "redis":
             data.mkdir(mode=0o700, exist_ok=True)
         elif data.exists():
@@ -186,6 +187,12 @@ class ProcessProvider:
         if data:
             shutil.rmtree(self.data(service), ignore_errors=True)
 
+    def clear(self, *, data: bool) -> None:
+        for service in SERVICE_NAMES:
+            if self.glance(service) is not State.ABSENT:
+                self.stop(service)
+                self.remove(service, data=data)
+
     def url(self, service: ServiceName) -> str:
         if service == "redis":
             return f"unix://{self.socket(service)}?db=0"
@@ -233,14 +240,14 @@ class ProcessProvider:
         return said[-1].strip() if said else ""
 
     def record_file(self, service: ServiceName) -> Path:
-        return self.stack.directory / f"{service}.json"
+        return self.home / f"{service}.json"
 
     def log(self, service: ServiceName) -> Path:
-        return self.stack.directory / f"{service}.log"
+        return self.home / f"{service}.log"
 
     def socket(self, service: ServiceName) -> Path:
         name = ".s.PGSQL.5432" if service == "postgres" else "redis.sock"
-        return self.stack.directory / service / name
+        return self.home / service / name
 
     def data(self, service: ServiceName) -> Path:
-        return self.stack.data / f"{service}-data"
+        return self.data_home / f"{service}-data"

@@ -48,6 +48,9 @@ class Provider(Protocol):
     def remove(self, service: ServiceName, *, data: bool) -> None:
         """Take away what is left of a service that has ended, its data too if asked."""
 
+    def clear(self, *, data: bool) -> None:
+        """Take away the whole stack, in good order; its data too if asked."""
+
     def url(self, service: ServiceName) -> str:
         """Return where a client reaches it now."""
 

@@ -74,18 +74,30 @@ def lease_of(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.lease")
 
 
+def is_held(lease: Path) -> bool:
+    """Say whether a run's owner lives."""
+    try:
+        with FileLock(lease, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def sweep() -> list[str]:
     """End what runs left whose owner and watchdog are both gone: their leases are free."""
-    swept: list[str] = []
-    for lease in runtime_root().glob("*.lease"):
-        with contextlib.suppress(Timeout), FileLock(lease, timeout=0):
-            directory = lease.with_suffix("")
-            left = reaper.end_registered(directory / "register")
-            shutil.rmtree(directory, ignore_errors=True)
-            if not left:
-                lease.unlink(missing_ok=True)
-                swept.append(directory.name)
-    return swept
+    return [lease.stem for lease in runtime_root().glob("*.lease") if sweep_one(lease)]
+
+
+def sweep_one(lease: Path) -> bool:
+    """End what one run left, if nobody holds its lease; say whether that was so."""
+    with contextlib.suppress(Timeout), FileLock(lease, timeout=0):
+        directory = lease.with_suffix("")
+        left = reaper.end_registered(directory / "register")
+        shutil.rmtree(directory, ignore_errors=True)
+        if not left:
+            lease.unlink(missing_ok=True)
+            return True
+    return False
 
 
 def close_in_forked_children(close: Callable[[], None]) -> None:

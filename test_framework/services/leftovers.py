@@ -1,0 +1,71 @@
+"""What stacks of this project left behind, found by leases and labels alone: never by a name that merely looks like ours.
+
+A run whose lease is held is at work and stays. What has no living owner goes: its register, and what the engine still holds
+under its labels, should the register be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from test_framework import reaper
+from test_framework.services import engine
+from test_framework.services.run import is_held, lease_of, sweep_one
+from test_framework.services.stack import DEV, Stack, cache_root, runtime_root
+from test_framework.services.state import EngineDownError
+
+CHECKOUT_LABEL, RUN_LABEL = "test-framework.checkout", "test-framework.run"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that nobody owns any more, and how to take it away."""
+
+    what: str
+    remove: Callable[[], object]
+
+
+def of_ended_runs(stack: Stack) -> Iterator[Leftover]:
+    """Yield what ended runs left: folders and processes of any checkout, containers of this one."""
+    for lease in sorted(runtime_root().glob("*.lease")):
+        if not is_held(lease):
+            yield Leftover(f"run {lease.stem}", lambda lease=lease: sweep_one(lease))  # type: ignore[misc]
+    yield from on_engine(stack, lambda run: run != DEV and not is_held(lease_of(Stack(stack.checkout, run).directory)))
+
+
+def of_the_dev_stack(stack: Stack) -> Iterator[Leftover]:
+    """Yield all that belongs to this checkout's dev stack, its data included."""
+    from test_framework.services.dev import DevStack
+
+    if stack.exists:
+        yield Leftover("the dev stack", lambda: DevStack(stack).down(data=True))
+    yield from on_engine(stack, lambda run: run == DEV)
+    if stack.data.exists():
+        yield Leftover(f"data in {stack.data}", lambda: shutil.rmtree(stack.data, ignore_errors=True))
+
+
+def caches() -> Iterator[Leftover]:
+    """Yield what is kept between runs to save time, and is made again when needed."""
+    for name in ("clusters", "binaries"):
+        folder: Path = cache_root() / name
+        if folder.exists():
+            yield Leftover(f"cache {folder}", lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))  # type: ignore[misc]
+
+
+def on_engine(stack: Stack, unowned: Callable[[str], bool]) -> Iterator[Leftover]:
+    """Yield compose projects of this checkout whose run has no owner."""
+    with contextlib.suppress(EngineDownError):
+        client = engine.connect()
+        mine = {"label": f"{CHECKOUT_LABEL}={stack.checkout}"}
+        containers = client.api.containers(all=True, filters=mine)
+        volumes = client.api.volumes(filters=mine)["Volumes"] or []
+        labels = [thing["Labels"] for thing in (*containers, *volumes)]
+        projects = {label[RUN_LABEL]: label[reaper.COMPOSE_PROJECT_LABEL] for label in labels if RUN_LABEL in label}
+        for run, project in sorted(projects.items()):
+            if unowned(run):
+                registration: reaper.Registration = {"kind": "compose", "name": project}
+                yield Leftover(f"containers of {project}", lambda one=registration: reaper.end_on_engine([one], 1))  # type: ignore[misc]

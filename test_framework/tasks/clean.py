@@ -1,0 +1,38 @@
+"""Take away what is ours and no longer needed; never a prune, never anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from test_framework.services import leftovers
+from test_framework.services.stack import Stack
+
+DRY = {"dry-run": "only say what would be removed"}
+
+
+@task(help=DRY)
+def run(context: Context, dry_run: bool = False) -> None:
+    """Remove what ended runs left; runs at work and the dev stack stay."""
+    remove(leftovers.of_ended_runs(Stack.dev()), dry_run)
+
+
+@task(name="all", help=DRY)
+def all_(context: Context, dry_run: bool = False) -> None:
+    """Remove that, and this checkout's dev stack with its data, and the caches."""
+    stack = Stack.dev()
+    found = (*leftovers.of_ended_runs(stack), *leftovers.of_the_dev_stack(stack), *leftovers.caches())
+    remove(found, dry_run)
+
+
+def remove(found: Iterable[leftovers.Leftover], dry_run: bool) -> None:
+    count = 0
+    for leftover in found:
+        print(f"{'would remove' if dry_run else 'removing'} {leftover.what}")
+        count += 1
+        if not dry_run:
+            leftover.remove()
+    if not count:
+        print("nothing to remove")

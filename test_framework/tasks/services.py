@@ -1,0 +1,118 @@
+"""Real Postgres and Redis for this checkout, brought up and healed without anybody clicking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import dumps
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from test_framework.services.board import Board
+from test_framework.services.dev import DevStack, Status
+from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, ServiceName
+
+ONLY = {"only": f"one of {', '.join(SERVICE_NAMES)}; both without it"}
+
+
+@task(help={**ONLY, "wait": "how many seconds each may take"})
+def up(context: Context, only: str = "", wait: float = 30.0) -> None:
+    """Bring services up, whatever state they are in; what is up stays."""
+    with plainly_told(), Board() as board:
+        found = DevStack(report=board.report).up(chosen(only), float(wait))
+    show(found)
+
+
+@task
+def down(context: Context) -> None:
+    """End this checkout's services and keep their data."""
+    with plainly_told():
+        ended = DevStack().down()
+    print("\n".join(f"{line}: ended" for line in ended) or "nothing was up")
+
+
+@task(help={**ONLY, "json": "for programs"})
+def status(context: Context, only: str = "", json: bool = False) -> None:
+    """Show each service's state, its provider and its address (`url` shows the password too)."""
+    with plainly_told():
+        found = DevStack().status(chosen(only))
+    if json:
+        print(dumps([one.as_dict() for one in found], indent=2))
+    else:
+        show(found)
+
+
+@task(help={**ONLY, "lines": "how many of the last lines"})
+def logs(context: Context, only: str = "", lines: int = 40) -> None:
+    """Show what services wrote last."""
+    with plainly_told():
+        for service in chosen(only):
+            print(f"--- {service}\n{DevStack().logs(service, lines)}")
+
+
+@task(help=ONLY)
+def pause(context: Context, only: str = "") -> None:
+    """Freeze services: they keep their connections and answer none."""
+    with plainly_told():
+        show(DevStack().each(chosen(only), lambda lifecycle, service: lifecycle.pause(service)))
+
+
+@task(help=ONLY)
+def unpause(context: Context, only: str = "") -> None:
+    """Let frozen services go on."""
+    with plainly_told():
+        show(DevStack().each(chosen(only), lambda lifecycle, service: lifecycle.unpause(service)))
+
+
+@task(help=ONLY)
+def restart(context: Context, only: str = "") -> None:
+    """End services in good order and bring them up again."""
+    with plainly_told(), Board() as board:
+        show(DevStack(report=board.report).each(chosen(only), lambda lifecycle, service: lifecycle.restart(service)))
+
+
+@task(help=ONLY)
+def reset(context: Context, only: str = "") -> None:
+    """Bring services up anew with their data gone."""
+    with plainly_told(), Board() as board:
+        stack = DevStack(report=board.report)
+        for service in chosen(only):
+            if provider := stack.existing(service):
+                stack.lifecycle(provider).remove(service, data=True)
+        show(stack.up(chosen(only)))
+
+
+@task(help=ONLY)
+def url(context: Context, only: str = "") -> None:
+    """Print where services are, for a client."""
+    with plainly_told():
+        for found in DevStack().status(chosen(only)):
+            if not found.url:
+                raise Exit(f"{found.service} is {found.state}; run: invoke services.up", 1)
+            print(found.url)
+
+
+def chosen(only: str) -> tuple[ServiceName, ...]:
+    found = tuple(name for name in SERVICE_NAMES if only in ("", name))
+    if not found:
+        raise Exit(f"there is no service {only!r}; choose one of {', '.join(SERVICE_NAMES)}", 1)
+    return found
+
+
+def show(statuses: list[Status]) -> None:
+    for found in statuses:
+        words = (found.service.ljust(9), found.state.ljust(9), found.provider.ljust(8), found.identity, found.shown_url)
+        print("  ".join(word for word in words if word).rstrip())
+
+
+@contextmanager
+def plainly_told() -> Iterator[None]:
+    """Tell what went wrong in a sentence and the next command, not in a traceback."""
+    try:
+        yield
+    except ServiceError as reason:
+        raise Exit(str(reason), 1) from None
+    except EngineDownError as reason:
+        raise Exit(f"{reason}\n  next: invoke doctor", 1) from None

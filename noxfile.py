@@ -30,7 +30,8 @@ def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
     stamp = Path(session.virtualenv.location, f"{lock.replace('/', '-')}.sha256")
     if stamp.exists() and stamp.read_text() == digest:
         return
-    session.install("--require-hashes", "-r", lock)
+    # compiled now, or every first import would pay for it
+    session.install("--require-hashes", "-r", lock, env={"UV_COMPILE_BYTECODE": "1"})
     stamp.write_text(digest)
 
 

@@ -66,6 +66,8 @@ def redis_url(mode: Mode, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def make_settings(database_url: str, redis_url: str) -> MakeSettings:
     """Settings for the service under test: this test's database, channels and secret; none of the developer's."""
+    from app.settings import ROOT
+    from test_framework.env_files import file_for_tests
     from test_framework.settings import IsolatedSettings
 
     own: dict[str, Any] = {
@@ -76,7 +78,7 @@ def make_settings(database_url: str, redis_url: str) -> MakeSettings:
         "token_secret": secrets.token_urlsafe(48),
         "log_level": "warning",
     }
-    return lambda **changed: IsolatedSettings(**own | changed)
+    return lambda **changed: IsolatedSettings(_env_file=file_for_tests(ROOT), **own | changed)
 
 
 @pytest.fixture

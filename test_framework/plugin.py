@@ -50,6 +50,14 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"mode: {mode} (real: {WHAT_IS_REAL[mode]})"
 
 
+# >>> template only
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Stamping is tested in a session of its own, with packages that no other has."""
+    away = config.stash[MODE] is not Mode.TEMPLATE and folder_of(collection_path, config.rootpath) == "template"
+    return True if away else None
+
+
+# <<< template only
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this mode can't run, and count it, so that nothing is missing in silence."""
     mode = config.stash[MODE]
@@ -70,8 +78,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def folder_of(path: Path, root: Path) -> str:
     """The folder whose name says what a test needs: the one below `tests`."""
-    parts = path.relative_to(root).parts
-    return parts[parts.index("tests") + 1] if "tests" in parts else ""
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    below = parts[parts.index("tests") + 1 :] if "tests" in parts else ()
+    return below[0] if below else ""
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The app's settings as a test gives them: what is on the developer's machine, environment or .env, has no say."""
+"""The app's settings as a test gives them, on the ground of .env.test or .env.ci; the developer's own have no say."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ class IsolatedSettings(Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+        return (init_settings, dotenv_settings)

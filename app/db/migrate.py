@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -59,7 +60,9 @@ async def revise(engine: AsyncEngine, message: str) -> None:
     """Write the migration that leads from the database's tables to the declared ones."""
     from alembic import command
 
-    await _run(engine, lambda config: command.revision(config, message, autogenerate=True))
+    number = f"{int(newest_revision()) + 1:04d}"
+    await _run(engine, lambda config: command.revision(config, message, autogenerate=True, rev_id=number))
+    newest_revision.cache_clear()
 
 
 async def standing(engine: AsyncEngine) -> Standing:
@@ -94,7 +97,7 @@ async def _run(engine: AsyncEngine, command: Callable[[Config], object]) -> None
     from alembic.config import Config
 
     def on_connection(connection: Connection) -> None:
-        config = Config()
+        config = Config(stdout=sys.stdout)  # alembic would keep the one of its first import
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
         config.attributes["connection"] = connection

@@ -94,7 +94,7 @@ def test_correct_text_in_many_languages_passes(plant: Plant) -> None:
 BROKEN_DATA = {
     "compose.yml": ("services:\n  redis: {image: redis\n", "YAML"),
     "settings.toml": ("[a]\nb = \n", "TOML"),
-    "cookiecutter.json": ('{"a": 1,}\n', "JSON"),
+    "answers.json": ('{"a": 1,}\n', "JSON"),
 }
 
 
@@ -112,7 +112,7 @@ def test_compose_may_bring_its_own_tags_and_several_documents(plant: Plant) -> N
 
 
 def test_a_file_with_placeholders_in_its_path_is_read_as_text_only(plant: Plant) -> None:
-    assert syntax.check([plant("{{cookiecutter.slug}}/a.json", "{{ cookiecutter.slug }}\n")]) == []
+    assert syntax.check([plant("{{placeholder}}/a.json", "{{ cookiecutter.slug }}\n")]) == []
 
 
 @pytest.mark.parametrize(

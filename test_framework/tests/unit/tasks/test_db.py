@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import alembic.config  # noqa: F401 - it keeps the stdout of its first import: let that be none which a test closes
 import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit

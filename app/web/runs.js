@@ -1,0 +1,92 @@
+/** The last runs, the newest first; older ones make room, so that a page left open for a month stays small. */
+import { RunCard } from "./run.js";
+import { serviceTime } from "./service.js";
+import { moment } from "./words.js";
+
+export const MOST_RUNS = 50;
+const MOST_GAPS = 20;
+const REDRAW_EVERY = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1000 : 80;
+
+export class RunList {
+  constructor(list, { onCancel, onChange, onEnd }) {
+    Object.assign(this, { list, onCancel, onChange, onEnd, cards: new Map(), gaps: [], opened: null, timer: 0 });
+  }
+
+  /** Shows a run that the service has told of, unless it is shown already. */
+  add({ id, message, created_at, finished_at, status }) {
+    const known = this.cards.get(id);
+    if (known) return known;
+    const card = new RunCard({ id, message, at: moment(created_at) }, this.onCancel);
+    if (status !== "running" && finished_at) card.end(status, moment(finished_at) - card.began);
+    this.cards.set(id, card);
+    this.list.prepend(card.element);
+    if (this.cards.size > MOST_RUNS) this.#forget(this.cards.values().next().value);
+    this.#redraw(card);
+    this.onChange(this.cards.size);
+    return card;
+  }
+
+  /** Takes an event; events of runs that have made room are let go. */
+  take(event, replayed) {
+    const { run_id: id, kind, at, payload } = event;
+    if (kind === "agent_started" && !this.cards.has(id)) {
+      const card = this.add({ id, message: String(payload.message ?? ""), created_at: at, status: "running" });
+      if (!replayed) this.reveal(card);
+    }
+    const card = this.cards.get(id);
+    if (!card) return;
+    card.take(event, replayed);
+    this.#redraw(card);
+    if (kind === "agent_completed") this.onEnd(card);
+  }
+
+  /** Opens a run, and closes the one that was opened so before, unless somebody is busy with it. */
+  reveal(card) {
+    const before = this.opened;
+    if (before && before !== card && !before.touched && !before.running && !before.element.contains(document.activeElement)) {
+      before.open = false;
+    }
+    card.open = true;
+    this.opened = card;
+  }
+
+  clear() {
+    this.cards.forEach((card) => this.#forget(card));
+    [this.gaps, this.opened] = [[], null];
+    this.onChange(0);
+  }
+
+  /** From now on nobody listens. */
+  beginGap() {
+    if (this.gaps.at(-1)?.to !== null) this.gaps.push({ from: serviceTime(), to: null });
+    if (this.gaps.length > MOST_GAPS) this.gaps.shift();
+    this.#keepDrawing();
+  }
+
+  /** Somebody listens again; returns for how many milliseconds nobody did. */
+  endGap() {
+    const gap = this.gaps.at(-1);
+    if (!gap || gap.to !== null) return 0;
+    gap.to = serviceTime();
+    this.cards.forEach((card) => this.#redraw(card));
+    return gap.to - gap.from;
+  }
+
+  #forget(card) {
+    card.element.remove();
+    this.cards.delete(card.id);
+  }
+
+  #redraw(card) {
+    card.draw(serviceTime(), this.gaps);
+    if (card.running) this.#keepDrawing();
+  }
+
+  #keepDrawing() {
+    if (this.timer) return;
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.cards.forEach((card) => card.running && this.#redraw(card));
+    }, REDRAW_EVERY);
+  }
+}

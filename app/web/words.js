@@ -9,7 +9,7 @@ export function moment(at) {
 
 export function duration(milliseconds) {
   const ms = Math.max(0, milliseconds);
-  if (ms < 9.95) return `${Number(ms.toFixed(1))} ms`;
+  if (ms > 0 && ms < 9.95) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 60) return `${seconds.toFixed(seconds < 9.995 ? 2 : 1)} s`;

@@ -1,0 +1,164 @@
+/** The page: what people do to it, and what it tells them. */
+import { element, find } from "./dom.js";
+import { EXAMPLES } from "./examples.js";
+import { connect } from "./events.js";
+import { MOST_RUNS, RunList } from "./runs.js";
+import { ask, Problem, serviceTime } from "./service.js";
+import { Session } from "./session.js";
+import { show, watchService } from "./vitals.js";
+import { count, duration } from "./words.js";
+
+const session = new Session({ onBegin: begin, onEnd: leave });
+const runs = new RunList(find("runs"), { onCancel: cancel, onChange: tellHowMany, onEnd: tellEnd });
+let [events, listeningWith] = [null, ""];
+let pending = null;
+let replay = null;
+
+/** Shows the last runs and listens from where the oldest of them began. */
+async function begin() {
+  const last = await asUser(`/api/runs?limit=${MOST_RUNS}`);
+  leave();
+  last.reverse().forEach((run) => runs.add(run));
+  const [first] = last.length ? await asUser(`/api/runs/${last[0].id}/events?limit=1`) : [];
+  if (last.length) runs.reveal(runs.cards.get(last.at(-1).id));
+  listen(first ? first.seq - 1 : 0);
+}
+
+function listen(after) {
+  listeningWith = session.token;
+  events = connect({ url: "/ws", token: listeningWith, after, onEvent: take, onState: follow, now: serviceTime });
+}
+
+function leave() {
+  events?.close();
+  events = null;
+  find("pull").setAttribute("aria-checked", "false");
+  find("news").textContent = "";
+  runs.clear();
+}
+
+function take(event, { replayed }) {
+  const missed = replayed && replay !== null;
+  if (missed) replay.events += 1;
+  else if (replay) replay = null;
+  runs.take(event, missed);
+  find("cursor").textContent = `#${event.seq}`;
+  if (missed) tellReplay();
+}
+
+/** Follows the socket: what it is doing, and since when nobody has listened. */
+function follow({ phase, cursor, resumed, wait, code, reason }) {
+  const words = {
+    connecting: ["connecting", ""],
+    live: ["live", ""],
+    waiting: ["reconnecting", `${reason || "the socket was closed"}; trying again in ${duration(wait ?? 0)}`],
+    paused: ["network pulled", "runs go on without you"],
+    refused: ["refused", reason],
+    reset: ["starting over", reason],
+    closed: ["closed", ""],
+  };
+  show("socket", phase, ...words[phase]);
+  find("cursor").textContent = `#${cursor ?? 0}`;
+  if (phase === "live") {
+    const away = runs.endGap();
+    replay = resumed ? { from: cursor, away, events: 0 } : null;
+    if (resumed) tellReplay();
+  } else if (phase === "waiting" || phase === "paused") runs.beginGap();
+  else if (phase === "reset") runs.clear();
+  else if (phase === "refused") refused(code, reason);
+}
+
+async function refused(code, reason) {
+  const after = events.cursor;
+  if (code === 4401 && (await session.renew(listeningWith))) listen(after);
+  else session.end(reason);
+}
+
+/** Asks as the user; a token that has gone stale is renewed once where that can be done. */
+async function asUser(path, options = {}) {
+  const { token } = session;
+  try {
+    return await ask(path, { ...options, token });
+  } catch (problem) {
+    if (problem.status !== 401 || !(await session.renew(token))) throw problem;
+    return ask(path, { ...options, token: session.token });
+  }
+}
+
+/** Sends a message; what may have been lost on the way is sent again under its first key, so it runs once. */
+async function send(message) {
+  find("problem").textContent = find("news").textContent = "";
+  if (pending?.message !== message) pending = { message, key: newKey() };
+  const headers = { "Idempotency-Key": pending.key };
+  try {
+    const run = await asUser("/api/runs", { body: { message }, headers });
+    pending = null;
+    runs.reveal(runs.add(run));
+    return true;
+  } catch (problem) {
+    tellProblem(problem);
+    return false;
+  }
+}
+
+async function cancel(card) {
+  card.cancel.disabled = true;
+  try {
+    await asUser(`/api/runs/${card.id}/cancel`, { method: "POST" });
+  } catch (problem) {
+    card.cancel.disabled = false;
+    tellProblem(problem);
+  }
+}
+
+const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+function tellProblem(problem) {
+  if (!(problem instanceof Problem)) reportError(problem);
+  find("problem").textContent = problem.message;
+}
+
+function tellReplay() {
+  const { from, away, events: missed } = replay;
+  find("news").textContent = `Back after ${duration(away)}: ${missed ? count(missed, "event") : "nothing"} replayed after #${from}.`;
+}
+
+function tellHowMany(shown) {
+  find("empty").hidden = shown > 0;
+  find("how-many").textContent = shown < MOST_RUNS ? (shown || "").toString() : `the last ${MOST_RUNS}`;
+}
+
+function tellEnd(card) {
+  find("spoken").textContent = `Run ${card.status}: ${card.answer.textContent || card.title.textContent}`;
+}
+
+find("new-run").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const message = find("message").value;
+  if (!message.trim()) return find("message").focus();
+  find("send").disabled = true;
+  const sent = await send(message);
+  find("send").disabled = false;
+  if (sent && find("message").value === message) find("message").value = "";
+  find("message").focus();
+});
+
+find("message").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("new-run").requestSubmit();
+});
+
+find("pull").addEventListener("click", ({ currentTarget: pull }) => {
+  const pulled = pull.getAttribute("aria-checked") !== "true";
+  pull.setAttribute("aria-checked", pulled);
+  if (pulled) events?.pause();
+  else events?.resume();
+});
+
+for (const { name, message } of EXAMPLES) {
+  const chip = element("button", { type: "button", class: "chip", text: name, title: message });
+  chip.addEventListener("click", () => send(message));
+  find("examples").append(element("li", {}, chip));
+}
+
+watchService();
+session.restore();

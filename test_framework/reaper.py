@@ -198,7 +198,7 @@ def remove_on_engine(docker: str, what: str, registrations: list[Registration]) 
     options = {"container": ["--force", "--volumes"], "network": [], "volume": ["--force"]}[what]
     removals = [quietly([docker, what, "rm", *options, name]) for name in names]
     for removal in removals:
-        removal.wait(ENGINE_SECONDS)
+        removal.communicate(timeout=ENGINE_SECONDS)
     return bool(names)
 
 

@@ -152,12 +152,12 @@ class PostgresConversation:
 class Scram:
     """The client's half of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding."""
 
-    def __init__(self, password: str) -> None:
-        self.password = password
+    def __init__(self, password: str, user: str = "") -> None:
+        self.password, self.user = password, user
         self.nonce = secrets.token_urlsafe(18)
 
     def first(self) -> bytes:
-        return f"n,,n=,r={self.nonce}".encode()
+        return f"n,,n={self.user},r={self.nonce}".encode()
 
     def proof(self, challenge: str) -> bytes:
         fields = dict(field.split("=", 1) for field in challenge.split(","))
@@ -167,7 +167,7 @@ class Scram:
         salted = hashlib.pbkdf2_hmac("sha256", self.password.encode(), salt, rounds)
         client_key = hmac.digest(salted, b"Client Key", "sha256")
         answer = f"c=biws,r={fields['r']}"
-        signed = f"n=,r={self.nonce},{challenge},{answer}".encode()
+        signed = f"n={self.user},r={self.nonce},{challenge},{answer}".encode()
         signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
         proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
         return f"{answer},p={base64.b64encode(proof).decode()}".encode()

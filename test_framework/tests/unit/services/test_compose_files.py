@@ -1,0 +1,92 @@
+"""compose.yml is the only file that defines services, and it opens nothing that nobody asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from test_framework.services.port_leases import FIRST, LAST
+from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
+from test_framework.services.state import SERVICE_NAMES, ServiceName
+
+OVERLAYS = sorted(COMPOSE_FILE.parent.glob("compose.*.yml"))
+
+
+class Loader(yaml.SafeLoader):
+    """Reads compose's own tags as what they stand for."""
+
+
+Loader.add_constructor("!override", lambda loader, node: None)
+
+
+def services(file: Path = COMPOSE_FILE) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.load(file.read_text(), Loader)["services"]
+    return found
+
+
+@pytest.mark.parametrize("name", SERVICE_NAMES)
+def test_a_service_is_bounded_checked_and_labelled(name: str) -> None:
+    service = services()[name]
+
+    assert {"mem_limit", "cpus", "healthcheck", "labels"} <= service.keys()
+    assert service["restart"] == "no"
+    assert service["image"].endswith("-alpine")
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_service_has_no_fixed_name_and_opens_ports_on_loopback_alone(name: str) -> None:
+    service = services()[name]
+
+    assert "container_name" not in service
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+@pytest.mark.parametrize("name", SERVICE_NAMES)
+def test_a_port_is_docker_s_to_choose_unless_it_is_asked_for(name: ServiceName) -> None:
+    assert services()[name]["ports"] == [f"127.0.0.1:${{{name.upper()}_PORT:-}}:{service_specs()[name].port}"]
+
+
+def test_nothing_has_a_default_password() -> None:
+    text = COMPOSE_FILE.read_text()
+
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD"):
+        assert f"${{{name}:?" in text
+        assert f"${{{name}:-" not in text
+
+
+def test_only_services_without_a_profile_start_by_themselves() -> None:
+    started = {name for name, service in services().items() if not service.get("profiles")}
+
+    assert started == set(SERVICE_NAMES)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
+def test_an_overlay_sets_values_and_adds_no_service(overlay: Path) -> None:
+    assert services(overlay).keys() <= services().keys()
+    assert all("image" not in service and "build" not in service for service in services(overlay).values())
+
+
+def test_providers_without_docker_run_the_same_commands() -> None:
+    postgres = service_specs()["postgres"].arguments({"STACK": "mine", **NOT_DURABLE})
+    redis = service_specs()["redis"].arguments({"REDIS_PASSWORD": "", **NOT_DURABLE})
+
+    assert "cluster_name=mine" in postgres
+    assert "fsync=off" in postgres
+    assert redis[:2] == ["--requirepass", ""]
+    assert redis[redis.index("--appendonly") + 1] == "no"
+
+
+def test_a_lasting_stack_keeps_what_it_was_told() -> None:
+    assert "fsync=on" in service_specs()["postgres"].arguments({"STACK": "mine"})
+    assert "yes" in service_specs()["redis"].arguments({})
+
+
+def test_the_page_on_ports_says_what_the_code_does() -> None:
+    page = (COMPOSE_FILE.parent / "PORTS.md").read_text()
+
+    assert f"{FIRST} to {LAST}" in page
+    for spec in service_specs().values():
+        assert f"| {spec.name} | {spec.port} | `{spec.name.upper()}_PORT` |" in page

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -87,11 +88,24 @@ def connect() -> DockerClient:
     address = endpoint()
     if is_remote(address):
         raise EngineDownError(f"the engine is on another machine ({address}), and its ports open only there")
+    demand_listener(address or "unix:///var/run/docker.sock")
     try:
         client = docker.DockerClient(base_url=address or None, version="auto", timeout=int(COMMAND_SECONDS))
     except (DockerException, RequestException, OSError) as reason:
         raise EngineDownError("the engine does not answer") from reason
     return client
+
+
+def demand_listener(address: str) -> None:
+    """Try a unix socket before the docker library does, which leaves its own open when nobody answers."""
+    if sys.platform == "win32" or not address.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(COMMAND_SECONDS)
+        try:
+            trial.connect("/" + address.removeprefix("unix://").lstrip("/"))
+        except OSError as reason:
+            raise EngineDownError("the engine does not answer") from reason
 
 
 def start_commands() -> list[list[str]]:

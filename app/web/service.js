@@ -32,14 +32,16 @@ export async function ask(path, { token, body, headers = {}, method = body ? "PO
 }
 
 let [leastAhead, mostAhead] = [-Infinity, Infinity];
+const DATE_MAY_LAG = 2000;
 
-/** Every answer says to the second what time it is there, so each narrows how far this clock can be ahead. */
+/** Every answer says what time it is there, so each narrows how far this clock can be ahead; servers write the date
+ *  in whole seconds, and anew only once a second. */
 function compareClocks(sent, date) {
   const there = Date.parse(date);
   if (Number.isNaN(there)) return;
-  leastAhead = Math.max(leastAhead, sent - there - 1000);
-  mostAhead = Math.min(mostAhead, Date.now() - there);
-  if (leastAhead > mostAhead) [leastAhead, mostAhead] = [sent - there - 1000, Date.now() - there];
+  const bounds = [sent - there - DATE_MAY_LAG, Date.now() - there];
+  [leastAhead, mostAhead] = [Math.max(leastAhead, bounds[0]), Math.min(mostAhead, bounds[1])];
+  if (leastAhead > mostAhead) [leastAhead, mostAhead] = bounds;
 }
 
 /** The service's time in milliseconds; clocks that may agree are taken to agree. */

@@ -1,0 +1,226 @@
+"""The page as people meet it: a server process of its own, a real browser, and claims about what can be seen there."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, ViewportSize, async_playwright, expect
+
+from app.db.models import RunStatus
+from app.events.kinds import EventKind
+from app.settings import ROOT, Settings
+from test_framework.env_files import file_for_tests
+from test_framework.servers import ProcessServer, in_process, token
+from test_framework.settings import IsolatedSettings
+from tests.integration.visitor import DEADLINE_SECONDS, Colors, Visitor, visit
+
+THE_FIVE = [str(kind) for kind in EventKind]
+QUESTION = "How many words are these?"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = (
+    "no-sandbox disable-gpu disable-quic disable-dev-shm-usage no-first-run disable-background-networking "
+    "disable-component-update disable-sync"
+)
+READABLE = 4.5
+PHONE = ViewportSize(width=360, height=740)
+
+
+def settings_on(database: Path, **given: object) -> Settings:
+    own: dict[str, object] = {
+        "port": 0,
+        "database_url": f"sqlite+aiosqlite:///{database}",
+        "redis_url": "",
+        "token_secret": secrets.token_urlsafe(48),
+        "log_level": "error",
+    }
+    return IsolatedSettings(_env_file=file_for_tests(ROOT), **own | given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser to look at the page with: install {' or '.join(BROWSERS)}, or say where in CHROMIUM")
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One browser for all visitors; each has a profile of their own."""
+    expect.set_options(timeout=DEADLINE_SECONDS * 1000)
+    switches = [f"--{switch}" for switch in SWITCHES.split()]
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=chromium, args=switches)
+        yield started
+        await started.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def dev(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProcessServer]:
+    """One server for all visitors; each sees their own runs alone."""
+    async with in_process(settings_on(tmp_path_factory.mktemp("page") / "page.db")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def ada(browser: Browser, dev: ProcessServer) -> AsyncIterator[Visitor]:
+    """A visitor who is signed in, and whose browser has nothing to complain about to the end."""
+    async with visit(browser, dev) as visitor:
+        await visitor.sign_in()
+        yield visitor
+        assert visitor.complaints == []
+
+
+async def test_a_message_shows_its_five_events_in_order(ada: Visitor) -> None:
+    run = await ada.start(QUESTION)
+
+    await ada.sees_end(run, RunStatus.COMPLETED)
+    await expect(run.locator(".answer")).to_have_text("Your message has 5 words.")
+    await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
+    await expect(run.locator(".events [data-kind=tool_executing] .words")).to_contain_text(json.dumps(QUESTION))
+    await expect(run.locator(".score .mark")).to_have_count(5)
+    assert await ada.seqs() == [1, 2, 3, 4, 5]
+
+
+async def test_a_tool_that_fails_is_shown_with_its_error_and_the_run_goes_on(ada: Visitor) -> None:
+    run = await ada.start("!call no_such_tool {}")
+
+    await ada.sees_end(run, RunStatus.COMPLETED)
+    completed = run.locator(".events [data-kind=tool_completed]")
+    await expect(completed.locator(".words")).to_contain_text("no_such_tool failed there is no tool 'no_such_tool'")
+    await expect(run.locator(".score [data-tone=failed]")).to_have_count(1)
+
+
+async def test_a_run_that_fails_and_one_that_is_cancelled_say_so_in_words(ada: Visitor) -> None:
+    failed = await ada.start("!fail out of ideas")
+    cancelled = await ada.start("!stall 60")
+    await cancelled.get_by_role("button", name="Cancel").click()
+
+    await ada.sees_end(failed, RunStatus.FAILED)
+    await ada.sees_end(cancelled, RunStatus.CANCELLED)
+    await failed.get_by_role("button", name="!fail out of ideas").click()
+    await expect(failed.locator(".answer")).to_have_text("out of ideas")
+
+
+async def test_nothing_is_missing_or_doubled_after_the_network_was_pulled(ada: Visitor) -> None:
+    straddling = await ada.start("!think before\n!stall 0.8\n!think meanwhile")
+    await expect(straddling.locator(".events .kind")).to_have_text(THE_FIVE[:2])
+    await ada.switch_network()
+    await ada.sees_connection("network pulled")
+    unseen = await ada.start("!think unseen")
+    await ada.service_ends(straddling)
+    await ada.service_ends(unseen)
+    seen_while_away = await ada.seqs()
+
+    await ada.switch_network()
+    await ada.sees_end(unseen, RunStatus.COMPLETED)
+    await ada.sees_end(straddling, RunStatus.COMPLETED)
+    after = await ada.start(QUESTION)
+    await ada.sees_end(after, RunStatus.COMPLETED)
+
+    assert seen_while_away == [1, 2]
+    assert sorted(await ada.seqs()) == list(range(1, 13))
+    await expect(straddling.locator("[data-replayed] .kind")).to_have_text(["agent_thinking", "agent_completed"])
+    await expect(unseen.locator("[data-replayed]")).to_have_count(3)
+    await expect(after.locator("[data-replayed]")).to_have_count(0)
+
+
+async def test_a_page_outlives_the_service_that_it_came_from(browser: Browser, tmp_path: Path) -> None:
+    async with in_process(settings_on(tmp_path / "page.db")) as first, visit(browser, first) as ada:
+        await ada.sign_in()
+        interrupted = await ada.start("!think first\n!stall 60")
+        await expect(interrupted.locator(".events .kind")).to_have_text(THE_FIVE[:2])
+        first.process.terminate()
+        await first.process.communicate()
+        await ada.sees_connection("reconnecting")
+
+        async with in_process(settings_on(tmp_path / "page.db", port=urlsplit(first.url).port)):
+            await ada.sees_connection("live")
+            run = await ada.start(QUESTION)
+            await ada.sees_end(run, RunStatus.COMPLETED)
+
+            await ada.sees_end(interrupted, RunStatus.INTERRUPTED)
+            assert await ada.seqs() == list(range(1, 9))
+
+
+async def test_a_reload_shows_the_same_runs_again(ada: Visitor) -> None:
+    run = await ada.start(QUESTION)
+    await ada.sees_end(run, RunStatus.COMPLETED)
+
+    await ada.page.reload()
+
+    await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
+    assert await ada.seqs() == [1, 2, 3, 4, 5]
+
+
+async def test_a_hostile_message_is_text_wherever_it_is_shown_and_runs_nothing(ada: Visitor) -> None:
+    title = await ada.page.title()
+    attack = "<img/src=x/onerror=document.title='mine'><script>document.title='mine'</script>"
+    arguments = json.dumps({"text": attack})
+
+    run = await ada.start(
+        f"{attack}\n!think {attack}\n!call {attack} {arguments}\n!call count_words {arguments}\n!fail {attack}"
+    )
+
+    await ada.sees_end(run, RunStatus.FAILED)
+    for place in ("h3", ".answer", ".message", "[data-seq='2'] .words", "[data-seq='3'] b", "[data-seq='6'] .words"):
+        await expect(run.locator(place)).to_contain_text(attack)
+    await expect(run.locator("img, script")).to_have_count(0)
+    assert await ada.page.title() == title
+
+
+async def test_the_page_asks_its_own_host_alone_and_is_held_to_that(ada: Visitor, dev: ProcessServer) -> None:
+    run = await ada.start(QUESTION)
+    await ada.sees_end(run, RunStatus.COMPLETED)
+
+    for path in ("/", "/web/page.js"):
+        headers = (await ada.page.request.get(dev.url + path)).headers
+        assert headers["content-security-policy"].startswith("default-src 'self'; ")
+        assert "require-trusted-types-for 'script'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+    assert ada.hosts == {urlsplit(dev.url).netloc}
+
+
+async def test_production_asks_for_a_token_of_your_own(browser: Browser, tmp_path: Path) -> None:
+    settings = settings_on(tmp_path / "page.db", environment="production")
+    async with in_process(settings) as server, visit(browser, server) as ada:
+        await ada.page.goto(server.url)
+        await ada.page.get_by_label("Bearer token").fill(token(settings, "Zoë"))
+        await ada.page.get_by_role("button", name="Continue").click()
+
+        await ada.sees_connection("live")
+        await expect(ada.page.locator("#user")).to_have_text("Zoë")
+        assert ada.complaints == []
+
+
+@pytest.mark.parametrize("colors", ["light", "dark"])
+async def test_every_text_is_readable(browser: Browser, dev: ProcessServer, colors: Colors) -> None:
+    async with visit(browser, dev, colors) as ada:
+        await ada.sign_in()
+        failed = await ada.start("!fail here")
+        await ada.sees_end(failed, RunStatus.FAILED)
+        completed = await ada.start("!call no_such_tool {}\n!call current_time")
+        await ada.sees_end(completed, RunStatus.COMPLETED)
+        await failed.get_by_role("button", name="!fail here").click()
+
+        contrasts = await ada.contrasts()
+
+        assert len(contrasts) > 40
+        assert [(text, ratio) for text, ratio in contrasts if ratio < READABLE] == []
+
+
+async def test_a_phone_shows_everything_without_scrolling_sideways(ada: Visitor) -> None:
+    run = await ada.start("long" * 60)
+    await ada.sees_end(run, RunStatus.COMPLETED)
+
+    await ada.page.set_viewport_size(PHONE)
+
+    assert await ada.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

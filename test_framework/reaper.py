@@ -26,6 +26,7 @@ Kind = Literal["paused", "process", "compose", "container", "network", "volume",
 GRACE_SECONDS = 0.5
 ENGINE_SECONDS = 20.0
 RUNNING, STOPPED = "running", "stopped"
+SERVERS = ("postgres", "redis-server", "valkey-server")
 COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
 
 
@@ -35,6 +36,7 @@ class Registration(TypedDict, total=False):
     pid: int
     started: str
     signal: int
+    home: str  # where a server's processes work, to find those whose parent is gone
 
 
 def look_at(pid: int) -> tuple[str, str] | None:
@@ -138,6 +140,10 @@ def end_processes(registrations: list[Registration]) -> list[str]:
         family |= {pid: started} | members
         send([pid], registration.get("signal", signal.SIGKILL))
         send([*members, pid], getattr(signal, "SIGCONT", signal.SIGTERM))
+    for registration in registrations:
+        orphans = servers_at_work_in(Path(registration.get("home", "/nonexistent"))) - family.keys()
+        send(orphans, signal.SIGKILL)
+        family |= {orphan: stamp for orphan in orphans if (stamp := started_at(orphan))}
     if not wait_until_ended(family, GRACE_SECONDS):
         send([pid for pid, started in family.items() if is_running(pid, started)], signal.SIGKILL)
         wait_until_ended(family, GRACE_SECONDS)
@@ -151,6 +157,18 @@ def descendants(pid: int) -> list[int]:
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def servers_at_work_in(home: Path) -> set[int]:
+    """Return the servers whose working directory is this one: nobody else's could be there."""
+    import psutil
+
+    found: set[int] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() in SERVERS and Path(process.cwd()) == home:
+                found.add(process.pid)
+    return found
 
 
 def send(pids: Iterable[int], number: int) -> None:

@@ -149,14 +149,19 @@ class ComposeProvider:
         return FileLock(own_directory(self.stack.directory) / "compose.lock", timeout=PULL_SECONDS + UP_SECONDS)
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
-        """Give an old volume's Postgres the password of today; have compose renew a Redis that was started with another."""
+        """Give an old volume's Postgres the password or the database it lacks; renew a Redis that has another password."""
         if found.state is State.ENGINE_DOWN:
             return engine.start_if_allowed()
         container = self.find(service)
-        if container is None or "password" not in found.detail:
+        port = host_port(container, service_specs()[service].port) if container else None
+        if container is None or port is None:
+            return False
+        secret = self.environment()["POSTGRES_PASSWORD"]
+        if service == "postgres" and probes.make_database(probes.Address(port=port), secret, DATABASE, found.detail):
+            return True
+        if "password" not in found.detail:
             return False
         if service == "postgres":
-            secret = self.environment()["POSTGRES_PASSWORD"]
             statement = f"ALTER USER postgres PASSWORD '{secret}'"
             command = ["psql", "--username=postgres", "--dbname=postgres", "--quiet", "--command", statement]
             return self.client.containers.get(container["Id"]).exec_run(command).exit_code == 0

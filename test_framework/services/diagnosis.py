@@ -42,7 +42,7 @@ KNOWN: tuple[tuple[str, Diagnosis], ...] = (
         Diagnosis("its data was written by another version", "invoke services.reset --only {service}"),
     ),
     (
-        r"is not a valid data directory|could not open file|lacks? .*PG_VERSION|could not locate a valid checkpoint|"
+        r"is not a valid data directory|could not open file|could not find the database system|lacks? .*PG_VERSION|could not locate a valid checkpoint|"
         r"invalid magic number|Bad file format reading the append only file|Wrong signature|initdb: error: directory",
         Diagnosis("its data is damaged", "invoke services.reset --only {service}"),
     ),

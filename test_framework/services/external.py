@@ -33,7 +33,7 @@ class ExternalProvider:
         try:
             return Observation(State.HEALTHY, ask(self.url(service)))
         except (probes.NotReadyError, ConnectionError, TimeoutError) as reason:
-            return Observation(State.STARTING, str(reason))
+            return Observation(State.STARTING, str(reason) or "no answer")
         except Exception as reason:  # noqa: BLE001 - whatever a driver raises, it means the same here
             return Observation(State.UNHEALTHY, str(reason).partition("\n")[0] or type(reason).__name__)
 
@@ -93,8 +93,12 @@ def ask_given_redis(url: str) -> str:
     import redis
 
     with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
-        client.ping()
-        return str(client.info("server")["redis_version"])
+        try:
+            return str(client.info("server")["redis_version"])
+        except redis.AuthenticationError as reason:
+            raise probes.WrongServerError(str(reason)) from reason
+        except (redis.ConnectionError, redis.TimeoutError) as reason:
+            raise probes.NotReadyError(str(reason)) from reason
 
 
 def ask_given_postgres(url: str) -> str:

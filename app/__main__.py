@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import socket
 import sys
 from pathlib import Path
 
+from app import logs
 from app.identity import identity
 from app.settings import ROOT, Settings, SettingsError, load_settings
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(given=given)
     except SettingsError as error:
         return _complain(str(error))
-    _log_to_stderr(settings)
+    logs.set_up(settings.log_level, settings.log_format)
 
     from app.serve import PortTaken, listen, run
 
@@ -55,12 +55,6 @@ def _database(settings: Settings) -> str:
         return "real: Postgres"
     file = Path(settings.database_url.partition(":///")[2])
     return f"embedded: SQLite in {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}"
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    for chatty in ("uvicorn", "uvicorn.error", "alembic", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _complain(message: str) -> int:

@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import dev, health, page, problems, runs, sockets
+from app.api import dev, health, metrics, page, problems, runs, sockets, stream
 from app.api.gate import Gate
+from app.api.limits import Limits
 from app.api.tokens import Tokens
 from app.identity import identity
 from app.lifecycle.cleanup import CleanupCoordinator
@@ -20,6 +21,7 @@ from app.lifecycle.startup import StartupError, StartupManager
 from app.service import Service
 from app.settings import Settings
 
+LARGEST_BODY = 4 << 20
 _Lifespan = AbstractAsyncContextManager[None]
 
 
@@ -30,15 +32,22 @@ def create_app(settings: Settings) -> FastAPI:
     cleanup = CleanupCoordinator()
     startup = plan(service, cleanup)
     app = FastAPI(
-        title=who.name, description=who.description, version=who.version, lifespan=_lifespan(startup, cleanup)
+        title=who.name,
+        description=who.description,
+        version=who.version,
+        lifespan=_lifespan(startup, cleanup),
+        max_body_size=LARGEST_BODY,
     )
     app.state.service = service
     app.state.tokens = Tokens(settings)
+    app.state.limits = Limits(settings.requests_per_minute, settings.sockets_per_user)
     app.state.startup = startup
     app.state.cleanup = cleanup
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(runs.router)
+    app.include_router(stream.router)
     if settings.environment == "dev":
         app.include_router(dev.router)
     app.include_router(page.router)
@@ -52,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
         )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
-    app.add_middleware(Gate, startup=startup)
+    app.add_middleware(Gate, startup=startup, requests=service.requests)
     return app
 
 

@@ -37,6 +37,7 @@ class Service:
         self.runs = Runs(self.database, self.journal, owner=self.process)
         self.runner = Runner(self.runs, self.journal, choose_model(settings), ToolDispatcher(TOOLS))
         self.draining = False
+        self.requests: dict[tuple[str, str, int], tuple[int, float]] = {}
         self._relay: Relay | None = None
 
     async def prepare_schema(self) -> None:

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     model_url: str = Field("", description="where the openai model is served, as https://host/v1")
     model_key: SecretStr = Field(SecretStr(""), description="the key for that endpoint")
     model_name: str = Field("", description="which model to ask there")
+    requests_per_minute: int = Field(
+        1200, ge=1, description="how many requests a user may make in a minute, per process"
+    )
+    sockets_per_user: int = Field(
+        50, ge=1, description="how many sockets and streams a user may have at once, per process"
+    )
     drain_seconds: float = Field(20.0, ge=0, description="how long a process that ends waits for its runs; in dev, 0.3")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much to log")
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines")

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import JsonValue
 
+from app import logs
 from app.agents.dispatcher import Dispatcher, demand_instrumented
 from app.agents.models import Arguments, Model, ModelError
 from app.agents.runs import LEASE_SECONDS, Origin, Runs
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 600.0
 PERSIST_SECONDS = 60.0
+SILENT_SECONDS = 90.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 5
 
 
@@ -40,6 +42,8 @@ class Runner:
         self._dispatcher = dispatcher
         self._working: dict[str, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
+        self._spoken: dict[str, float] = {}
+        self._silent: set[str] = set()
         self._heart: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -47,6 +51,11 @@ class Runner:
     def busy(self) -> int:
         """How many runs this process works on."""
         return len(self._working)
+
+    @property
+    def silent(self) -> int:
+        """How many runs at work have said nothing for longer than they should."""
+        return len(self._silent)
 
     async def open(self) -> None:
         await demand_instrumented(self._dispatcher)
@@ -60,7 +69,7 @@ class Runner:
         if new:
             task = asyncio.create_task(self._work(origin, run), name=f"run {run.id}")
             self._working[run.id] = task
-            task.add_done_callback(lambda _: self._working.pop(run.id, None))
+            task.add_done_callback(lambda _: self._forget(run.id))
         return run
 
     async def cancel(self, user_id: str, run_id: str) -> Run | None:
@@ -92,9 +101,24 @@ class Runner:
             self._cancelled.add(run_id)
             task.cancel()
 
+    def _forget(self, run_id: str) -> None:
+        self._working.pop(run_id, None)
+        self._spoken.pop(run_id, None)
+        self._silent.discard(run_id)
+
+    def _raise_alarms(self) -> None:
+        """Name the runs that have fallen silent, once each."""
+        limit = asyncio.get_running_loop().time() - SILENT_SECONDS
+        silent = {run_id for run_id, spoken in self._spoken.items() if spoken < limit}
+        for run_id in silent - self._silent:
+            logger.error("run %s has said nothing for %g s, and is not ended", run_id, SILENT_SECONDS)
+        self._silent = silent
+
     async def _work(self, origin: Origin, run: Run) -> None:
         turn = _JournaledTurn(self, origin, run.id)
         ending: dict[str, JsonValue] = {}
+        self._spoken[run.id] = asyncio.get_running_loop().time()
+        logs.run_id.set(run.id)
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 ending = {"answer": await self._model.answer(run.message, turn)}
@@ -123,6 +147,7 @@ class Runner:
                 await self._runs.log(origin, event)
 
         await self._persist(once)
+        self._spoken[event.run_id] = asyncio.get_running_loop().time()
 
     async def call(self, tool: str, arguments: Arguments, turn: _JournaledTurn) -> JsonValue:
         return await self._dispatcher.call(tool, arguments, turn.announce)
@@ -144,6 +169,7 @@ class Runner:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            self._raise_alarms()
             try:
                 if self._working:
                     for run_id in await self._runs.renew(list(self._working)):

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.agents.runs import Origin
+from app.api.limits import Limits
 from app.api.problems import Problem
 from app.api.tokens import InvalidToken, Tokens, User
 from app.service import Service
@@ -24,21 +25,29 @@ def get_tokens(request: Request) -> Tokens:
     return cast("Tokens", request.app.state.tokens)
 
 
+def get_limits(request: Request) -> Limits:
+    return cast("Limits", request.app.state.limits)
+
+
 def get_user(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     tokens: Annotated[Tokens, Depends(get_tokens)],
+    limits: Annotated[Limits, Depends(get_limits)],
 ) -> User:
     challenge = {"WWW-Authenticate": "Bearer"}
     if credentials is None:
         raise Problem(HTTPStatus.UNAUTHORIZED, "send a token, as Authorization: Bearer <token>", challenge)
     try:
-        return tokens.user(credentials.credentials)
+        user = tokens.user(credentials.credentials)
     except InvalidToken as invalid:
         raise Problem(HTTPStatus.UNAUTHORIZED, str(invalid), challenge) from None
+    limits.count_request(user.id)
+    return user
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
 TokensDep = Annotated[Tokens, Depends(get_tokens)]
+LimitsDep = Annotated[Limits, Depends(get_limits)]
 UserDep = Annotated[User, Depends(get_user)]
 
 

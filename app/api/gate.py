@@ -6,14 +6,17 @@ health truthfully, everything else with 503 until the start is complete.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
+import time
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from app import logs
 from app.api.problems import problem_response
 from app.lifecycle.plan import State
 from app.lifecycle.startup import StartupManager
@@ -21,15 +24,21 @@ from app.lifecycle.startup import StartupManager
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+logger = logging.getLogger("app.requests")
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ALWAYS_OPEN = ("/health/", "/metrics")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Gate:
-    def __init__(self, app: ASGIApp, startup: StartupManager) -> None:
+    def __init__(
+        self, app: ASGIApp, startup: StartupManager, requests: dict[tuple[str, str, int], tuple[int, float]]
+    ) -> None:
         self._app = app
         self._startup = startup
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -38,7 +47,9 @@ class Gate:
         headers = Headers(scope=scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = _request_id(headers)
-        state["trace_id"] = _trace_id(headers)
+        state["trace_id"] = trace_id = _trace_id(headers)
+        logs.request_id.set(request_id)
+        logs.trace_id.set(trace_id)
         if not (self._open or scope["path"].startswith(ALWAYS_OPEN)):
             closed = problem_response(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -48,12 +59,31 @@ class Gate:
             await closed(scope, receive, send)
             return
 
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+
         async def send_with_id(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        await self._app(scope, receive, send_with_id if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request under its route, of which there are few, not under its path, of which there may be any number."""
+        route = getattr(scope.get("route"), "path", "none")
+        key = (scope["method"] if scope["method"] in METHODS else "other", route, status)
+        count, total = self._requests.get(key, (0, 0.0))
+        self._requests[key] = (count + 1, total + seconds)
+        logger.info("%s %s %d in %.1f ms", scope["method"], scope["path"], status, seconds * 1000)
 
     @property
     def _open(self) -> bool:

@@ -13,12 +13,16 @@ from app.api.dependencies import OriginDep, ServiceDep, UserDep
 from app.api.problems import Problem, responses
 from app.db.models import ID_LENGTH, KEY_LENGTH, Run, RunStatus
 from app.events.envelope import Envelope
+from app.events.journal import LARGEST_NUMBER
 
-router = APIRouter(prefix="/api/runs", tags=["runs"], responses=responses(HTTPStatus.UNAUTHORIZED))
+router = APIRouter(
+    prefix="/api/runs",
+    tags=["runs"],
+    responses=responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 
 LONGEST_MESSAGE = 1 << 20
 LARGEST_PAGE = 500
-LARGEST_NUMBER = (1 << 63) - 1
 
 RunId = Annotated[str, Field(max_length=ID_LENGTH, pattern="^[0-9a-f]+$", description="a run's id")]
 
@@ -55,7 +59,6 @@ class RunView(BaseModel):
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 async def start_run(

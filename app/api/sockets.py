@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 from starlette.routing import WebSocketRoute
 
-from app.api.problems import problem_response
+from app.api.limits import Bucket, Limits
+from app.api.problems import Problem, problem_response
 from app.api.tokens import InvalidToken, Tokens, User
 from app.api.wire import SocketWatcher, lent
 from app.db.database import CONNECTION_LOST
 from app.events.envelope import VERSION
 from app.events.hub import UnknownCursor
+from app.events.journal import LARGEST_NUMBER
 from app.events.watchers import Goodbye, Mailbox, Watcher
 from app.service import Service
 
@@ -34,7 +36,7 @@ SUBPROTOCOL = "events.v1"
 BEARER_PREFIX = "bearer."
 HELLO_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
-LARGEST_NUMBER = (1 << 63) - 1
+MESSAGES_PER_MINUTE = 240
 
 
 class CloseCode(IntEnum):
@@ -45,6 +47,7 @@ class CloseCode(IntEnum):
     BAD_MESSAGE = 4400
     UNAUTHENTICATED = 4401
     UNKNOWN_CURSOR = 4410
+    TOO_MANY = 4429
 
 
 class Hello(BaseModel):
@@ -72,6 +75,7 @@ class EventSocket:
         self._socket = socket
         self._service = cast("Service", socket.app.state.service)
         self._tokens = cast("Tokens", socket.app.state.tokens)
+        self._limits = cast("Limits", socket.app.state.limits)
         self._closing: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
@@ -80,9 +84,12 @@ class EventSocket:
         with suppress(WebSocketDisconnect):
             try:
                 user, hello = await self._introduction(offered)
-                await self._show(user, hello)
+                with self._limits.socket(user.id):
+                    await self._show(user, hello)
             except Refused as refused:
                 await self._close(refused.code, refused.reason)
+            except Problem as too_many:
+                await self._close(CloseCode.TOO_MANY, too_many.detail)
             except CONNECTION_LOST as error:
                 logger.warning("a socket was sent away, the database is: %s", error)
                 await self._close(CloseCode.TRY_LATER, "the database can't be reached")
@@ -114,9 +121,12 @@ class EventSocket:
         watcher, pump = self._watcher(cursor, joined=hello.joined)
         try:
             await hub.attach(watcher, user.id)
+            allowance = Bucket(MESSAGES_PER_MINUTE)
             async with asyncio.timeout((user.expires - datetime.now(UTC)).total_seconds()):
                 while True:
                     await self._answer(await self._text())
+                    if allowance.take():
+                        raise Refused(CloseCode.TOO_MANY, f"more than {MESSAGES_PER_MINUTE} messages a minute")
         except UnknownCursor as unknown:
             raise Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0") from None
         except TimeoutError:

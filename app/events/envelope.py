@@ -6,6 +6,7 @@ text with `seq` put in front; bus, hub and sockets hand frames on and never pars
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from app.events.kinds import EventKind
 
 VERSION = 1
 _SEQ = '{"seq":'
+_AT = re.compile(r'"at":"([^"]+)"')
 
 
 class Envelope(BaseModel, frozen=True):
@@ -73,6 +75,12 @@ class Draft:
 def frame(seq: int, body: str) -> str:
     """Number an event's text."""
     return f"{_SEQ}{seq},{body[1:]}"
+
+
+def written_at(frame: str) -> datetime | None:
+    """When a frame's event was written, read without parsing the rest of it."""
+    found = _AT.search(frame)
+    return datetime.fromisoformat(found.group(1)) if found else None
 
 
 class Batch:

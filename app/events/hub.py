@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.events.bus import Bus
-from app.events.envelope import Batch
+from app.events.envelope import Batch, written_at
 from app.events.journal import PAGE, Journal
 from app.events.tally import Tally
 from app.events.watchers import Goodbye, Watcher
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
 RECONCILE_SECONDS_WITHOUT_BUS = 0.2
 SLOW_SECONDS = 10.0
+LAG_SAMPLE_SECONDS = 0.2
 CACHED_PAGES = 32
 READING_FAILED = (OSError, SQLAlchemyError, TimeoutError)
 
@@ -61,6 +64,7 @@ class Hub:
         self._gap = asyncio.Event()
         self._pages: OrderedDict[tuple[str, int], asyncio.Task[Batch | None]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._next_sample = 0.0
 
     async def start(self) -> None:
         self._spawn(self._fill_gaps(), "hub: fill gaps")
@@ -137,9 +141,18 @@ class Hub:
         feed.head = batch.last
         slow = [watcher for watcher in feed.live if not watcher.offer(batch)]
         self._tally.delivered += len(batch.frames) * (len(feed.live) - len(slow))
+        self._sample_lag(batch)
         for watcher in slow:
             feed.live.discard(watcher)
             self._lead(feed, watcher)
+
+    def _sample_lag(self, batch: Batch) -> None:
+        """Look at one event now and then: how long ago was it written?"""
+        now = time.monotonic()
+        if now >= self._next_sample:
+            self._next_sample = now + LAG_SAMPLE_SECONDS
+            if written := written_at(batch.frames[0]):
+                self._tally.lag_seconds = max(0.0, (datetime.now(UTC) - written).total_seconds())
 
     def _lead(self, feed: Feed, watcher: Watcher) -> None:
         if watcher.position == feed.head:

@@ -18,6 +18,7 @@ from app.events.kinds import EventKind
 from app.events.outbox import Outbox
 
 PAGE = 500
+LARGEST_NUMBER = (1 << 63) - 1
 
 
 class Journal:

@@ -14,3 +14,4 @@ class Tally:
     delivered: int = 0
     gaps_filled: int = 0
     slow_sockets_closed: int = 0
+    lag_seconds: float = 0.0

@@ -1,0 +1,58 @@
+"""Logs that can be followed: every line carries the request, the run and the trace it was written for."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic_core import to_json
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+run_id: ContextVar[str] = ContextVar("run_id", default="")
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")
+_CONTEXT = {"request_id": request_id, "run_id": run_id, "trace_id": trace_id}
+
+QUIET = ("uvicorn", "uvicorn.error", "alembic", "asyncio", "httpx", "openai")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **bound(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return to_json(line, serialize_unknown=True).decode()
+
+
+class Lines(logging.Formatter):
+    """A line to read, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ids = "".join(
+            f" {name.removesuffix('_id')}={value[:8]}" for name, value in bound().items() if name != "trace_id"
+        )
+        return super().format(record) + ids
+
+
+def bound() -> dict[str, str]:
+    """The ids that this piece of work is done for."""
+    return {name: value for name, variable in _CONTEXT.items() if (value := variable.get())}
+
+
+def set_up(level: str, form: Literal["console", "json"]) -> None:
+    """Write this process's log to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

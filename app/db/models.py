@@ -102,3 +102,49 @@ class JournalEntry(Base):
     kind: Mapped[str] = mapped_column(String(16))
     body: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ModelCallEntry(Base):
+    """One request to a model, beside the events: what it was given, what it said, what that cost."""
+
+    __tablename__ = "model_calls"
+    __table_args__ = (Index(None, "run_id", "at"), Index(None, "user_id", "at"))
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    user_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    model: Mapped[str] = mapped_column(Text)
+    prompt: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str | None] = mapped_column(Text)
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    milliseconds: Mapped[float]
+    at: Mapped[datetime] = mapped_column(Moment)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class ConsumerPosition(Base):
+    """How far a consumer is in a user's stream, and who may go on from there: its owner, until `free_at`."""
+
+    __tablename__ = "consumer_positions"
+
+    consumer: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    attempts: Mapped[int]
+    owner: Mapped[str] = mapped_column(String(ID_LENGTH))
+    free_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class DeadLetter(Base):
+    """An event that a consumer could not handle, and why."""
+
+    __tablename__ = "dead_letters"
+
+    consumer: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int]
+    at: Mapped[datetime] = mapped_column(Moment)

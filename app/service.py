@@ -41,8 +41,8 @@ class Service:
         self._relay: Relay | None = None
 
     async def prepare_schema(self) -> None:
-        """Bring an embedded database up to date; of any other, demand that it is."""
-        if self.settings.embedded_database and (await migrate.standing(self.database.engine)).behind:
+        """Bring the database up to date where that is ours to do, and demand that it is."""
+        if (self.settings.migrate or self.settings.embedded_database) and (await migrate.standing(self.database.engine)).behind:
             await migrate.upgrade(self.database.engine)
         await migrate.demand_newest(self.database.engine)
 

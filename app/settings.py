@@ -41,6 +41,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="sqlite+aiosqlite:///… or postgresql+asyncpg://…",
     )
+    migrate: bool = Field(False, description="apply missing migrations at start; an embedded database always does")
     redis_url: str = Field(
         "",
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),

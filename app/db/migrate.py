@@ -104,4 +104,6 @@ async def _run(engine: AsyncEngine, command: Callable[[Config], object]) -> None
         command(config)
 
     async with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # several processes may start at once: one migrates, the others wait
+            await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic_version'))"))
         await connection.run_sync(on_connection)

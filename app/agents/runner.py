@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from app import logs
 from app.agents.dispatcher import Dispatcher, demand_instrumented
-from app.agents.models import Arguments, Model, ModelError
+from app.agents.models import Arguments, Model, ModelCall, ModelError
 from app.agents.runs import LEASE_SECONDS, Origin, Runs
 from app.db.database import CONNECTION_LOST
 from app.db.models import Run, RunStatus
@@ -152,6 +152,10 @@ class Runner:
     async def call(self, tool: str, arguments: Arguments, turn: _JournaledTurn) -> JsonValue:
         return await self._dispatcher.call(tool, arguments, turn.announce)
 
+    async def record(self, origin: Origin, run_id: str, call: ModelCall) -> None:
+        """Keep a request to a model, also when the database goes away for a while."""
+        await self._persist(lambda: self._runs.record(origin, run_id, call))
+
     async def _persist(self, write: Callable[[], Awaitable[object]]) -> None:
         patience = asyncio.get_running_loop().time() + PERSIST_SECONDS
         pause = 0.05
@@ -220,6 +224,9 @@ class _JournaledTurn:
     async def call(self, tool: str, arguments: Arguments) -> JsonValue:
         async with self._one_call:
             return await self._runner.call(tool, arguments, self)
+
+    async def record(self, call: ModelCall) -> None:
+        await self._runner.record(self._origin, self._run_id, call)
 
     async def announce(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
         Grammar(self.grammar.last).accept(kind)

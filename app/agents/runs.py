@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.agents.models import ModelCall
 from app.db.database import Database
-from app.db.models import Run, RunStatus
+from app.db.models import ModelCallEntry, Run, RunStatus
 from app.events.envelope import Draft
 from app.events.journal import Journal
 from app.events.kinds import EventKind
@@ -80,6 +82,13 @@ class Runs:
         """Write one event of a run."""
         async with self._database.transaction() as session:
             await self._journal.log_event(session, origin.user_id, event)
+
+    async def record(self, origin: Origin, run_id: str, call: ModelCall) -> None:
+        """Write what a run asked a model, and what came of it; the same call twice is written once."""
+        entry = insert(ModelCallEntry).values(run_id=run_id, user_id=origin.user_id, **asdict(call))
+        with suppress(IntegrityError):
+            async with self._database.transaction() as session:
+                await session.execute(entry)
 
     async def finish(self, origin: Origin, run_id: str, status: RunStatus, events: Sequence[Draft]) -> bool:
         """End a run with its last events; False where somebody else has ended it."""

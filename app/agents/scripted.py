@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from app.agents.dispatcher import ToolError
-from app.agents.models import ModelError, Turn
+from app.agents.models import ModelError, Turn, recorded
 
 LONGEST_STALL = 3600.0
 
@@ -22,17 +22,25 @@ class ScriptedModel:
     name = "scripted"
 
     async def answer(self, message: str, turn: Turn) -> str:
-        script = [line[1:] for line in message.splitlines() if line.startswith("!")]
-        if not script:
-            return await _think_and_measure(message, turn)
-        for line in script:
-            instruction, _, rest = line.partition(" ")
-            if instruction not in _INSTRUCTIONS:
-                raise ModelError(
-                    f"no instruction !{instruction}: there are {', '.join('!' + name for name in _INSTRUCTIONS)}"
-                )
-            await _INSTRUCTIONS[instruction](rest.strip(), turn)
-        return f"The script of {len(script)} lines is done."
+        async with recorded(turn, self.name, message) as call:
+            call.input_tokens = len(message.split())
+            call.answer = await _perform(message, turn)
+            call.output_tokens = len(call.answer.split())
+        return call.answer
+
+
+async def _perform(message: str, turn: Turn) -> str:
+    script = [line[1:] for line in message.splitlines() if line.startswith("!")]
+    if not script:
+        return await _think_and_measure(message, turn)
+    for line in script:
+        instruction, _, rest = line.partition(" ")
+        if instruction not in _INSTRUCTIONS:
+            raise ModelError(
+                f"no instruction !{instruction}: there are {', '.join('!' + name for name in _INSTRUCTIONS)}"
+            )
+        await _INSTRUCTIONS[instruction](rest.strip(), turn)
+    return f"The script of {len(script)} lines is done."
 
 
 async def _think_and_measure(message: str, turn: Turn) -> str:

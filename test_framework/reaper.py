@@ -123,7 +123,7 @@ def let_go_on(registrations: list[Registration]) -> list[str]:
     """Wake what a test froze: it need not be the test's own, and whoever owns it would find it frozen."""
     for registration in registrations:
         if name := registration.get("name"):
-            output([shutil.which("docker") or "docker", "unpause", name])
+            quietly([shutil.which("docker") or "docker", "unpause", name]).wait(ENGINE_SECONDS)
         elif is_running(registration["pid"], registration["started"]):
             send([*descendants(registration["pid"]), registration["pid"]], signal.SIGCONT)
     return []
@@ -196,11 +196,16 @@ def end_on_engine(registrations: list[Registration], looks: int) -> list[str]:
         return []
     deadline = time.monotonic() + ENGINE_SECONDS
     quiet = 0
-    while quiet < looks and time.monotonic() < deadline:
-        found = [name for name in ("container", "network", "volume") if remove_on_engine(docker, name, registrations)]
-        quiet = looks if found and looks == 1 else 0 if found else quiet + 1
-        if quiet < looks:
-            time.sleep(0.15)
+    try:
+        while quiet < looks and time.monotonic() < deadline:
+            found = [
+                what for what in ("container", "network", "volume") if remove_on_engine(docker, what, registrations)
+            ]
+            quiet = looks if found and looks == 1 else 0 if found else quiet + 1
+            if quiet < looks:
+                time.sleep(0.15)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        quiet = 0  # the engine is silent: what it holds stays registered, and the next run looks again
     return [] if quiet else [f"{registration['kind']} {registration['name']}" for registration in registrations]
 
 
@@ -211,8 +216,8 @@ def remove_on_engine(docker: str, what: str, registrations: list[Registration]) 
     for registration in registrations:
         if registration["kind"] == "compose":
             names.update(output([*listing, "--filter", f"label={COMPOSE_PROJECT_LABEL}={registration['name']}"]))
-        elif registration["kind"] == what and output([docker, what, "inspect", "--format", "x", registration["name"]]):
-            names.add(registration["name"])
+        elif registration["kind"] == what:
+            names.update(output([*listing, "--filter", f"name=^{registration['name']}$"]))
     options = {"container": ["--force", "--volumes"], "network": [], "volume": ["--force"]}[what]
     removals = [quietly([docker, what, "rm", *options, name]) for name in names]
     for removal in removals:
@@ -221,8 +226,8 @@ def remove_on_engine(docker: str, what: str, registrations: list[Registration]) 
 
 
 def output(command: list[str]) -> list[str]:
-    with quietly(command) as process:
-        return process.communicate(timeout=ENGINE_SECONDS)[0].split()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=True)
+    return done.stdout.split()
 
 
 def quietly(command: list[str]) -> subprocess.Popen[str]:

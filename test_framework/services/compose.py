@@ -64,6 +64,11 @@ class ComposeProvider:
             self._client = engine.connect()
         return self._client
 
+    def disconnect(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def missing(self, service: ServiceName) -> str | None:
         try:
             engine.compose_command()
@@ -81,7 +86,7 @@ class ComposeProvider:
         try:
             container = self.find(service)
         except EngineDownError as reason:
-            self._client = None
+            self.disconnect()
             return Observation(State.ENGINE_DOWN, str(reason))
         if container is None:
             return Observation(State.ABSENT)
@@ -155,7 +160,8 @@ class ComposeProvider:
         container = self.find(service)
         port = host_port(container, service_specs()[service].port) if container else None
         if container is None or port is None:
-            return False
+            self.remove(service, data=False)  # it lost its network, which only a new one gets back
+            return True
         secret = self.environment()["POSTGRES_PASSWORD"]
         if service == "postgres" and probes.make_database(probes.Address(port=port), secret, DATABASE, found.detail):
             return True
@@ -224,6 +230,7 @@ class ComposeProvider:
         from docker.errors import NotFound
 
         with translated(), contextlib.suppress(NotFound):
+            engine.require_listener(engine.endpoint())
             found = self.client.api.containers(all=True, filters={"label": self.labels(service=service)})
             found.sort(key=lambda container: container["State"] != "running")
             return self.client.api.inspect_container(found[0]["Id"]) if found else None

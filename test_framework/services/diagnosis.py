@@ -22,7 +22,7 @@ KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     ),
     (
         r"no such image|manifest unknown|pull access denied|failed to resolve|not found: manifest|"
-        r"error pulling image|no such host|registry|tls handshake|request canceled",
+        r"error pulling image|error response from daemon: get \"https?://|no such host|registry|tls handshake|request canceled",
         Diagnosis("its image is not here and could not be pulled", "docker pull {image}", engine=True),
     ),
     (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAY_START = "SERVICES_START_ENGINE"
 COMMAND_SECONDS = 10.0
 STARTING_SECONDS = 60.0
+DEFAULT_SOCKET = "/var/run/docker.sock"
 OFF_THE_PATH = ("/usr/local/bin", "/opt/homebrew/bin", "~/.docker/bin", "~/.rd/bin", "~/bin")
 
 
@@ -58,7 +59,7 @@ def endpoint() -> str:
     context = os.environ.get("DOCKER_CONTEXT") or current_context()
     if context in {"", "default"}:
         rootless = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "docker.sock")
-        return f"unix://{rootless}" if rootless.exists() and not Path("/var/run/docker.sock").exists() else ""
+        return f"unix://{rootless}" if rootless.exists() and not Path(DEFAULT_SOCKET).exists() else ""
     command = [docker_binary(), "context", "inspect", context, "--format", "{{.Endpoints.docker.Host}}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS)
     return done.stdout.strip()
@@ -78,16 +79,27 @@ def is_remote(address: str) -> bool:
     return parts.scheme in {"tcp", "ssh"} and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
 
 
+def require_listener(address: str) -> None:
+    """Refuse early, and for nearly nothing, where nobody listens; the SDK would leave a socket open over it."""
+    if sys.platform == "win32" or not (address == "" or address.startswith("unix://")):
+        return
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(COMMAND_SECONDS)
+        if trial.connect_ex(address.removeprefix("unix://") or DEFAULT_SOCKET):
+            raise EngineDownError("the engine does not answer")
+
+
 def connect() -> DockerClient:
     """Return a client of an engine that answers."""
-    import docker
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     docker_binary()
     address = endpoint()
     if is_remote(address):
         raise EngineDownError(f"the engine is on another machine ({address}), and its ports open only there")
+    require_listener(address)
+    import docker
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
     demand_listener(address or "unix:///var/run/docker.sock")
     try:
         client = docker.DockerClient(base_url=address or None, version="auto", timeout=int(COMMAND_SECONDS))

@@ -199,6 +199,7 @@ class Healing:
         self.patience = time.monotonic() + seconds * PATIENCE
         self.attempts = 0
         self.unhealthy_looks = 0
+        self.killed = False
 
     def run(self) -> Observation:
         seen: State | None = None
@@ -228,7 +229,7 @@ class Healing:
                 self.count(found)
                 self.provider.start(self.service)
             case State.DEAD:
-                self.recreate(found)
+                self.provider.remove(self.service, data=False)
             case State.UNHEALTHY:
                 return self.heal(found)
             case State.STARTING if time.monotonic() > self.patience:
@@ -246,19 +247,14 @@ class Healing:
             return False
         self.unhealthy_looks = 0
         self.patience = time.monotonic() + self.seconds * PATIENCE
-        self.count(found)
         if self.provider.repair(self.service, found):
+            self.count(found)
             return True
-        if self.attempts > 1:
-            self.recreate(found)
-        else:
-            self.provider.kill(self.service)
-        return True
-
-    def recreate(self, found: Observation) -> None:
-        self.count(found)
         self.provider.kill(self.service)
-        self.provider.remove(self.service, data=False)
+        if self.killed:
+            self.provider.remove(self.service, data=False)
+        self.killed = True
+        return True
 
     def count(self, found: Observation) -> None:
         self.attempts += 1

@@ -40,7 +40,7 @@ Of = Callable[[Machine], Lifecycle]
         (State.ABSENT, ["start"]),
         (State.CREATED, ["start"]),
         (State.EXITED, ["start"]),
-        (State.DEAD, ["kill", "remove", "start"]),
+        (State.DEAD, ["remove", "start"]),
         (State.UNHEALTHY, ["kill", "start"]),
     ],
 )

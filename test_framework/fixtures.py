@@ -16,6 +16,7 @@ from test_framework.modes import Mode
 
 if TYPE_CHECKING:
     from app.settings import Settings
+    from test_framework.event_path import EventPath
     from test_framework.servers import Server
     from test_framework.service_pool import ServicePool
 
@@ -95,3 +96,12 @@ async def server(mode: Mode, settings: Settings) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         running: Server = await stack.enter_async_context((in_process if mode is Mode.FULL else in_loop)(settings))
         yield running
+
+
+@pytest_asyncio.fixture
+async def path(database_url: str) -> AsyncIterator[EventPath]:
+    """Journal, outbox and relay on this test's own database, with a bus that takes notes."""
+    from test_framework.event_path import event_path
+
+    async with event_path(database_url) as wired:
+        yield wired

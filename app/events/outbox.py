@@ -1,8 +1,9 @@
 """From the commit to the bus: the after-commit hook, and the relay that publishes.
 
-The hook never lets out what was not committed. Events staged in a transaction that is plain (no savepoint, nothing joined)
-are handed over as they are: the commit has just made them true. Around savepoints SQLAlchemy's `after_commit` fires too
-early and too often, so there the hook is a mere wake-up, and the relay reads from the journal what is really there.
+The hook never lets out what was not committed. Events are staged on the connection that wrote them, because only its
+transaction tells what becomes of them. Where that was plain, they are handed over as they are: the commit has just made
+them true. Around savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early
+and too often: there it is a mere wake-up, and the relay asks the journal which of them are really there.
 
 The relay is no guarantee, only speed: what it can't publish, because Redis is away or this process dies, every hub reads
 from the journal by itself.
@@ -12,16 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from app.events.bus import Bus, BusAway
 from app.events.envelope import Batch, merged
@@ -33,7 +36,9 @@ STAGED = "events staged for the outbox"
 SAVEPOINT_SEEN = "a savepoint was set in this transaction"
 LONGEST_QUEUE = 10_000
 
-ReadAfterEach = Callable[[Mapping[str, int]], Awaitable[list[Batch]]]
+
+class ReadAfterEach(Protocol):
+    def __call__(self, positions: Mapping[str, int], limit: int, /) -> Awaitable[list[Batch]]: ...
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,7 @@ class Staged:
     """Events written in a transaction that is still open."""
 
     outbox: Outbox
-    connection: Connection
     batch: Batch
-
-    @property
-    def committed(self) -> bool:
-        """Whether a session's commit was this connection's commit, with no savepoint on the way."""
-        return not self.connection.in_transaction() and SAVEPOINT_SEEN not in self.connection.info
 
 
 class Outbox:
@@ -58,20 +57,20 @@ class Outbox:
 
     def stage(self, session: AsyncSession, connection: AsyncConnection, batch: Batch) -> None:
         """Remember events until their transaction ends; a rollback forgets them."""
-        staged = session.sync_session.info.setdefault(STAGED, [])
-        staged.append(Staged(self, _sync(connection), batch))
+        written_by = _sync(connection)
+        written_by.info.setdefault(STAGED, []).append(Staged(self, batch))
+        session.sync_session.info.setdefault(STAGED, set()).add(written_by)
 
     def feed(self, relay: Relay | None) -> None:
         """Name the relay that takes what is committed; without one, hubs read the journal."""
         self._relay = relay
 
-    def promote(self, staged: Staged) -> None:
-        if staged.committed:
-            self._tally.committed += len(staged.batch.frames)
-            if self._relay is not None:
-                self._relay.take(staged.batch)
-        elif self._relay is not None:
-            self._relay.look(staged.batch.user_id, after=staged.batch.first - 1)
+    def promote(self, batch: Batch, *, certain: bool) -> None:
+        """Have events published: those of a transaction that is over, certain where it committed all that it wrote."""
+        if certain:
+            self._tally.committed += len(batch.frames)
+        if self._relay is not None:
+            self._relay.take(batch, certain=certain)
 
 
 def _sync(connection: AsyncConnection) -> Connection:
@@ -83,8 +82,9 @@ def _sync(connection: AsyncConnection) -> Connection:
 def _after_commit(session: Session) -> None:
     if session.in_nested_transaction():
         return
-    for staged in session.info.pop(STAGED, ()):
-        staged.outbox.promote(staged)
+    for connection in session.info.pop(STAGED, ()):
+        if not (connection.in_transaction() or connection.closed or connection.invalidated):
+            _settle(connection.info, certain=SAVEPOINT_SEEN not in connection.info)
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
@@ -94,10 +94,25 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 
 def _begin(connection: Connection) -> None:
     connection.info.pop(SAVEPOINT_SEEN, None)
+    _settle(connection.info, certain=False)
 
 
 def _savepoint(connection: Connection, name: str) -> None:
     connection.info[SAVEPOINT_SEEN] = name
+
+
+def _rollback(connection: Connection) -> None:
+    if not connection.invalidated:
+        connection.info.pop(STAGED, None)
+
+
+def _checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    _settle(record.info, certain=False)
+
+
+def _settle(info: dict[Any, Any], *, certain: bool) -> None:
+    for staged in info.pop(STAGED, ()):
+        staged.outbox.promote(staged.batch, certain=certain)
 
 
 def _listen() -> None:
@@ -107,6 +122,8 @@ def _listen() -> None:
         (Session, "after_transaction_end", _after_transaction_end),
         (Engine, "begin", _begin),
         (Engine, "savepoint", _savepoint),
+        (Engine, "rollback", _rollback),
+        (Pool, "checkin", _checkin),
     ):
         if not event.contains(target, name, hook):
             event.listen(target, name, hook)
@@ -119,26 +136,21 @@ class Relay:
         self._bus = bus
         self._read = read
         self._tally = tally
-        self._batches: deque[Batch] = deque()
-        self._looks: dict[str, int] = {}
+        self._batches: list[Batch] = []
+        self._doubtful: list[Batch] = []
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
         self._task = asyncio.create_task(self._run(), name="outbox relay")
 
-    def take(self, batch: Batch) -> None:
-        """Publish this; it is committed."""
-        if len(self._batches) >= LONGEST_QUEUE:
-            self._tally.left_to_journal += len(self._batches.popleft().frames)
-        self._batches.append(batch)
-        self._wake()
-
-    def look(self, user_id: str, after: int) -> None:
-        """Publish whatever the journal has of a user after a number."""
-        self._looks[user_id] = min(after, self._looks.get(user_id, after))
-        self._wake()
+    def take(self, batch: Batch, *, certain: bool = True) -> None:
+        """Publish this; where it is not certain to be committed, only what the journal has of it. Never raises."""
+        if _running_loop() is self._loop:
+            self._take(batch, certain)
+        else:
+            with suppress(RuntimeError):  # a loop that is closed: hubs read the journal
+                self._loop.call_soon_threadsafe(self._take, batch, certain)
 
     async def idle(self, deadline: float) -> bool:
         """Wait until all that was taken is published or given up; False when the deadline comes first."""
@@ -154,32 +166,44 @@ class Relay:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    def _wake(self) -> None:
+    def _take(self, batch: Batch, certain: bool) -> None:
+        queue = self._batches if certain else self._doubtful
+        if len(queue) >= LONGEST_QUEUE:
+            self._tally.left_to_journal += len(batch.frames)
+            return
+        queue.append(batch)
         self._idle.clear()
-        if threading.get_ident() == self._thread:
-            self._work.set()
-        else:
-            self._loop.call_soon_threadsafe(self._work.set)
+        self._work.set()
 
     async def _run(self) -> None:
         while True:
             await self._work.wait()
             self._work.clear()
-            batches = list(self._batches)
-            self._batches.clear()
-            looks, self._looks = self._looks, {}
-            if looks:
-                batches += await self._look_up(looks)
-            await self._publish(merged(batches))
+            batches, self._batches = self._batches, []
+            doubtful, self._doubtful = self._doubtful, []
+            try:
+                await self._publish(merged(batches + await self._committed(doubtful)))
+            except Exception:
+                logger.exception("the relay could not publish %d batches, hubs will read them", len(batches))
             if not self._work.is_set():
                 self._idle.set()
 
-    async def _look_up(self, looks: dict[str, int]) -> list[Batch]:
+    async def _committed(self, doubtful: list[Batch]) -> list[Batch]:
+        """Ask the journal which batches it has: it has all of one or nothing, since one statement wrote it."""
+        if not doubtful:
+            return []
+        before: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for batch in doubtful:
+            before[batch.user_id] = min(batch.first - 1, before.get(batch.user_id, batch.first))
+            last[batch.user_id] = max(batch.last, last.get(batch.user_id, 0))
         try:
-            found = await self._read(looks)
+            written = await self._read(before, max(last[user] - before[user] for user in before))
         except (OSError, SQLAlchemyError) as error:
             logger.warning("the relay could not read the journal, hubs will: %s", error)
             return []
+        there = {(batch.user_id, frame) for batch in written for frame in batch.frames}
+        found = [batch for batch in doubtful if (batch.user_id, batch.frames[0]) in there]
         self._tally.committed += sum(len(batch.frames) for batch in found)
         return found
 
@@ -192,3 +216,10 @@ class Relay:
             logger.debug("left %d events to the journal: %s", count, away)
         else:
             self._tally.published += count
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,99 @@
+"""The way of an event from a transaction to the bus, wired as the service wires it, with a bus that takes notes.
+
+`RecordingBus` asks the journal about everything it is given, so a test can say not only what was published, but that it
+was already committed then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from app.db.database import Database
+from app.events.bus import BusAway, Receive
+from app.events.envelope import Batch, Draft
+from app.events.journal import Journal
+from app.events.kinds import EventKind
+from app.events.outbox import Outbox, Relay
+from app.events.tally import Tally
+
+IDLE_SECONDS = 5.0
+
+
+@dataclass
+class RecordingBus:
+    """Writes down what is published, in which order, and whether it was published too early."""
+
+    journal: Journal
+    published: list[Batch] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+    away: bool = False
+    healthy: bool = True
+    receive: Receive | None = None
+
+    async def start(self, receive: Receive) -> None:
+        self.receive = receive
+
+    async def publish(self, batches: Sequence[Batch]) -> None:
+        if self.away:
+            raise BusAway("told to be away")
+        for batch in batches:
+            committed = await self.journal.after(batch.user_id, batch.first - 1, limit=len(batch.frames))
+            there = set(committed.frames) if committed else set[str]()
+            self.early += [frame for frame in batch.frames if frame not in there]
+            self.published.append(batch)
+            if self.receive is not None:
+                self.receive(batch)
+
+    async def watch(self, user_id: str) -> None: ...
+
+    async def unwatch(self, user_id: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def frames(self, user_id: str) -> list[str]:
+        """All that was published of a user, in the order in which it was."""
+        return [frame for batch in self.published if batch.user_id == user_id for frame in batch.frames]
+
+
+@dataclass
+class EventPath:
+    database: Database
+    tally: Tally
+    outbox: Outbox
+    journal: Journal
+    bus: RecordingBus
+    relay: Relay
+
+    async def settle(self) -> None:
+        """Wait until everything committed so far is published."""
+        assert await self.relay.idle(IDLE_SECONDS), f"the relay was not idle within {IDLE_SECONDS:g} s"
+
+    async def written(self, user_id: str) -> list[str]:
+        """All that the journal has of a user."""
+        found = await self.journal.after(user_id, 0, limit=100_000)
+        return list(found.frames) if found else []
+
+
+@asynccontextmanager
+async def event_path(database_url: str) -> AsyncIterator[EventPath]:
+    """Wire journal, outbox and relay on a migrated database until the block ends."""
+    tally = Tally()
+    database = Database(database_url)
+    outbox = Outbox(tally)
+    journal = Journal(database, outbox)
+    bus = RecordingBus(journal)
+    relay = Relay(bus, journal.after_each, tally)
+    outbox.feed(relay)
+    try:
+        yield EventPath(database, tally, outbox, journal, bus, relay)
+    finally:
+        outbox.feed(None)
+        await relay.close()
+        await database.close()
+
+
+def thought(text: str, run_id: str = "run") -> Draft:
+    """Some event, which can be told from others by its text."""
+    return Draft.write(run_id, EventKind.AGENT_THINKING, {"thought": text})

@@ -1,7 +1,7 @@
 /**
  * A user's events as they happen, each of them once, over a socket that may break at any moment.
  *
- *     const events = connect({ url: "/ws", token, after: 0, onEvent: (event, { replayed }) => …, onState: (state) => … });
+ *     const events = connect({ url: "/ws", token, after: 0, onEvent: (event, { replayed }) => …, onState });
  *     events.pause(); events.resume(); events.close(); events.cursor;
  *
  * `after` is the last seq already seen: 0 for everything, undefined for what is to come. After every break the client
@@ -9,7 +9,8 @@
  * it happened before the connection that brought it; `now` is the service's clock, where it differs from this one.
  *
  * States are `{ phase, cursor, … }`: connecting; live (`resumed`); waiting (`wait` in ms, `reason`); paused; refused
- * (`code`, `reason`: 4401 wants another token); reset (the service has forgotten the cursor: all events come again); closed.
+ * (`code`, `reason`: 4401 wants another token); reset (the service does not know the cursor: all events come again);
+ * closed.
  */
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 15_000;

@@ -1,4 +1,4 @@
-/** Messages to begin with. A line with `!` is an instruction to the scripted model; any other model reads it as text. */
+/** Messages to begin with. A line with `!` instructs the scripted model; any other model reads it as text. */
 const script = (...lines) => lines.join("\n");
 
 export const EXAMPLES = [
@@ -17,11 +17,23 @@ export const EXAMPLES = [
   },
   {
     name: "Long stall",
-    message: script("Take your time.", "!think This will take a while.", "!stall 4", "!call current_time", "!stall 4", "!think Done."),
+    message: script(
+      "Take your time.",
+      "!think This will take a while.",
+      "!stall 4",
+      "!call current_time",
+      "!stall 4",
+      "!think Done.",
+    ),
   },
   {
     name: "Tool fails",
-    message: script("Use tools that fail.", "!call no_such_tool {}", '!call count_words {"words": 3}', "!think It goes on without."),
+    message: script(
+      "Use tools that fail.",
+      "!call no_such_tool {}",
+      '!call count_words {"words": 3}',
+      "!think It goes on without.",
+    ),
   },
   { name: "Run fails", message: script("Give up halfway.", "!think This can't end well.", "!fail the model gave up") },
 ];

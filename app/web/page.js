@@ -51,7 +51,7 @@ function follow({ phase, cursor, resumed, wait, code, reason }) {
   const words = {
     connecting: ["connecting", ""],
     live: ["live", ""],
-    waiting: ["reconnecting", `${reason || "the socket was closed"}; trying again in ${duration(wait ?? 0)}`],
+    waiting: ["reconnecting", `${reason || "the socket was closed"}; trying again in ${Math.ceil(wait / 1000)} s`],
     paused: ["network pulled", "runs go on without you"],
     refused: ["refused", reason],
     reset: ["starting over", reason],
@@ -111,7 +111,8 @@ async function cancel(card) {
   }
 }
 
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** Random as crypto.randomUUID would be, which only secure contexts have. */
+const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 function tellProblem(problem) {
   if (!(problem instanceof Problem)) reportError(problem);
@@ -120,7 +121,8 @@ function tellProblem(problem) {
 
 function tellReplay() {
   const { from, away, events: missed } = replay;
-  find("news").textContent = `Back after ${duration(away)}: ${missed ? count(missed, "event") : "nothing"} replayed after #${from}.`;
+  const what = missed ? count(missed, "event") : "nothing";
+  find("news").textContent = `Back after ${duration(away)}: ${what} replayed after #${from}.`;
 }
 
 function tellHowMany(shown) {

@@ -26,7 +26,8 @@ export class RunCard {
     this.score = new Score();
     this.badge = element("span", { class: "badge" });
     this.time = element("span", { class: "time" });
-    this.title = element("button", { type: "button", class: "title", text: firstLine(message), "aria-controls": `run-${id}` });
+    const name = { class: "title", text: firstLine(message), "aria-controls": `run-${id}` };
+    this.title = element("button", { type: "button", ...name });
     this.title.addEventListener("click", () => {
       this.touched = true;
       this.open = !this.open;
@@ -37,8 +38,9 @@ export class RunCard {
     this.events = element("ol", { class: "events" });
     this.rest = element("p", { class: "note", hidden: "" });
     this.origin = element("p", { class: "origin", text: `run ${id}` });
-    const whole = message.trim() === firstLine(message) ? [] : [element("pre", { class: "message", text: clip(message) })];
-    const body = element("div", { class: "body", id: `run-${id}` }, ...whole, this.events, this.rest, this.origin);
+    const said = element("pre", { class: "message", text: clip(message) });
+    said.hidden = message.trim() === firstLine(message);
+    const body = element("div", { class: "body", id: `run-${id}` }, said, this.events, this.rest, this.origin);
     this.element = element(
       "li",
       { class: "run", "data-run": id },
@@ -114,7 +116,8 @@ export class RunCard {
     if (tone === "failed") words.append(icon("cross"), " ");
     if (what) words.append(element("b", { text: what }), " ");
     words.append(element("span", { class: /tool/.test(kind) ? "code" : "", text: details }));
-    if (payload.milliseconds !== undefined) words.append(element("span", { class: "took", text: ` in ${took(payload.milliseconds)}` }));
+    const { milliseconds } = payload;
+    if (milliseconds !== undefined) words.append(element("span", { class: "took", text: ` in ${took(milliseconds)}` }));
     const row = element(
       "li",
       { "data-seq": seq, "data-kind": kind, "data-tone": tone },

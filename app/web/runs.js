@@ -9,7 +9,7 @@ const REDRAW_EVERY = matchMedia("(prefers-reduced-motion: reduce)").matches ? 10
 
 export class RunList {
   constructor(list, { onCancel, onChange, onEnd }) {
-    Object.assign(this, { list, onCancel, onChange, onEnd, cards: new Map(), gaps: [], opened: null, timer: 0 });
+    Object.assign(this, { list, onCancel, onChange, onEnd, cards: new Map(), gaps: [], opened: new Set(), timer: 0 });
   }
 
   /** Shows a run that the service has told of, unless it is shown already. */
@@ -40,19 +40,20 @@ export class RunList {
     if (kind === "agent_completed") this.onEnd(card);
   }
 
-  /** Opens a run, and closes the one that was opened so before, unless somebody is busy with it. */
+  /** Opens a run, and closes those that were opened so before, unless they go on or somebody is busy with them. */
   reveal(card) {
-    const before = this.opened;
-    if (before && before !== card && !before.touched && !before.running && !before.element.contains(document.activeElement)) {
-      before.open = false;
-    }
     card.open = true;
-    this.opened = card;
+    for (const before of this.opened) {
+      if (before.running || before.touched || before.element.contains(document.activeElement)) continue;
+      before.open = false;
+      this.opened.delete(before);
+    }
+    this.opened.add(card);
   }
 
   clear() {
     this.cards.forEach((card) => this.#forget(card));
-    [this.gaps, this.opened] = [[], null];
+    this.gaps = [];
     this.onChange(0);
   }
 
@@ -75,6 +76,7 @@ export class RunList {
   #forget(card) {
     card.element.remove();
     this.cards.delete(card.id);
+    this.opened.delete(card);
   }
 
   #redraw(card) {

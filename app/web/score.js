@@ -32,7 +32,10 @@ export class Score {
     }
     if (!this.lanes[kind] || (this.marks++ >= MOST_MARKS && kind !== "agent_completed")) return;
     const marks = [place(element("i", { class: "mark", "data-tone": tone }), { at })];
-    if (kind === "tool_executing") marks.unshift((this.call = place(element("i", { class: "call open" }), { from: at })));
+    if (kind === "tool_executing") {
+      this.call = place(element("i", { class: "call open" }), { from: at });
+      marks.unshift(this.call);
+    }
     if (replayed) {
       this.replayed += 1;
       marks.forEach((mark) => mark.classList.add("replayed"));
@@ -60,12 +63,12 @@ export class Score {
     if (this.drawn === moments.join()) return;
     this.drawn = moments.join();
     this.axis.replaceChildren(
-      ...moments.map((at) =>
-        place(element("span", { class: "tick" }, element("span", { text: at ? duration(at).replace(/\.0+ /, " ") : "0" })), { at }),
-      ),
+      ...moments.map((at) => place(element("span", { class: "tick" }, element("span", { text: short(at) })), { at })),
     );
   }
 }
+
+const short = (at) => (at ? duration(at).replace(/\.0+ |(\.\d*[1-9])0+ /, "$1 ") : "0");
 
 /** Round numbers, at most a handful, from zero to the span. */
 function ticks(span) {

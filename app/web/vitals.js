@@ -3,7 +3,10 @@ import { find, icon } from "./dom.js";
 import { ask } from "./service.js";
 
 const ASK_EVERY = 5000;
-const TONES = { ready: "good", degraded: "fair", starting: "fair", draining: "fair", live: "good", connecting: "fair", waiting: "fair" };
+const TONES = {
+  ...{ ready: "good", degraded: "fair", starting: "fair", draining: "fair" },
+  ...{ live: "good", connecting: "fair", waiting: "fair" },
+};
 const ICONS = { good: "check", fair: "ring", bad: "broken" };
 
 /** Shows a state as a word with a sign before it, and what is behind it in small print. */

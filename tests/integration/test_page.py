@@ -133,6 +133,18 @@ async def test_nothing_is_missing_or_doubled_after_the_network_was_pulled(ada: V
     await expect(after.locator("[data-replayed]")).to_have_count(0)
 
 
+async def test_an_event_that_comes_twice_is_shown_once(browser: Browser, dev: ProcessServer) -> None:
+    async with visit(browser, dev) as ada:
+        await ada.hear_everything_twice()
+        await ada.sign_in()
+
+        run = await ada.start(QUESTION)
+
+        await ada.sees_end(run, RunStatus.COMPLETED)
+        await expect(run.locator(".score .mark")).to_have_count(5)
+        assert await ada.seqs() == [1, 2, 3, 4, 5]
+
+
 async def test_a_page_outlives_the_service_that_it_came_from(browser: Browser, tmp_path: Path) -> None:
     async with in_process(settings_on(tmp_path / "page.db")) as first, visit(browser, first) as ada:
         await ada.sign_in()

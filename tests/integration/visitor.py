@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from app.db.models import RunStatus
 from test_framework.backend_client import BackendClient
@@ -58,6 +58,18 @@ class Visitor:
         await self.page.get_by_role("button", name="Continue").click()
         await self.sees_connection("live")
 
+    async def hear_everything_twice(self) -> None:
+        """Have each message of a socket delivered to the page two times."""
+
+        def double(socket: WebSocketRoute) -> None:
+            def twice(message: str | bytes) -> None:
+                socket.send(message)
+                socket.send(message)
+
+            socket.connect_to_server().on_message(twice)
+
+        await self.page.route_web_socket("**/ws", double)
+
     async def start(self, message: str) -> Locator:
         """Send a message; returns its run, wherever that stands in the list later."""
         shown = await self.page.locator(".run").count()
@@ -105,7 +117,11 @@ async def visit(browser: Browser, server: Server, colors: Colors = "light") -> A
     """Come to the page with a browser profile of one's own."""
     context = await browser.new_context(color_scheme=colors)
     context.set_default_timeout(DEADLINE_SECONDS * 1000)
+    visitor = Visitor(await context.new_page(), server)
     try:
-        yield Visitor(await context.new_page(), server)
+        yield visitor
+    except BaseException as error:
+        error.add_note(f"the browser complained of: {visitor.complaints or 'nothing'}")
+        raise
     finally:
         await context.close()

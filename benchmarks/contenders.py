@@ -1,0 +1,115 @@
+"""What is compared: this service and its peers, as one protocol that a stage can start and fill with sockets."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from app.api.tokens import Tokens
+from app.events.envelope import Draft, frame
+from app.events.kinds import EventKind
+from app.settings import Settings
+from benchmarks.crowd import MARK, Crowd
+from benchmarks.peers import USER
+
+MOST_SOCKETS = 100_000
+
+
+class Contender(Protocol):
+    """Something that fans out: how it is started, how clients get in, and what is published for an event."""
+
+    name: str
+
+    def command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+        """What Python is to run, and in which environment."""
+        ...
+
+    def crowd(self, port: int, sockets: int, user: str) -> Crowd: ...
+
+    def message(self, user: str, number: int) -> tuple[str, bytes]:
+        """The Redis channel of an event, and what is sent there."""
+        ...
+
+
+def event_text(number: int) -> str:
+    """An event of about 300 bytes that carries the mark."""
+    payload: dict[str, JsonValue] = {
+        "step": number,
+        "text": f"{MARK.decode()} the tool looks up what the user has asked for, and tells it",
+    }
+    return frame(
+        number, Draft.write("run-0123456789abcdef", EventKind.AGENT_THINKING, payload, request_id="r" * 32).body
+    )
+
+
+class Ours:
+    """This service, as `python -m app` runs it; users whose name says so get several events in one message."""
+
+    name = "ours"
+
+    def __init__(self, redis_url: str, directory: Path) -> None:
+        self._settings = Settings.model_validate(
+            {
+                "redis_url": redis_url,
+                "database_url": f"sqlite+aiosqlite:///{directory}/app.db",
+                "token_secret": secrets.token_urlsafe(48),
+            }
+        )
+
+    def command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+        return ("-m", "app", "--port", str(port)), {
+            "REDIS_URL": self._settings.redis_url,
+            "DATABASE_URL": self._settings.database_url,
+            "APP_TOKEN_SECRET": self._settings.signing_key,
+            "APP_LOG_LEVEL": "warning",
+            "APP_SOCKETS_PER_USER": str(MOST_SOCKETS),
+        }
+
+    def crowd(self, port: int, sockets: int, user: str) -> Crowd:
+        says = {"token": Tokens(self._settings).issue(user), "joined": user.startswith("joined"), "after": 0}
+        return Crowd(port, "/ws", sockets, json.dumps(says), '"hello"')
+
+    def message(self, user: str, number: int) -> tuple[str, bytes]:
+        return f"{self._settings.channel_prefix}:user:{user}", event_text(number).encode()
+
+
+class Broadcaster:
+    name = "broadcaster"
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+
+    def command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+        return ("-m", "benchmarks.peers", self.name, str(port), self._redis_url), {}
+
+    def crowd(self, port: int, sockets: int, user: str) -> Crowd:
+        return Crowd(port, "/ws", sockets)
+
+    def message(self, user: str, number: int) -> tuple[str, bytes]:
+        return USER, event_text(number).encode()
+
+
+class SocketIO(Broadcaster):
+    name = "socketio"
+
+    def crowd(self, port: int, sockets: int, user: str) -> Crowd:
+        return Crowd(port, "/socket.io/?EIO=4&transport=websocket", sockets, "40", "40{")
+
+    def message(self, user: str, number: int) -> tuple[str, bytes]:
+        emit = {
+            "method": "emit",
+            "event": "event",
+            "data": [json.loads(event_text(number))],
+            "binary": False,
+            "namespace": "/",
+            "room": USER,
+            "skip_sid": None,
+            "callback": None,
+            "host_id": "another process",
+        }
+        return "socketio", json.dumps(emit).encode()

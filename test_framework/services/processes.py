@@ -102,7 +102,9 @@ class ProcessProvider:
         folder = self.socket(service).parent
         folder.mkdir(mode=0o700, exist_ok=True)
         account.own(folder)
-        self.socket(service).unlink(missing_ok=True)
+        socket = self.socket(service)
+        for left in (socket, socket.with_name(f"{socket.name}.lock")):  # a killed Postgres leaves a lock it then fears
+            left.unlink(missing_ok=True)
         data = self.data(service)
         if service == "redis":
             data.mkdir(mode=0o700, exist_ok=True)

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -71,7 +72,9 @@ class Hub:
         self._spawn(self._reconcile(), "hub: reconcile")
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *(task for feed in self._feeds.values() for task in feed.behind.values())]
+        feeds = self._feeds.values()
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._pages.values()]
+        tasks += [task for feed in feeds for task in (*feed.behind.values(), feed.ready) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -88,7 +91,8 @@ class Hub:
             async with asyncio.timeout(deadline):
                 await self._catch_up(set(self._feeds))
                 leading = [task for feed in self._feeds.values() for task in feed.behind.values()]
-                await asyncio.gather(*leading)
+                if leading:
+                    await asyncio.wait(leading)
         for feed in self._feeds.values():
             for watcher in (*feed.live, *feed.behind):
                 watcher.dismiss(Goodbye.RESTART)
@@ -99,7 +103,7 @@ class Hub:
         try:
             feed = await self._feed(user_id)
             if watcher.position > feed.head:
-                await self._catch_up({user_id})
+                await self._read_up({user_id})
             if watcher.position > feed.head:
                 raise UnknownCursor(f"cursor {watcher.position} is ahead of the last event, {feed.head}")
             self._lead(feed, watcher)
@@ -169,10 +173,16 @@ class Hub:
                 logger.warning("a watcher of %s waits for the journal: %s", feed.user_id, error)
                 await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
                 continue
+            except Exception:
+                logger.exception("a watcher of %s can't be led up", feed.user_id)
+                await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
+                continue
             if page is None:
                 feed.behind.pop(watcher, None)
                 watcher.dismiss(Goodbye.SLOW)
                 return
+            if page.last > feed.head:
+                self._advance(feed, page.after(feed.head))
             try:
                 async with asyncio.timeout(SLOW_SECONDS):
                     while not watcher.offer(page):
@@ -216,7 +226,9 @@ class Hub:
             await self._bus.watch(feed.user_id)
             feed.head = await self._journal.head(feed.user_id)
         except BaseException:
-            self._feeds.pop(feed.user_id, None)
+            if self._feeds.get(feed.user_id) is feed:
+                del self._feeds[feed.user_id]
+                await self._bus.unwatch(feed.user_id)
             raise
         feed.ready = None
         if feed.missed:
@@ -243,20 +255,26 @@ class Hub:
             await self._catch_up(set(self._feeds))
 
     async def _catch_up(self, users: set[str]) -> None:
+        """Bring feeds up to the journal; what can't be read now is read at the next look."""
+        try:
+            await self._read_up(users)
+        except READING_FAILED as error:
+            logger.warning("the hub could not read the journal of %d users: %s", len(users), error)
+        except Exception:
+            logger.exception("the hub could not read the journal of %d users", len(users))
+
+    async def _read_up(self, users: set[str]) -> None:
         while users:
             heads = {user: feed.head for user in users if (feed := self._feeds.get(user)) and feed.head >= 0}
-            try:
-                found = await self._journal.after_each(heads)
-            except READING_FAILED as error:
-                logger.warning("the hub could not read the journal of %d users: %s", len(heads), error)
-                return
-            for batch in found:
+            users = set()
+            for batch in await self._journal.after_each(heads):
                 feed = self._feeds.get(batch.user_id)
                 if feed is not None and batch.last > feed.head >= batch.first - 1:
                     new = batch.after(feed.head)
                     self._tally.gaps_filled += len(new.frames)
                     self._advance(feed, new)
-            users = {batch.user_id for batch in found if len(batch.frames) == PAGE}
+                    if len(batch.frames) == PAGE:
+                        users.add(batch.user_id)
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

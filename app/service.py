@@ -42,7 +42,9 @@ class Service:
 
     async def prepare_schema(self) -> None:
         """Bring the database up to date where that is ours to do, and demand that it is."""
-        if (self.settings.migrate or self.settings.embedded_database) and (await migrate.standing(self.database.engine)).behind:
+        if (self.settings.migrate or self.settings.embedded_database) and (
+            await migrate.standing(self.database.engine)
+        ).behind:
             await migrate.upgrade(self.database.engine)
         await migrate.demand_newest(self.database.engine)
 
@@ -77,5 +79,10 @@ def choose_bus(settings: Settings, process: str) -> Bus:
 
 
 def choose_model(settings: Settings) -> Model:
-    """The model that the settings name."""
-    return ScriptedModel()
+    """The model that the settings name; what drives a real one is imported only where there is one."""
+    if settings.model == "scripted":
+        return ScriptedModel()
+    from app.agents.openai_model import Endpoint, OpenAIModel
+
+    key = settings.model_key.get_secret_value()
+    return OpenAIModel(Endpoint(settings.model_url, key, settings.model_name, settings.model_seconds), TOOLS)

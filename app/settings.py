@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     model_url: str = Field("", description="where the openai model is served, as https://host/v1")
     model_key: SecretStr = Field(SecretStr(""), description="the key for that endpoint")
     model_name: str = Field("", description="which model to ask there")
+    model_seconds: float = Field(60.0, gt=0, description="how long to wait there for one answer")
     requests_per_minute: int = Field(
         1200, ge=1, description="how many requests a user may make in a minute, per process"
     )

@@ -1,0 +1,171 @@
+"""The model behind any OpenAI-compatible endpoint; pydantic-ai drives it, and is imported with this module only.
+
+Every request has a deadline, is tried again where that may help, and is recorded. Tools are called through the turn, so
+that watchers see every call; whatever goes wrong is told to the model where it is a tool, and to the user where it isn't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would greet whoever looks at a terminal
+
+import httpx2
+from openai import AsyncOpenAI
+from pydantic import JsonValue
+from pydantic_ai import Agent, UsageLimits
+from pydantic_ai.exceptions import AgentRunError, ToolFailed, UsageLimitExceeded
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ThinkingPart, ToolCallPart
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import RunContext
+from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
+from pydantic_core import SchemaValidator, core_schema
+
+from app.agents import transcript
+from app.agents.dispatcher import Tool, ToolError
+from app.agents.endpoint_errors import EndpointError, explain
+from app.agents.models import ModelError, Turn, recorded
+
+STEPS = 20
+TOOL_CALLS = 100
+ATTEMPTS = 4
+LONGEST_PAUSE = 20.0
+CONNECT_SECONDS = 5.0
+ANY_OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))  # it is the dispatcher that judges
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model is served, how to be let in, and how long to wait for one answer."""
+
+    url: str
+    key: str
+    model: str
+    seconds: float = 60.0
+    pause: float = 0.5
+
+
+class OpenAIModel:
+    def __init__(self, endpoint: Endpoint, tools: Sequence[Tool]) -> None:
+        self.name = endpoint.model
+        self._endpoint = endpoint
+        self._known = {tool.__name__ for tool in tools}
+        self._certificates = httpx2.create_ssl_context()
+        self._connect(
+            httpx2.AsyncClient(trust_env=False, verify=self._certificates)
+        )  # loads its tables now, not in a run
+        self._agent = Agent(
+            deps_type=Turn,
+            toolsets=[_Dispatched(FunctionToolset[Turn](tools, sequential=True))],
+            retries={"tools": STEPS, "output": 2},
+        )
+
+    async def answer(self, message: str, turn: Turn) -> str:
+        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
+        async with httpx2.AsyncClient(trust_env=False, verify=self._certificates, timeout=timeout) as http:
+            model = _Recorded(self._connect(http), self._endpoint, turn)
+            limits = UsageLimits(request_limit=STEPS, tool_calls_limit=TOOL_CALLS)
+            try:
+                async with self._agent.iter(message, model=model, deps=turn, usage_limits=limits) as run:
+                    async for node in run:
+                        if Agent.is_call_tools_node(node):
+                            await self._show(node.model_response, turn)
+            except UsageLimitExceeded:
+                raise ModelError(f"{self.name} was not done after {STEPS} steps and {TOOL_CALLS} tool calls") from None
+            except AgentRunError as error:
+                raise explain(error, self.name) from None
+        if run.result is None:
+            raise ModelError(f"{self.name} gave no answer")
+        return run.result.output
+
+    def _connect(self, http: httpx2.AsyncClient) -> OpenAIChatModel:
+        key = self._endpoint.key or "none"
+        client = AsyncOpenAI(base_url=self._endpoint.url, api_key=key, http_client=http, max_retries=0)
+        client.organization = client.project = None  # those of the environment belong to another endpoint
+        return OpenAIChatModel(self.name, provider=OpenAICompatibleProvider("endpoint", openai_client=client))
+
+    async def _show(self, response: ModelResponse, turn: Turn) -> None:
+        """Tell what the model said before it acts, and of calls that will reach no tool."""
+        spoken = (TextPart, ThinkingPart) if response.tool_calls else ThinkingPart
+        for part in response.parts:
+            if isinstance(part, spoken) and part.content.strip():
+                await turn.think(part.content.strip())
+        for call in response.tool_calls:
+            if call.tool_name not in self._known:
+                with suppress(ToolError):
+                    await turn.call(call.tool_name, _arguments(call))
+
+
+class _Recorded(WrapperModel):
+    """A model each request to which is bounded in time, made again where that may help, and recorded."""
+
+    def __init__(self, model: OpenAIChatModel, endpoint: Endpoint, turn: Turn) -> None:
+        super().__init__(model)
+        self._endpoint = endpoint
+        self._turn = turn
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self._ask(messages, model_settings, model_request_parameters)
+            except EndpointError as error:
+                pause = max(error.wait, self._endpoint.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311
+                if not error.passing or pause > LONGEST_PAUSE:
+                    raise
+                await asyncio.sleep(pause)
+        return await self._ask(messages, model_settings, model_request_parameters)
+
+    async def _ask(
+        self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
+    ) -> ModelResponse:
+        name, seconds = self._endpoint.model, self._endpoint.seconds
+        async with recorded(self._turn, name, transcript.prompt(messages)) as call:
+            try:
+                async with asyncio.timeout(seconds):
+                    response = await self.wrapped.request(messages, settings, parameters)
+            except TimeoutError:
+                raise EndpointError(f"{name} gave no answer within {seconds:g} s") from None
+            except Exception as error:  # noqa: BLE001 - an endpoint may answer anything
+                raise explain(error, name) from None
+            call.answer = transcript.answer(response)
+            call.input_tokens = response.usage.input_tokens
+            call.output_tokens = response.usage.output_tokens
+        return response
+
+
+@dataclass
+class _Dispatched(WrapperToolset[Turn]):
+    """Tools that models are told of with their schemas, and that are called through the turn."""
+
+    async def get_tools(self, ctx: RunContext[Turn]) -> dict[str, ToolsetTool[Turn]]:
+        tools = await super().get_tools(ctx)
+        return {name: replace(tool, args_validator=ANY_OBJECT) for name, tool in tools.items()}
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, JsonValue], ctx: RunContext[Turn], tool: ToolsetTool[Turn]
+    ) -> JsonValue:
+        try:
+            return await ctx.deps.call(name, tool_args)
+        except ToolError as error:
+            raise ToolFailed(str(error)) from None
+
+
+def _arguments(call: ToolCallPart) -> dict[str, JsonValue]:
+    try:
+        return call.args_as_dict()
+    except ValueError:
+        return {}

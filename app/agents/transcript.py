@@ -1,0 +1,38 @@
+"""What was said to a model and by it, as text that people read later."""
+
+from __future__ import annotations
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    RetryFeedbackPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_core import to_json
+
+
+def prompt(messages: list[ModelMessage]) -> str:
+    """What the last message says to the model; what came before it was recorded with earlier requests."""
+    return "\n".join(filter(None, map(_text, messages[-1].parts)))
+
+
+def answer(response: ModelResponse) -> str:
+    """What the model said and which tools it called."""
+    return "\n".join(filter(None, map(_text, response.parts)))
+
+
+def _text(part: object) -> str:
+    match part:
+        case UserPromptPart(content=str(content)) | TextPart(content=content) | ThinkingPart(content=content):
+            return content
+        case ToolCallPart(tool_name=tool):
+            return f"{tool}({part.args_as_json_str()})"
+        case ToolReturnPart(tool_name=tool):
+            return f"{tool}: {part.model_response_str()}"
+        case RetryFeedbackPart(content=content):
+            return content if isinstance(content, str) else to_json(content, serialize_unknown=True).decode()
+    return ""

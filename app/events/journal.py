@@ -6,7 +6,7 @@ so numbers appear in commit order and "everything after n" misses nothing; on SQ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic_core import to_json
 from sqlalchemy import text
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.database import Database
 from app.events.envelope import Batch, Draft, batches, frame
 from app.events.kinds import EventKind
-from app.events.outbox import Outbox
+from app.events.outbox import Listener, Outbox
 
 PAGE = 500
 LARGEST_NUMBER = (1 << 63) - 1
@@ -40,6 +40,10 @@ class Journal:
         written = Batch(user_id, first, [frame(first + n, draft.body) for n, draft in enumerate(drafts)])
         self._outbox.stage(session, connection, written)
         return written
+
+    def on_commit(self, listener: Listener) -> Callable[[], None]:
+        """Have somebody told, by name of the user, of what this process commits; the returned function ends it."""
+        return self._outbox.wake(listener)
 
     async def head(self, user_id: str) -> int:
         """The number of a user's last event; 0 before the first."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,6 +36,8 @@ STAGED = "events staged for the outbox"
 SAVEPOINT_SEEN = "a savepoint was set in this transaction"
 LONGEST_QUEUE = 10_000
 
+Listener = Callable[[str], None]
+
 
 class ReadAfterEach(Protocol):
     def __call__(self, positions: Mapping[str, int], limit: int, /) -> Awaitable[list[Batch]]: ...
@@ -53,6 +55,7 @@ class Outbox:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._relay: Relay | None = None
+        self._listeners: set[Listener] = set()
         _listen()
 
     def stage(self, session: AsyncSession, connection: AsyncConnection, batch: Batch) -> None:
@@ -65,12 +68,19 @@ class Outbox:
         """Name the relay that takes what is committed; without one, hubs read the journal."""
         self._relay = relay
 
+    def wake(self, listener: Listener) -> Callable[[], None]:
+        """Tell somebody whose events were committed by this process, until the returned function is called."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
     def promote(self, batch: Batch, *, certain: bool) -> None:
         """Have events published: those of a transaction that is over, certain where it committed all that it wrote."""
         if certain:
             self._tally.committed += len(batch.frames)
         if self._relay is not None:
             self._relay.take(batch, certain=certain)
+        for listener in self._listeners:
+            listener(batch.user_id)
 
 
 def _sync(connection: AsyncConnection) -> Connection:

@@ -39,6 +39,15 @@ FOLDERS: dict[str, frozenset[Mode]] = {
     "template": frozenset({Mode.TEMPLATE}),  # template only
 }
 
+KIT = "test_framework"
+
+
+def modes_of(folder: str, *, of_the_kit: bool) -> frozenset[Mode]:
+    """In which modes a folder runs; the kit's own tests gain nothing from full."""
+    modes = FOLDERS.get(folder, frozenset())
+    return modes - {Mode.FULL} if of_the_kit else modes
+
+
 NEEDS: dict[str, str] = {
     "unit": "one room at a time, which lightweight shows best",
     "integration": "real Postgres and Redis",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from test_framework.modes import FOLDERS, NEEDS, VARIABLE, WHAT_IS_REAL, Mode, chosen
+from test_framework.modes import FOLDERS, KIT, NEEDS, VARIABLE, WHAT_IS_REAL, Mode, chosen, modes_of
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = folder_of(item.path, config.rootpath)
         if folder not in FOLDERS:
             raise pytest.UsageError(f"no mode runs {item.nodeid}: put it in one of {', '.join(FOLDERS)}")
-        if mode in FOLDERS[folder]:
+        if mode in modes_of(folder, of_the_kit=item.path.is_relative_to(config.rootpath / KIT)):
             staying.append(item)
         else:
             leaving.append(item)

@@ -90,7 +90,7 @@ def unregister(folder: Path, registration: Registration) -> None:
 
 def registered(folder: Path) -> Iterator[tuple[Path, Registration]]:
     """Yield every entry of the register, and skip one that is being removed under our eyes."""
-    for entry in sorted(folder.glob("[!.]*")):
+    for entry in sorted(folder.glob("[!.]*")) if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             yield entry, json.loads(entry.read_text())
 
@@ -246,15 +246,16 @@ def remove_paths(registrations: list[Registration]) -> list[str]:
     return [registration["name"] for registration in registrations if os.path.lexists(registration["name"])]
 
 
-def main(folder: Path) -> None:
-    """Wait for the pipe to close, whatever signals arrive, then end what the register names."""
+def main(folder: Path, paths: list[str]) -> None:
+    """Wait for the pipe to close, whatever signals arrive; end what the register names, and then remove those paths."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     while os.read(sys.stdin.fileno(), 64):
         pass
-    end_registered(folder)
+    if not end_registered(folder):
+        remove_paths([{"kind": "directory", "name": path} for path in paths])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
 from test_framework.services.guardian import Guardian
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
-from test_framework.services.stack import Stack, own_directory
+from test_framework.services.stack import CHECKOUT, Stack, own_directory
 from test_framework.services.state import (
     SERVICE_NAMES,
     Observation,
@@ -103,9 +103,10 @@ class ServicePool:
         run: str | None = None,
         owner: bool = True,
         say: Callable[[str], None] | None = None,
+        checkout: Path = CHECKOUT,
     ) -> None:
         self.wanted = wanted or wanted_provider()
-        self.stack = Stack.of_a_run(run)
+        self.stack = Stack.of_a_run(run, checkout)
         self.owner = owner
         self.say = say or (lambda line: print(line, file=sys.stderr))
         self._services: dict[ServiceName, Service] = {}

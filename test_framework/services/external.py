@@ -57,6 +57,8 @@ class ExternalProvider:
         self.refuse(service, "start")
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
+        if found.state is State.STARTING:
+            return True  # it may yet come up, and nobody but time can help
         variable = VARIABLES[service]
         raise ServiceError(
             f"{variable} is of no use", f"{self.identity(service)}: {found.detail}", f"correct {variable}"

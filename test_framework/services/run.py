@@ -23,12 +23,11 @@ WATCHDOG_SECONDS = 5.0
 
 
 class Watchdog:
-    """A detached process that ends what is in a register as soon as we are gone, however we went."""
+    """A detached process that ends what is in a register, and removes some paths, once we are gone, however we went."""
 
-    def __init__(self, register: Path) -> None:
-        register.mkdir(parents=True, exist_ok=True)
+    def __init__(self, register: Path, *paths: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", reaper.__file__, str(register)],
+            [sys.executable, "-I", "-X", "utf8", reaper.__file__, str(register), *map(str, paths)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -54,17 +53,19 @@ class Run:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        own_directory(stack.directory)
         lease = lease_of(stack.directory)
+        # first of all: from here on nothing that we make can stay
+        self.watchdog = Watchdog(stack.register, stack.directory, lease)
         self.lease = FileLock(lease)
         self.lease.acquire(timeout=0)
-        reaper.register(stack.register, {"kind": "lease", "name": str(lease)})
-        reaper.register(stack.register, {"kind": "directory", "name": str(stack.directory)})
-        self.watchdog = Watchdog(stack.register)
+        own_directory(stack.directory)
 
     def end(self) -> list[str]:
         """End all that the run has registered; return what would not end."""
         left = reaper.end_registered(self.stack.register, looks=1)
+        if not left:
+            shutil.rmtree(self.stack.directory, ignore_errors=True)
+            lease_of(self.stack.directory).unlink(missing_ok=True)
         self.watchdog.dismiss()
         self.lease.release()
         return left

@@ -386,12 +386,11 @@ def test_an_engine_that_hangs_is_given_up_and_not_waited_for(relay: Relay, bench
     assert time.monotonic() - began < 5
 
 
-def test_a_service_on_an_engine_of_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch, dev: Stack) -> None:
+def test_a_service_on_an_engine_of_another_machine_is_refused(dev: Stack) -> None:
     engine.endpoint.cache_clear()
-    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
         lacking = ComposeProvider(dev).missing("redis")
-    finally:
-        engine.endpoint.cache_clear()
+    engine.endpoint.cache_clear()
 
     assert lacking == "the engine is on another machine (tcp://192.0.2.1:2375), and its ports open only there"

@@ -1,0 +1,201 @@
+"""A run that is killed at any moment leaves nothing, and touches nothing of anybody else's."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from test_framework import reaper
+from test_framework.services import engine
+from test_framework.services.bundled import bundled
+from test_framework.services.compose import ComposeProvider
+from test_framework.services.lifecycle import Lifecycle
+from test_framework.services.run import Run, lease_of
+from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.state import ServiceName
+from test_framework.tests.integration.services.conftest import need_engine
+
+VICTIM = """
+import sys, time
+from test_framework.ports import lease
+from test_framework.service_pool import ServicePool
+provider, run = sys.argv[1:]
+with ServicePool(provider, run=run) as pool, lease("victim"):
+    print("begun", flush=True)
+    postgres, redis = pool.get_all()
+    print("up", flush=True)
+    redis.pause()
+    time.sleep(60)
+"""
+MOMENTS = 10
+SECONDS = {"bundled": 1.0, "compose": 2.0}
+LONGEST = {"bundled": 0.5, "compose": 2.2}
+
+
+@dataclass
+class Remains:
+    """What of a run can be seen from outside."""
+
+    stack: Stack
+    found: list[str] = field(default_factory=list)
+
+    def look(self, *, containers: bool) -> list[str]:
+        paths = (self.stack.directory, lease_of(self.stack.directory))
+        self.found = [str(path) for path in paths if path.exists()]
+        self.found += [f"process {process.pid}" for process in psutil.process_iter() if self.is_of_the_run(process)]
+        if containers:
+            client = engine.connect()
+            labels = {"label": f"{reaper.COMPOSE_PROJECT_LABEL}={self.stack.name}"}
+            self.found += [f"container {one['Names']}" for one in client.api.containers(all=True, filters=labels)]
+            self.found += [f"network {one['Name']}" for one in client.api.networks(filters=labels)]
+            self.found += [f"volume {one['Name']}" for one in client.api.volumes(filters=labels)["Volumes"] or []]
+            client.close()
+        return self.found
+
+    def is_of_the_run(self, process: psutil.Process) -> bool:
+        try:
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            return not ended and any(self.stack.run in word for word in (*process.cmdline(), process.cwd()))
+        except (psutil.Error, OSError):
+            return False
+
+
+def gone_within(seconds: float, look: Callable[[], list[str]]) -> float | None:
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        if not look():
+            return time.monotonic() - began
+        time.sleep(0.02)
+    return None
+
+
+@pytest.fixture
+def bystander() -> Iterator[Lifecycle]:
+    """Somebody else's stack, which must not notice anything."""
+    run = Run(Stack.of_a_run())
+    lifecycle = Lifecycle(run.stack, bundled(run.stack), register=run.stack.register)
+    lifecycle.ensure("redis")
+    yield lifecycle
+    assert run.end() == []
+
+
+def begin(provider: str, run: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", VICTIM, provider, run],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=CHECKOUT,
+    )
+
+
+@pytest.mark.parametrize("provider", ["bundled", "compose"])
+@pytest.mark.timeout(120)
+def test_a_run_that_is_killed_leaves_nothing(provider: str, bystander: Lifecycle) -> None:
+    if provider == "compose":
+        need_engine()
+    identity = bystander.provider.identity("redis")
+    seed = random.randrange(2**32)
+    moments = random.Random(seed)
+    runs: list[Remains] = []
+
+    for _ in range(MOMENTS):
+        stack = Stack.of_a_run()
+        victim = begin(provider, stack.run)
+        moment = moments.uniform(0.02, LONGEST[provider])
+        time.sleep(moment)
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+
+        remains = Remains(stack)
+        gone = gone_within(SECONDS[provider], lambda remains=remains: remains.look(containers=provider == "compose"))  # type: ignore[misc]
+        assert gone is not None, f"killed after {moment:.3f} s (seed {seed}): {remains.found}"
+        runs.append(remains)
+
+    # what the engine was still making for a killed client must not turn up later
+    assert [run.found for run in runs if run.look(containers=provider == "compose")] == []
+    assert bystander.provider.identity("redis") == identity
+    assert bystander.provider.observe("redis").state.runs
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_told_to_end_leaves_nothing(number: signal.Signals) -> None:
+    stack = Stack.of_a_run()
+    victim = begin("bundled", stack.run)
+    deadline = time.monotonic() + 10
+    while not (stack.directory / "redis.wanted").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    os.killpg(victim.pid, number)
+    victim.wait(10)
+
+    assert gone_within(1.0, lambda: Remains(stack).look(containers=False)) is not None
+
+
+def test_what_a_killed_watchdog_could_not_end_is_ended_by_the_next_run(tmp_path: Path) -> None:
+    stack = Stack.of_a_run()
+    victim = begin("bundled", stack.run)
+    deadline = time.monotonic() + 10
+    while not (stack.directory / "redis.wanted").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for process in psutil.Process(victim.pid).children():
+        if reaper.__file__ in process.cmdline():
+            process.kill()
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    assert Remains(stack).look(containers=False)
+
+    from test_framework.services.run import sweep
+
+    assert stack.directory.name in sweep()
+    assert Remains(stack).look(containers=False) == []
+
+
+def test_a_run_at_work_is_not_swept() -> None:
+    run = Run(Stack.of_a_run())
+    from test_framework.services.run import sweep
+
+    assert run.stack.directory.name not in sweep()
+    assert run.stack.directory.exists()
+    assert run.end() == []
+
+
+@pytest.mark.parametrize("provider", ["bundled", "compose"])
+def test_what_a_killed_test_had_paused_goes_on(provider: str, dev: Stack) -> None:
+    if provider == "compose":
+        need_engine()
+    service: ServiceName = "redis"
+    lifecycle = Lifecycle(dev, ComposeProvider(dev) if provider == "compose" else bundled(dev))
+    lifecycle.ensure(service)
+    code = PAUSER.format(checkout=str(dev.checkout), provider=provider)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=CHECKOUT) as pauser:
+        assert pauser.stdout is not None
+        assert pauser.stdout.readline() == b"paused\n"
+        pauser.kill()
+
+    unpaused = gone_within(2.0, lambda: [] if lifecycle.provider.glance(service).runs else ["still paused"])
+
+    assert unpaused is not None
+
+
+PAUSER = """
+import time
+from pathlib import Path
+from test_framework.services.choice import maker
+from test_framework.services.lifecycle import Lifecycle
+from test_framework.services.stack import Stack
+stack = Stack.dev(Path({checkout!r}))
+with Lifecycle(stack, maker({provider!r})(stack)).paused("redis"):
+    print("paused", flush=True)
+    time.sleep(60)
+"""

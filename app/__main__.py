@@ -24,11 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error))
     logs.set_up(settings.log_level, settings.log_format)
 
-    from app.serve import PortTaken, listen, run
+    from app.serve import CannotListen, listen, run
 
     try:
         listener = listen(settings)
-    except PortTaken as error:
+    except CannotListen as error:
         return _complain(str(error))
     return run(settings, listener, lambda: print(_banner(settings, listener), flush=True))  # noqa: T201
 

@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import dev, health, metrics, page, problems, runs, sockets, stream
+from app.api.doors import Doors
 from app.api.gate import Gate
+from app.api.health import Health
 from app.api.limits import Limits
 from app.api.tokens import Tokens
 from app.identity import identity
@@ -21,7 +22,6 @@ from app.lifecycle.startup import StartupError, StartupManager
 from app.service import Service
 from app.settings import Settings
 
-LARGEST_BODY = 4 << 20
 _Lifespan = AbstractAsyncContextManager[None]
 
 
@@ -36,12 +36,12 @@ def create_app(settings: Settings) -> FastAPI:
         description=who.description,
         version=who.version,
         lifespan=_lifespan(startup, cleanup),
-        max_body_size=LARGEST_BODY,
     )
     app.state.service = service
     app.state.tokens = Tokens(settings)
     app.state.limits = Limits(settings.requests_per_minute, settings.sockets_per_user)
     app.state.startup = startup
+    app.state.health = Health(service, startup)
     app.state.cleanup = cleanup
     problems.install(app)
     app.include_router(health.router)
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
         )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
+    app.add_middleware(Doors, hosts=settings.allowed_hosts)
     app.add_middleware(Gate, startup=startup, requests=service.requests)
     return app
 

@@ -7,6 +7,7 @@ while everything is still connected, and only then is uvicorn told to stop; a se
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import sys
@@ -32,8 +33,8 @@ START_SECONDS = 120.0
 NEXT_PORTS = 20
 
 
-class PortTaken(Exception):
-    """The port is somebody else's."""
+class CannotListen(Exception):
+    """The port is somebody else's, or not for us."""
 
 
 class Server(uvicorn.Server):
@@ -47,22 +48,31 @@ class Server(uvicorn.Server):
 def listen(settings: Settings) -> socket.socket:
     """Take the port, or in dev the next free one."""
     tries = NEXT_PORTS if settings.environment == "dev" and settings.port else 1
-    for port in range(settings.port, min(settings.port + tries, 65536)):
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    last = min(settings.port + tries - 1, 65535)
+    for port in range(settings.port, last + 1):
         try:
-            listener.bind((settings.host, port))
-            listener.listen(2048)
+            return _listener(settings.host, port)
         except OSError as error:
-            listener.close()
-            refused = error
-            continue
+            if error.errno != errno.EADDRINUSE:
+                reason = error.strerror or str(error)
+                raise CannotListen(f"can't listen on port {port} of {settings.host}: {reason}") from None
+    ports = f"port {last} of {settings.host} is" if tries == 1 else f"ports {settings.port} to {last} are all"
+    raise CannotListen(f"{ports} taken: stop what listens there, or set APP_PORT")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # named as TCP, or asyncio would leave Nagle's algorithm on, which holds every second answer back for 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
         listener.setblocking(False)
-        return listener
-    last = settings.port + tries - 1
-    ports = f"port {settings.port} of {settings.host} is" if tries == 1 else f"ports {settings.port} to {last} are all"
-    raise PortTaken(f"{ports} taken ({refused.strerror}): stop what listens there, or set APP_PORT")
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def run(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
@@ -93,28 +103,33 @@ async def serve(settings: Settings, listener: socket.socket, started: Callable[[
     app = create_app(settings)
     service = cast("Service", app.state.service)
     server = server_for(app)
-    stop = asyncio.Event()
+    stop, forced = asyncio.Event(), asyncio.Event()
 
     def force(_: object) -> None:
+        forced.set()
         server.should_exit = server.force_exit = True
         app.state.cleanup.force()
 
     with signals_routed(lambda _: stop.set(), force):
         serving = asyncio.create_task(server.serve([listener]), name="uvicorn")
         told = asyncio.create_task(stop.wait(), name="wait for a signal")
+        told_again = asyncio.create_task(forced.wait(), name="wait for a second signal")
         ready = asyncio.create_task(_ready(app.state.startup, started), name="wait until ready")
+        draining = None
         try:
             await _first(serving, told, ready)
             if not ready.done() or ready.result():
                 await _first(serving, told)
             if told.done() and ready.done():
-                await service.drain()
+                draining = asyncio.create_task(service.drain(), name="drain")
+                await _first(serving, draining, told_again)
         finally:
             server.should_exit = True
-            for waiting in (told, ready):
-                waiting.cancel()
+            waiting = [task for task in (told, told_again, ready, draining) if task is not None]
+            for task in waiting:
+                task.cancel()
             await serving
-            await asyncio.wait([told, ready])
+            await asyncio.wait(waiting)
     failed = ready.done() and not ready.cancelled() and not ready.result()
     return 1 if failed else await _exit_code(app.state.cleanup)
 

@@ -1,4 +1,4 @@
-"""The outermost layer: gives every request its ids, and keeps the service's doors shut until it is ready.
+"""The outermost layer: gives every request its ids, answers for whatever fails inside, and keeps the doors shut until ready.
 
 A server that refused connections while it starts could not tell how far it is. So it answers from the first moment on:
 health truthfully, everything else with 503 until the start is complete.
@@ -13,12 +13,12 @@ import time
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 
 from app import logs
 from app.api.problems import problem_response
-from app.lifecycle.plan import State
 from app.lifecycle.startup import StartupManager
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ logger = logging.getLogger("app.requests")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ALWAYS_OPEN = ("/health/", "/metrics")
+UNLESS_SAID_OTHERWISE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_RESPONSE_START = frozenset({"http.response.start", "websocket.http.response.start"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -50,44 +52,47 @@ class Gate:
         state["trace_id"] = trace_id = _trace_id(headers)
         logs.request_id.set(request_id)
         logs.trace_id.set(trace_id)
-        if not (self._open or scope["path"].startswith(ALWAYS_OPEN)):
-            closed = problem_response(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "the service is starting: GET /health/startup tells how far it is",
-                {"Retry-After": "1"},
-            )
-            await closed(scope, receive, send)
-            return
-
-        if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-            return
         began = time.perf_counter()
-        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+        status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in _RESPONSE_START:
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                answered = MutableHeaders(scope=message)
+                answered["X-Request-ID"] = request_id
+                for name, value in UNLESS_SAID_OTHERWISE.items():
+                    answered.setdefault(name, value)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._answer(scope)(scope, receive, send_with_id)
+        except Exception:
+            if status or scope["type"] == "websocket":
+                raise
+            logger.exception("%s %s failed", scope["method"], quote(scope["path"]))
+            failed = problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why")
+            await failed(scope, receive, send_with_id)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
+            if scope["type"] == "http":
+                self._note(scope, status or HTTPStatus.INTERNAL_SERVER_ERROR, time.perf_counter() - began)
+
+    def _answer(self, scope: Scope) -> ASGIApp:
+        if self._startup.report().ready or scope["path"].startswith(ALWAYS_OPEN):
+            return self._app
+        return problem_response(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the service is starting: GET /health/startup tells how far it is",
+            {"Retry-After": "1"},
+        )
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request under its route, of which there are few, not under its path, of which there may be any number."""
         route = getattr(scope.get("route"), "path", "none")
-        key = (scope["method"] if scope["method"] in METHODS else "other", route, status)
+        key = (scope["method"] if scope["method"] in METHODS else "other", route, int(status))
         count, total = self._requests.get(key, (0, 0.0))
         self._requests[key] = (count + 1, total + seconds)
-        logger.info("%s %s %d in %.1f ms", scope["method"], scope["path"], status, seconds * 1000)
-
-    @property
-    def _open(self) -> bool:
-        return self._startup.report().state in {State.READY, State.DEGRADED}
+        logger.info("%s %s %d in %.1f ms", scope["method"], quote(scope["path"]), status, seconds * 1000)
 
 
 def _request_id(headers: Headers) -> str:

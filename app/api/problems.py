@@ -91,7 +91,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Draining)
     async def draining(request: Request, error: Draining) -> JSONResponse:
         return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": RETRY_SECONDS})
-
-    @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
-        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why")

@@ -17,6 +17,7 @@ from typing import Annotated, cast
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import WebSocketRoute
 
 from app.api.limits import Bucket, Limits
@@ -43,6 +44,7 @@ class CloseCode(IntEnum):
     """Why a socket is closed; 1012 and 4008 (see `Goodbye`) mean: come back with your cursor."""
 
     NO_BINARY = 1003
+    FAILED = 1011
     TRY_LATER = 1013
     BAD_MESSAGE = 4400
     UNAUTHENTICATED = 4401
@@ -63,7 +65,7 @@ class Hello(BaseModel):
 
 
 class Refused(Exception):
-    def __init__(self, code: CloseCode, reason: str) -> None:
+    def __init__(self, code: CloseCode | Goodbye, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
 
@@ -81,20 +83,29 @@ class EventSocket:
     async def serve(self) -> None:
         offered = self._socket.scope["subprotocols"]
         await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        with suppress(WebSocketDisconnect):
-            try:
-                user, hello = await self._introduction(offered)
-                with self._limits.socket(user.id):
-                    await self._show(user, hello)
-            except Refused as refused:
-                await self._close(refused.code, refused.reason)
-            except Problem as too_many:
-                await self._close(CloseCode.TOO_MANY, too_many.detail)
-            except CONNECTION_LOST as error:
-                logger.warning("a socket was sent away, the database is: %s", error)
-                await self._close(CloseCode.TRY_LATER, "the database can't be reached")
+        try:
+            self._demand_open()
+            user, hello = await self._introduction(offered)
+            with self._limits.socket(user.id):
+                await self._show(user, hello)
+        except WebSocketDisconnect:
+            pass
+        except Refused as refused:
+            await self._close(refused.code, refused.reason)
+        except Problem as too_many:
+            await self._close(CloseCode.TOO_MANY, too_many.detail)
+        except (*CONNECTION_LOST, SQLAlchemyError) as error:
+            logger.warning("a socket was sent away, the database is: %s", error)
+            await self._close(CloseCode.TRY_LATER, "the database can't be reached")
+        except Exception:
+            logger.exception("a socket failed")
+            await self._close(CloseCode.FAILED, "the service failed; its log says why")
         if self._closing is not None:
             await self._closing
+
+    def _demand_open(self) -> None:
+        if self._service.draining:
+            raise Refused(Goodbye.RESTART, "this process is shutting down: come back with your cursor")
 
     async def _introduction(self, offered: list[str]) -> tuple[User, Hello]:
         bearer = next((word.removeprefix(BEARER_PREFIX) for word in offered if word.startswith(BEARER_PREFIX)), "")
@@ -122,15 +133,15 @@ class EventSocket:
         try:
             await hub.attach(watcher, user.id)
             allowance = Bucket(MESSAGES_PER_MINUTE)
-            async with asyncio.timeout((user.expires - datetime.now(UTC)).total_seconds()):
-                while True:
-                    await self._answer(await self._text())
-                    if allowance.take():
-                        raise Refused(CloseCode.TOO_MANY, f"more than {MESSAGES_PER_MINUTE} messages a minute")
+            with suppress(TimeoutError):
+                async with asyncio.timeout((user.expires - datetime.now(UTC)).total_seconds()):
+                    while True:
+                        await self._answer(await self._text())
+                        if allowance.take():
+                            raise Refused(CloseCode.TOO_MANY, f"more than {MESSAGES_PER_MINUTE} messages a minute")
+            raise Refused(CloseCode.UNAUTHENTICATED, "the token has expired")
         except UnknownCursor as unknown:
             raise Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0") from None
-        except TimeoutError:
-            raise Refused(CloseCode.UNAUTHENTICATED, "the token has expired") from None
         finally:
             await hub.detach(watcher, user.id)
             if pump is not None:

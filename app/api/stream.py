@@ -3,24 +3,94 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query
-from starlette.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
+from app.agents.runner import Draining
 from app.api.dependencies import LimitsDep, ServiceDep, UserDep
 from app.api.limits import Limits
 from app.api.problems import Problem, responses
 from app.api.tokens import User
 from app.events.envelope import Batch
-from app.events.hub import UnknownCursor
+from app.events.hub import SLOW_SECONDS, UnknownCursor
 from app.events.journal import LARGEST_NUMBER
-from app.events.watchers import Mailbox
+from app.events.watchers import Goodbye, Mailbox
 from app.service import Service
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class EventStream(Response):
+    """Shows one user's events until the client leaves, the token expires or the service ends."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, service: Service, limits: Limits, user: User, cursor: int) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["Content-Length"]
+        self._hub = service.hub
+        self._limits = limits
+        self._user = user
+        self._mailbox = Mailbox(cursor)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._limits.socket(self._user.id):
+            try:
+                await self._hub.attach(self._mailbox, self._user.id)
+            except UnknownCursor as unknown:
+                raise Problem(HTTPStatus.CONFLICT, f"{unknown}: begin again at 0") from None
+            leaving = asyncio.create_task(self._hear_it_leave(receive), name="stream: hear it leave")
+            try:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await self._tell(send)
+            except TimeoutError:
+                logger.warning("a stream was cut: its client has read nothing for %g s", SLOW_SECONDS)
+            finally:
+                leaving.cancel()
+                await self._hub.detach(self._mailbox, self._user.id)
+
+    async def _tell(self, send: Send) -> None:
+        await _send(send, f": hello, you are at {self._mailbox.position}\n\n")
+        while (left := (self._user.expires - datetime.now(UTC)).total_seconds()) > 0:
+            try:
+                batch = await asyncio.wait_for(self._mailbox.take(), min(left, KEEP_ALIVE_SECONDS))
+            except TimeoutError:
+                await _send(send, ": still here\n\n")
+                continue
+            if batch is None:
+                break
+            await _send(send, _told(batch))
+        await _send(send, "", last=True)
+
+    async def _hear_it_leave(self, receive: Receive) -> None:
+        try:
+            with suppress(HTTPException):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        finally:
+            self._mailbox.dismiss(Goodbye.RESTART)
+
+
+async def _send(send: Send, text: str, *, last: bool = False) -> None:
+    async with asyncio.timeout(SLOW_SECONDS):
+        await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
+
+
+def _told(batch: Batch) -> str:
+    return "".join(f"id: {batch.first + place}\ndata: {frame}\n\n" for place, frame in enumerate(batch.frames))
+
 
 router = APIRouter(
     prefix="/api/events",
@@ -28,12 +98,10 @@ router = APIRouter(
     responses=responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
-KEEP_ALIVE_SECONDS = 15.0
-
 
 @router.get(
     "",
-    response_class=StreamingResponse,
+    response_class=EventStream,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "an event in each `data:`, its seq in `id:`"},
         **responses(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -49,36 +117,10 @@ async def stream_events(
     last_event_id: Annotated[
         int | None, Header(ge=0, le=LARGEST_NUMBER, description="the same, as clients that come back send it")
     ] = None,
-) -> StreamingResponse:
+) -> EventStream:
     """Watch your events as they happen; a client that comes back with Last-Event-ID misses none."""
-    limits.demand_socket(user.id)
-    head = await service.hub.head(user.id)
+    if service.draining:
+        raise Draining("this process is shutting down: come back with your cursor")
     wanted = after if last_event_id is None else last_event_id
-    cursor = head if wanted is None else wanted
-    if cursor > head:
-        raise Problem(HTTPStatus.CONFLICT, f"cursor {cursor} is ahead of the last event, {head}: begin again at 0")
-    stream = _stream(service, limits, user, cursor)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-
-async def _stream(service: Service, limits: Limits, user: User, cursor: int) -> AsyncIterator[str]:
-    mailbox = Mailbox(cursor)
-    yield f": hello, you are at {cursor}\n\n"
-    with limits.socket(user.id), suppress(UnknownCursor):
-        try:
-            await service.hub.attach(mailbox, user.id)
-            while (left := (user.expires - datetime.now(UTC)).total_seconds()) > 0:
-                try:
-                    batch = await asyncio.wait_for(mailbox.take(), min(left, KEEP_ALIVE_SECONDS))
-                except TimeoutError:
-                    yield ": still here\n\n"
-                    continue
-                if batch is None:
-                    return
-                yield _told(batch)
-        finally:
-            await service.hub.detach(mailbox, user.id)
-
-
-def _told(batch: Batch) -> str:
-    return "".join(f"id: {batch.first + place}\ndata: {frame}\n\n" for place, frame in enumerate(batch.frames))
+    cursor = await service.hub.head(user.id) if wanted is None else wanted
+    return EventStream(service, limits, user, cursor)

@@ -13,6 +13,7 @@ from app.settings import Settings
 
 ALGORITHM = "HS256"
 LIFETIME = timedelta(hours=8)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 
 class InvalidToken(Exception):
@@ -47,9 +48,11 @@ class Tokens:
             )
         except jwt.ExpiredSignatureError:
             raise InvalidToken("the token has expired") from None
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
+        except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
             raise InvalidToken("the token is not valid here") from None
-        user_id = claims["sub"]
-        if not isinstance(user_id, str) or not 0 < len(user_id) <= ID_LENGTH or "\0" in user_id:
+        user_id, expires = claims["sub"], claims["exp"]
+        if not 0 < len(user_id) <= ID_LENGTH or not user_id.isprintable():
             raise InvalidToken("the token names no user")
-        return User(user_id, datetime.fromtimestamp(claims["exp"], UTC))
+        if not isinstance(expires, int | float) or expires > LATEST:
+            raise InvalidToken("the token is good for longer than anything lasts")
+        return User(user_id, datetime.fromtimestamp(expires, UTC))

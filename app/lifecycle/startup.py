@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from app.lifecycle.attempt import Call, OutOfTimeError, answer, attempt, describe
 from app.lifecycle.cleanup import CleanupCoordinator, Priority
@@ -156,7 +157,7 @@ class StartupManager:
         allowed = component.retries + 1
         while True:
             component.attempts += 1
-            error = await attempt(lambda: self._start_and_keep(component), component.timeout)
+            error = await attempt(partial(self._start_and_keep, component), component.timeout)
             if error is None:
                 return None
             component.error = f"{describe(error)} (attempt {component.attempts} of {allowed})"

@@ -1,0 +1,68 @@
+"""What is turned away at the door, before any route sees it: a host that isn't ours, a body that is too large.
+
+A page that makes a browser believe its own name is at our address comes with its own name in the Host header: so only
+names that were given are answered to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+
+from app.api.problems import problem_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LARGEST_BODY = 4 << 20
+TOO_LARGE = f"the body is larger than {LARGEST_BODY >> 20} MiB"
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+
+
+class Doors:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if not self._known(headers.getlist("host")):
+            refusal = problem_response(
+                HTTPStatus.BAD_REQUEST, "this service does not answer to that Host: add it to APP_ALLOWED_HOSTS"
+            )
+            await refusal(scope, receive, send)
+        elif int(headers.get("content-length", 0)) > LARGEST_BODY:
+            await problem_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)(scope, receive, send)
+        else:
+            await self._app(scope, _measured(receive), send)
+
+    def _known(self, given: list[str]) -> bool:
+        """Whether the one Host that is given is ours, whatever its port."""
+        if "*" in self._hosts:
+            return True
+        found = _HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
+        name = found.group(1) if found else ""
+        return any(name == ours or (ours[:2] == "*." and name.endswith(ours[1:])) for ours in self._hosts)
+
+
+def _measured(receive: Receive) -> Receive:
+    """Pass a body on until there is too much of it."""
+    size = 0
+
+    async def receive_measured() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+        if size > LARGEST_BODY:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+        return message
+
+    return receive_measured

@@ -1,0 +1,96 @@
+"""The service without a server: the same application, asked in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import httpx
+from fastapi import FastAPI
+
+from app.lifecycle.startup import StartupManager
+from app.main import create_app
+from app.service import Service
+from app.settings import Settings
+from test_framework.users import TestUserContext
+
+DEADLINE_SECONDS = 5.0
+PROBLEM = "application/problem+json"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """One application, and somebody who asks it."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    settings: Settings
+
+    @property
+    def service(self) -> Service:
+        return cast("Service", self.app.state.service)
+
+    @property
+    def startup(self) -> StartupManager:
+        return cast("StartupManager", self.app.state.startup)
+
+    def user(self, user_id: str = "ada") -> dict[str, str]:
+        """The headers of somebody who is signed in."""
+        return bearer(TestUserContext(self.settings, user_id).token)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@asynccontextmanager
+async def open_up(settings: Settings, app: FastAPI | None = None) -> AsyncIterator[Inside]:
+    """Begin to start the application, and stop it when the block ends."""
+    app = app or create_app(settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        yield Inside(app, client, settings)
+
+
+@asynccontextmanager
+async def started(settings: Settings) -> AsyncIterator[Inside]:
+    """Start the application, and stop it when the block ends."""
+    async with open_up(settings) as inside:
+        await inside.startup.wait_ready(DEADLINE_SECONDS)
+        yield inside
+
+
+async def eventually(ask: Callable[[], Awaitable[Answer]], good: Callable[[Answer], object]) -> Answer:
+    """Ask until the answer is good; a time-out says what the last answer was."""
+    last = await ask()
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                if good(last):
+                    return last
+                await asyncio.sleep(0.005)
+                last = await ask()
+    except TimeoutError:
+        raise AssertionError(f"not within {DEADLINE_SECONDS:g} s; the last answer was {last!r}") from None
+
+
+def assert_problem(answer: httpx.Response, status: int, *words: str) -> None:
+    """An error as every error is told: a problem with the request's id, and nothing of our insides."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    assert answer.headers["x-request-id"]
+    problem = answer.json()
+    assert problem["status"] == status
+    assert {"title", "detail", "type"} <= problem.keys()
+    for inside in ("Traceback", "SELECT", "sqlalche", ".py"):
+        assert inside not in answer.text
+    for word in words:
+        assert word in answer.text

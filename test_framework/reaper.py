@@ -25,6 +25,8 @@ Kind = Literal["paused", "process", "compose", "container", "network", "volume",
 
 GRACE_SECONDS = 0.5
 ENGINE_SECONDS = 20.0
+BETWEEN_LOOKS = 0.1
+FORCE = {"container": ["--force", "--volumes"], "network": [], "volume": ["--force"]}
 RUNNING, STOPPED = "running", "stopped"
 SERVERS = ("postgres", "redis-server", "valkey-server")
 COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
@@ -123,7 +125,7 @@ def let_go_on(registrations: list[Registration]) -> list[str]:
     """Wake what a test froze: it need not be the test's own, and whoever owns it would find it frozen."""
     for registration in registrations:
         if name := registration.get("name"):
-            quietly([shutil.which("docker") or "docker", "unpause", name]).wait(ENGINE_SECONDS)
+            side_by_side([[shutil.which("docker") or "docker", "unpause", name]])
         elif is_running(registration["pid"], registration["started"]):
             send([*descendants(registration["pid"]), registration["pid"]], signal.SIGCONT)
     return []
@@ -198,42 +200,43 @@ def end_on_engine(registrations: list[Registration], looks: int) -> list[str]:
     quiet = 0
     try:
         while quiet < looks and time.monotonic() < deadline:
-            found = [
-                what for what in ("container", "network", "volume") if remove_on_engine(docker, what, registrations)
-            ]
-            quiet = looks if found and looks == 1 else 0 if found else quiet + 1
+            found = on_engine(docker, registrations)
+            for wave in (("container",), ("network", "volume")):
+                side_by_side([[docker, what, "rm", *FORCE[what], name] for what in wave for name in found[what]])
+            quiet = 0 if any(found.values()) and looks > 1 else quiet + 1
             if quiet < looks:
-                time.sleep(0.15)
+                time.sleep(BETWEEN_LOOKS)
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         quiet = 0  # the engine is silent: what it holds stays registered, and the next run looks again
     return [] if quiet else [f"{registration['kind']} {registration['name']}" for registration in registrations]
 
 
-def remove_on_engine(docker: str, what: str, registrations: list[Registration]) -> bool:
-    """Remove what stands on the engine of one sort, all at once; return whether there was any."""
-    listing = [docker, what, "ls", "--quiet", *(["--all"] if what == "container" else [])]
-    names: set[str] = set()
-    for registration in registrations:
-        if registration["kind"] == "compose":
-            names.update(output([*listing, "--filter", f"label={COMPOSE_PROJECT_LABEL}={registration['name']}"]))
-        elif registration["kind"] == what:
-            names.update(output([*listing, "--filter", f"name=^{registration['name']}$"]))
-    options = {"container": ["--force", "--volumes"], "network": [], "volume": ["--force"]}[what]
-    removals = [quietly([docker, what, "rm", *options, name]) for name in names]
-    for removal in removals:
-        removal.communicate(timeout=ENGINE_SECONDS)
-    return bool(names)
+def on_engine(docker: str, registrations: list[Registration]) -> dict[str, list[str]]:
+    """Return what there is of each sort; a container is looked for whatever its state."""
+    queries: list[tuple[str, list[str]]] = []
+    for what in FORCE:
+        listing = [docker, what, "ls", "--quiet", *(["--all"] if what == "container" else [])]
+        for registration in registrations:
+            name = registration["name"]
+            if registration["kind"] == "compose":
+                queries.append((what, [*listing, "--filter", f"label={COMPOSE_PROJECT_LABEL}={name}"]))
+            elif registration["kind"] == what:
+                queries.append((what, [*listing, "--filter", f"name=^{name}$"]))
+    found: dict[str, list[str]] = {what: [] for what in FORCE}
+    for (what, query), (code, names) in zip(queries, side_by_side([query for _, query in queries]), strict=True):
+        if code:
+            raise subprocess.CalledProcessError(code, query)
+        found[what] += names.split()
+    return found
 
 
-def output(command: list[str]) -> list[str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=True)
-    return done.stdout.split()
-
-
-def quietly(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
-    )
+def side_by_side(commands: list[list[str]]) -> list[tuple[int, str]]:
+    """Run commands at once, since each of them mostly waits; return how each ended and what it said."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    processes = [subprocess.Popen(command, **options) for command in commands]  # type: ignore[call-overload]
+    return [
+        (process.wait(), said) for process in processes for said in [process.communicate(timeout=ENGINE_SECONDS)[0]]
+    ]
 
 
 def remove_paths(registrations: list[Registration]) -> list[str]:

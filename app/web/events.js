@@ -2,7 +2,7 @@
  * A user's events as they happen, each of them once, over a socket that may break at any moment.
  *
  *     const events = connect({ url: "/ws", token, after: 0, onEvent: (event, { replayed }) => …, onState });
- *     events.pause(); events.resume(); events.close(); events.cursor;
+ *     events.pause(); events.resume(); events.close(); events.cursor; // resume also ends a wait
  *
  * `after` is the last seq already seen: 0 for everything, undefined for what is to come. After every break the client
  * comes back with its cursor and is sent what it missed; an event it has seen is dropped. An event is `replayed` when
@@ -17,7 +17,7 @@ const LONGEST_WAIT = 15_000;
 const HELLO_WITHIN = 10_000;
 const PING_EVERY = 15_000;
 const PONG_WITHIN = 8_000;
-const Close = { TRY_LATER: 1013, BAD_MESSAGE: 4400, UNAUTHENTICATED: 4401, UNKNOWN_CURSOR: 4410 };
+const Close = { TRY_LATER: 1013, BAD_MESSAGE: 4400, UNAUTHENTICATED: 4401, UNKNOWN_CURSOR: 4410, TOO_MANY: 4429 };
 
 export function connect({ url, token, after, onEvent, onState = () => {}, now = Date.now }) {
   const address = new URL(url, location.href);
@@ -79,8 +79,8 @@ export function connect({ url, token, after, onEvent, onState = () => {}, now = 
       cursor = 0;
       tell("reset", { reason });
     }
-    const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures++ * (code === Close.TRY_LATER ? 8 : 1));
-    const wait = longest * (0.5 + Math.random() / 2);
+    const patience = code === Close.TRY_LATER || code === Close.TOO_MANY ? 8 : 1;
+    const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * patience * 2 ** failures++) * (0.5 + Math.random() / 2);
     later(wait, open);
     tell("waiting", { wait, code, reason });
   }
@@ -98,7 +98,7 @@ export function connect({ url, token, after, onEvent, onState = () => {}, now = 
       return cursor;
     },
     pause: () => leave("paused"),
-    resume: () => phase === "paused" && open(),
+    resume: () => (phase === "paused" || phase === "waiting") && open(),
     close() {
       removeEventListener("online", hurry);
       leave("closed");

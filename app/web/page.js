@@ -162,5 +162,5 @@ for (const { name, message } of EXAMPLES) {
   find("examples").append(element("li", {}, chip));
 }
 
-watchService();
+watchService(() => find("pull").getAttribute("aria-checked") === "true" || events?.resume());
 session.restore();

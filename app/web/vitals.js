@@ -7,6 +7,7 @@ const TONES = {
   ...{ ready: "good", degraded: "fair", starting: "fair", draining: "fair" },
   ...{ live: "good", connecting: "fair", waiting: "fair" },
 };
+let serving = true;
 const ICONS = { good: "check", fair: "ring", bad: "broken" };
 
 /** Shows a state as a word with a sign before it, and what is behind it in small print. */
@@ -21,9 +22,12 @@ export function show(id, state, word, details = "") {
   if (small.textContent !== details) small.textContent = details;
 }
 
-export async function watchService() {
+/** Keeps an eye on the service, and tells when it serves again. */
+export async function watchService(onReturn) {
+  const before = serving;
   if (!document.hidden) await examine();
-  setTimeout(watchService, ASK_EVERY);
+  if (serving && !before) onReturn();
+  setTimeout(watchService, ASK_EVERY, onReturn);
 }
 
 async function examine() {
@@ -32,8 +36,10 @@ async function examine() {
     const faults = Object.entries(checks ?? {}).filter(([, check]) => !check.ok);
     const reasons = faults.map(([name, check]) => `${name}: ${check.detail}`).join("; ");
     const starting = status === "starting" && phase ? `phase: ${phase}` : "";
+    serving = status === "ready" || status === "degraded";
     show("service", status ?? "failed", status ?? "failed", reasons || starting || (status ? "" : detail));
   } catch (problem) {
+    serving = false;
     show("service", "unreachable", "unreachable", problem.message);
   }
 }

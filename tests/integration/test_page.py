@@ -154,7 +154,9 @@ async def test_a_page_outlives_the_service_that_it_came_from(browser: Browser, t
         await first.process.communicate()
         await ada.sees_connection("reconnecting")
 
+        await ada.page.context.set_offline(True)
         async with in_process(settings_on(tmp_path / "page.db", port=urlsplit(first.url).port)):
+            await ada.page.context.set_offline(False)
             await ada.sees_connection("live")
             run = await ada.start(QUESTION)
             await ada.sees_end(run, RunStatus.COMPLETED)

@@ -1,0 +1,69 @@
+"""10,000 sockets on one worker: the memory they hold when idle, and fan-out to all of them
+
+One server at a time, each with a fresh process. Memory is what the worker holds once everybody is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks.contenders import Broadcaster, Contender, Ours, SocketIO
+from benchmarks.measure import Row, say
+from benchmarks.peers import USER
+from benchmarks.stage import OTHER_CORE, pin, raise_limits, stage
+from test_framework.service_pool import ServicePool
+
+SOCKETS = 10_000
+MEGABYTES = 350
+EVENTS = 2
+TURNS = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    megabytes: float
+    burst: float
+    one_by_one: float
+
+
+def run() -> list[Row]:
+    """Fill each server with sockets, one server after the other."""
+    pin(OTHER_CORE)
+    raise_limits()
+    with ServicePool("bundled", say=say) as pool:
+        return asyncio.run(_measure(pool.get("redis").url))
+
+
+async def _measure(redis_url: str) -> list[Row]:
+    with tempfile.TemporaryDirectory() as directory:
+        ours = await _fill(Ours(redis_url, Path(directory)), redis_url)
+    rows = []
+    for peer in (Broadcaster(redis_url), SocketIO(redis_url)):
+        theirs = await _fill(peer, redis_url)
+        rows += [
+            Row.under(
+                f"memory with {SOCKETS:,} sockets, {peer.name}", ours.megabytes, MEGABYTES, "MB", theirs.megabytes
+            ),
+            Row.ahead(f"fan-out, one by one, against {peer.name}", ours.one_by_one, theirs.one_by_one, "/s", 1),
+            Row.ahead(f"fan-out, a burst, against {peer.name}", ours.burst, theirs.burst, "/s", 1),
+        ]
+    return rows
+
+
+async def _fill(contender: Contender, redis_url: str) -> Result:
+    async with stage(contender, redis_url) as place, place.audience(SOCKETS, USER) as audience:
+        megabytes = place.megabytes
+        burst = await _median(partial(audience.burst, EVENTS))
+        one_by_one = await _median(partial(audience.one_by_one, 1))
+    say(f"{contender.name}: {megabytes:.0f} MB, {burst:,.0f}/s in bursts, {one_by_one:,.0f}/s one by one")
+    return Result(megabytes, burst, one_by_one)
+
+
+async def _median(measure: Callable[[], Awaitable[float]]) -> float:
+    return median([await measure() for _ in range(TURNS)])

@@ -1,0 +1,114 @@
+"""What it costs to write an event: the journal beside a plain ORM row, with any number of writers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from time import perf_counter
+
+from pydantic import JsonValue
+from sqlalchemy import JSON, Index, String
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import migrate
+from app.db.database import Database
+from app.db.models import ID_LENGTH, Base, Moment
+from app.events.bus import MemoryBus
+from app.events.envelope import Draft
+from app.events.journal import Journal
+from app.events.kinds import EventKind
+from app.events.outbox import Outbox, Relay
+from app.events.tally import Tally
+
+PAYLOAD: dict[str, JsonValue] = {"tool": "search", "arguments": {"query": "the tool looks up what the user asked for"}}
+
+Write = Callable[[str], Awaitable[None]]
+
+
+class PlainEvent(Base):
+    """An event as an ORM writes it, with the journal's columns and no number of its user's own."""
+
+    __tablename__ = "plain_events"
+    __table_args__ = (Index(None, "user_id", "id"), Index(None, "run_id", "id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    run_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    kind: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(Moment)
+
+
+@asynccontextmanager
+async def desk(url: str) -> AsyncIterator[tuple[Database, Journal]]:
+    """A migrated database with a journal whose events go by the hook and the relay to a bus."""
+    database, tally = Database(url), Tally()
+    await migrate.upgrade(database.engine)
+    await create_plain_table(database.engine)
+    outbox = Outbox(tally)
+    journal = Journal(database, outbox)
+    relay = Relay(MemoryBus(), journal.after_each, tally)
+    outbox.feed(relay)
+    try:
+        yield database, journal
+    finally:
+        outbox.feed(None)
+        await relay.close()
+        await database.close()
+
+
+async def create_plain_table(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(PlainEvent.metadata.tables["plain_events"].create)
+
+
+def plain_row(user_id: str) -> PlainEvent:
+    return PlainEvent(
+        user_id=user_id, run_id=uuid.uuid4().hex, kind="tool_executing", payload=PAYLOAD, at=datetime.now(UTC)
+    )
+
+
+def plain(database: Database) -> Write:
+    """One ORM insert and its commit."""
+
+    async def write(user_id: str) -> None:
+        async with database.transaction() as session:
+            session.add(plain_row(user_id))
+
+    return write
+
+
+def journaled(database: Database, journal: Journal) -> Write:
+    """One event: numbered, journaled, committed, handed to the relay."""
+
+    async def write(user_id: str) -> None:
+        async with database.transaction() as session:
+            draft = Draft.write(uuid.uuid4().hex, EventKind.TOOL_EXECUTING, PAYLOAD, request_id="r" * 32)
+            await journal.log_event(session, user_id, draft)
+
+    return write
+
+
+async def seconds_each(write: Write, users: list[str], events: int) -> list[float]:
+    """How long each of so many transactions took, with a writer for every user named."""
+    taken: list[float] = []
+
+    async def writer(user_id: str) -> None:
+        for _ in range(events // len(users)):
+            began = perf_counter()
+            await write(user_id)
+            taken.append(perf_counter() - began)
+
+    await asyncio.gather(*map(writer, users))
+    return taken
+
+
+async def seconds_in_all(write: Write, users: list[str], events: int) -> float:
+    """How long so many transactions take together."""
+    began = perf_counter()
+    await seconds_each(write, users, events)
+    return perf_counter() - began

@@ -6,6 +6,7 @@ was already committed then.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from app.events.outbox import Outbox, Relay
 from app.events.tally import Tally
 
 IDLE_SECONDS = 5.0
+HEAR_SECONDS = 10.0
 
 
 @dataclass
@@ -31,6 +33,7 @@ class RecordingBus:
     away: bool = False
     healthy: bool = True
     receive: Receive | None = None
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, receive: Receive) -> None:
         self.receive = receive
@@ -45,6 +48,19 @@ class RecordingBus:
             self.published.append(batch)
             if self.receive is not None:
                 self.receive(batch)
+        self._heard.set()
+
+    async def hear(self, kind: EventKind, run_id: str) -> None:
+        """Wait until a run's event of a kind has been published."""
+        words = f'"run_id":"{run_id}","kind":"{kind}"'
+        try:
+            async with asyncio.timeout(HEAR_SECONDS):
+                while not any(words in frame for batch in self.published for frame in batch.frames):
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            came = [frame for batch in self.published for frame in batch.frames]
+            raise AssertionError(f"no {kind} of run {run_id} within {HEAR_SECONDS:g} s; what came: {came}") from None
 
     async def watch(self, user_id: str) -> None: ...
 

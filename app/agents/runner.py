@@ -9,24 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 from pydantic import JsonValue
 
 from app import logs
 from app.agents.dispatcher import Dispatcher, demand_instrumented
-from app.agents.models import Arguments, Model, ModelCall, ModelError
-from app.agents.runs import LEASE_SECONDS, Origin, Runs
+from app.agents.models import Model, ModelError
+from app.agents.runs import LEASE_SECONDS, Origin, RunOver, Runs
+from app.agents.turn import JournaledTurn
 from app.db.database import CONNECTION_LOST
 from app.db.models import Run, RunStatus
 from app.events.envelope import Draft
-from app.events.journal import Journal
-from app.events.kinds import EventKind, Grammar
 
 logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 600.0
 PERSIST_SECONDS = 60.0
 SILENT_SECONDS = 90.0
+ENDING_SECONDS = 5.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 5
 
 
@@ -35,12 +36,12 @@ class Draining(Exception):
 
 
 class Runner:
-    def __init__(self, runs: Runs, journal: Journal, model: Model, dispatcher: Dispatcher) -> None:
+    def __init__(self, runs: Runs, model: Model, dispatcher: Dispatcher) -> None:
         self._runs = runs
-        self._journal = journal
         self._model = model
         self._dispatcher = dispatcher
         self._working: dict[str, asyncio.Task[None]] = {}
+        self._answering: dict[str, asyncio.Task[str]] = {}
         self._cancelled: set[str] = set()
         self._spoken: dict[str, float] = {}
         self._silent: set[str] = set()
@@ -67,9 +68,7 @@ class Runner:
             raise Draining("this process is shutting down")
         run, new = await self._runs.start(origin, message, key)
         if new:
-            task = asyncio.create_task(self._work(origin, run), name=f"run {run.id}")
-            self._working[run.id] = task
-            task.add_done_callback(lambda _: self._forget(run.id))
+            self._begin(origin, run)
         return run
 
     async def cancel(self, user_id: str, run_id: str) -> Run | None:
@@ -82,27 +81,48 @@ class Runner:
     async def drain(self, deadline: float) -> None:
         """Take no more runs, give those at work until the deadline, and end what is left as interrupted."""
         self._draining = True
-        if self._working:
-            await asyncio.wait(list(self._working.values()), timeout=deadline)
-        for task in self._working.values():
-            task.cancel()
-        if self._working:
-            await asyncio.wait(list(self._working.values()))
+        await self._wait(deadline)
+        for answering in self._answering.values():
+            answering.cancel()
+        await self._wait(ENDING_SECONDS)
 
     async def close(self) -> None:
         await self.drain(0)
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.wait([self._heart])
+        tasks = [*self._working.values(), *([self._heart] if self._heart is not None else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _wait(self, deadline: float) -> None:
+        if self._working:
+            await asyncio.wait(list(self._working.values()), timeout=deadline)
+
+    def _begin(self, origin: Origin, run: Run) -> None:
+        logs.run_id.set(run.id)
+        turn = JournaledTurn(
+            self._dispatcher,
+            write=lambda kind, payload: self._write(origin, origin.draft(run.id, kind, payload)),
+            record=lambda call: self._persist(lambda: self._runs.record(origin, run.id, call)),
+        )
+        self._spoken[run.id] = asyncio.get_running_loop().time()
+        answering = asyncio.create_task(self._answer(run, turn), name=f"run {run.id}: answer")
+        self._answering[run.id] = answering
+        working = asyncio.create_task(self._work(origin, run, turn, answering), name=f"run {run.id}")
+        self._working[run.id] = working
+        working.add_done_callback(lambda _: self._forget(run.id))
+        if self._draining:
+            answering.cancel()
 
     def _cancel_here(self, run_id: str) -> None:
-        task = self._working.get(run_id)
-        if task is not None and run_id not in self._cancelled:
+        answering = self._answering.get(run_id)
+        if answering is not None and answering.cancel():
             self._cancelled.add(run_id)
-            task.cancel()
 
     def _forget(self, run_id: str) -> None:
         self._working.pop(run_id, None)
+        self._answering.pop(run_id, None)
+        self._cancelled.discard(run_id)
         self._spoken.pop(run_id, None)
         self._silent.discard(run_id)
 
@@ -114,47 +134,44 @@ class Runner:
             logger.error("run %s has said nothing for %g s, and is not ended", run_id, SILENT_SECONDS)
         self._silent = silent
 
-    async def _work(self, origin: Origin, run: Run) -> None:
-        turn = _JournaledTurn(self, origin, run.id)
-        ending: dict[str, JsonValue] = {}
-        self._spoken[run.id] = asyncio.get_running_loop().time()
-        logs.run_id.set(run.id)
+    async def _answer(self, run: Run, turn: JournaledTurn) -> str:
         try:
-            async with asyncio.timeout(RUN_SECONDS):
-                ending = {"answer": await self._model.answer(run.message, turn)}
-            status = RunStatus.COMPLETED
-        except ModelError as error:
-            status, ending = RunStatus.FAILED, {"error": str(error)}
+            async with asyncio.timeout(RUN_SECONDS) as limit:
+                return await self._model.answer(run.message, turn)
         except TimeoutError:
-            status, ending = RunStatus.FAILED, {"error": f"not done within {RUN_SECONDS:g} s"}
+            if limit.expired():
+                raise ModelError(f"not done within {RUN_SECONDS:g} s") from None
+            raise
+
+    async def _work(self, origin: Origin, run: Run, turn: JournaledTurn, answering: asyncio.Task[str]) -> None:
+        """See a run to its end; only the answering can be cancelled, the ending never."""
+        await asyncio.wait([answering])
+        status, ending = self._outcome(run, answering)
+        await turn.close()
+        try:
+            await self._persist(lambda: self._runs.finish(origin, run.id, status, ending))
+        except CONNECTION_LOST:
+            logger.exception("run %s could not be ended: it will be when its lease has run out", run.id)
+
+    def _outcome(self, run: Run, answering: asyncio.Task[str]) -> tuple[RunStatus, dict[str, JsonValue]]:
+        try:
+            return RunStatus.COMPLETED, {"answer": answering.result()}
         except asyncio.CancelledError:
-            status = RunStatus.CANCELLED if run.id in self._cancelled else RunStatus.INTERRUPTED
+            return (RunStatus.CANCELLED if run.id in self._cancelled else RunStatus.INTERRUPTED), {}
+        except ModelError as error:
+            return RunStatus.FAILED, {"error": str(error)}
+        except RunOver as over:
+            logger.warning("%s", over)
+            return RunStatus.INTERRUPTED, {}
         except Exception:
             logger.exception("run %s failed", run.id)
-            status, ending = RunStatus.FAILED, {"error": "the agent failed; the service's log says why"}
-        self._cancelled.discard(run.id)
-        events = closing(origin, run.id, turn.grammar.last, status, ending)
-        await self._persist(lambda: self._runs.finish(origin, run.id, status, events))
+            return RunStatus.FAILED, {"error": "the agent failed; the service's log says why"}
 
-    async def write(self, origin: Origin, event: Draft) -> None:
+    async def _write(self, origin: Origin, event: Draft) -> None:
         """Write an event, also when the database goes away for a while: once, whatever happens."""
-        tried = False
-
-        async def once() -> None:
-            nonlocal tried
-            if not (tried and await self._journal.holds(event)):
-                tried = True
-                await self._runs.log(origin, event)
-
-        await self._persist(once)
+        attempts = count()
+        await self._persist(lambda: self._runs.log(origin, event, again=next(attempts) > 0))
         self._spoken[event.run_id] = asyncio.get_running_loop().time()
-
-    async def call(self, tool: str, arguments: Arguments, turn: _JournaledTurn) -> JsonValue:
-        return await self._dispatcher.call(tool, arguments, turn.announce)
-
-    async def record(self, origin: Origin, run_id: str, call: ModelCall) -> None:
-        """Keep a request to a model, also when the database goes away for a while."""
-        await self._persist(lambda: self._runs.record(origin, run_id, call))
 
     async def _persist(self, write: Callable[[], Awaitable[object]]) -> None:
         patience = asyncio.get_running_loop().time() + PERSIST_SECONDS
@@ -182,53 +199,10 @@ class Runner:
                     await self._end_abandoned(run)
             except CONNECTION_LOST as error:
                 logger.warning("leases could not be renewed: %s", error)
+            except Exception:
+                logger.exception("leases could not be renewed")
 
     async def _end_abandoned(self, run: Run) -> None:
-        origin = Origin(run.user_id)
-        last = await self._journal.last_kind(run.id)
-        events = closing(
-            origin, run.id, last, RunStatus.INTERRUPTED, {"error": "the process that worked on it went away"}
-        )
-        if await self._runs.finish(origin, run.id, RunStatus.INTERRUPTED, events):
+        left: dict[str, JsonValue] = {"error": "the process that worked on it went away"}
+        if await self._runs.finish(Origin(run.user_id), run.id, RunStatus.INTERRUPTED, left):
             logger.warning("ended run %s, which its process %s had left", run.id, run.owner)
-
-
-def closing(
-    origin: Origin, run_id: str, last: EventKind | None, status: RunStatus, ending: dict[str, JsonValue]
-) -> list[Draft]:
-    """The events that end a run, whatever it was doing: a call that is open is closed first."""
-    grammar = Grammar(last)
-    events = []
-    if grammar.last is EventKind.TOOL_EXECUTING:
-        grammar.accept(EventKind.TOOL_COMPLETED)
-        events.append(origin.draft(run_id, EventKind.TOOL_COMPLETED, {"status": str(status)}))
-    grammar.accept(EventKind.AGENT_COMPLETED)
-    events.append(origin.draft(run_id, EventKind.AGENT_COMPLETED, {"status": str(status), **ending}))
-    return events
-
-
-class _JournaledTurn:
-    """A model's turn in which every act is checked against the grammar and written before it goes on."""
-
-    def __init__(self, runner: Runner, origin: Origin, run_id: str) -> None:
-        self.grammar = Grammar(EventKind.AGENT_STARTED)
-        self._runner = runner
-        self._origin = origin
-        self._run_id = run_id
-        self._one_call = asyncio.Lock()
-
-    async def think(self, thought: str) -> None:
-        async with self._one_call:
-            await self.announce(EventKind.AGENT_THINKING, {"thought": thought})
-
-    async def call(self, tool: str, arguments: Arguments) -> JsonValue:
-        async with self._one_call:
-            return await self._runner.call(tool, arguments, self)
-
-    async def record(self, call: ModelCall) -> None:
-        await self._runner.record(self._origin, self._run_id, call)
-
-    async def announce(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        Grammar(self.grammar.last).accept(kind)
-        await self._runner.write(self._origin, self._origin.draft(self._run_id, kind, payload))
-        self.grammar.accept(kind)

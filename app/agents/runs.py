@@ -39,6 +39,10 @@ class IdempotencyConflict(Exception):
     """A key that was used before, for another message."""
 
 
+class RunOver(Exception):
+    """A run that has ended, while somebody still works on it."""
+
+
 class Runs:
     def __init__(self, database: Database, journal: Journal, owner: str) -> None:
         self._database = database
@@ -78,10 +82,17 @@ class Runs:
             raise IdempotencyConflict(f"the key {key!r} was used for another message, by run {earlier.id}")
         return earlier
 
-    async def log(self, origin: Origin, event: Draft) -> None:
-        """Write one event of a run."""
+    async def log(self, origin: Origin, event: Draft, *, again: bool = False) -> None:
+        """Write one event of a run; `again` where it may have been written, and the answer to that got lost.
+
+        The run's row is locked first: nobody ends the run beside this, and an attempt that is still on its way is waited for.
+        """
         async with self._database.transaction() as session:
-            await self._journal.log_event(session, origin.user_id, event)
+            at_work = select(Run.id).where(Run.id == event.run_id, Run.status == RunStatus.RUNNING)
+            if await session.scalar(at_work.with_for_update()) is None:
+                raise RunOver(f"run {event.run_id} has been ended by another process")
+            if not (again and await self._journal.holds(session, event)):
+                await self._journal.log_event(session, origin.user_id, event)
 
     async def record(self, origin: Origin, run_id: str, call: ModelCall) -> None:
         """Write what a run asked a model, and what came of it; the same call twice is written once."""
@@ -90,8 +101,8 @@ class Runs:
             async with self._database.transaction() as session:
                 await session.execute(entry)
 
-    async def finish(self, origin: Origin, run_id: str, status: RunStatus, events: Sequence[Draft]) -> bool:
-        """End a run with its last events; False where somebody else has ended it."""
+    async def finish(self, origin: Origin, run_id: str, status: RunStatus, ending: dict[str, JsonValue]) -> bool:
+        """End a run, and a tool call that is open in it; False where somebody else has ended it."""
         async with self._database.transaction() as session:
             ended = await session.scalar(
                 update(Run)
@@ -101,7 +112,8 @@ class Runs:
             )
             if ended is None:
                 return False
-            await self._journal.log_event(session, origin.user_id, *events)
+            last = await self._journal.last_kind(session, run_id)
+            await self._journal.log_event(session, origin.user_id, *closing(origin, run_id, last, status, ending))
         return True
 
     async def ask_to_cancel(self, user_id: str, run_id: str) -> Run | None:
@@ -139,3 +151,13 @@ class Runs:
             query = query.where(Run.created_at < before)
         async with self._database.reading() as session:
             return (await session.scalars(query)).all()
+
+
+def closing(
+    origin: Origin, run_id: str, last: EventKind | None, status: RunStatus, ending: dict[str, JsonValue]
+) -> list[Draft]:
+    """The events that end a run, whatever it was doing: a call that is open is closed first."""
+    events = [origin.draft(run_id, EventKind.AGENT_COMPLETED, {"status": str(status), **ending})]
+    if last is EventKind.TOOL_EXECUTING:
+        events.insert(0, origin.draft(run_id, EventKind.TOOL_COMPLETED, {"status": str(status)}))
+    return events

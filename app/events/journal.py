@@ -63,16 +63,14 @@ class Journal:
             rows = await session.execute(self._sql.read, {"positions": to_json(positions).decode(), "page": limit})
             return list(batches((row.user_id, row.seq, row.body) for row in rows))
 
-    async def last_kind(self, run_id: str) -> EventKind | None:
+    async def last_kind(self, session: AsyncSession, run_id: str) -> EventKind | None:
         """What happened last in a run."""
-        async with self._database.reading() as session:
-            kind = await session.scalar(_LAST_KIND, {"run_id": run_id})
-            return EventKind(kind) if kind else None
+        kind = await session.scalar(_LAST_KIND, {"run_id": run_id})
+        return EventKind(kind) if kind else None
 
-    async def holds(self, draft: Draft) -> bool:
+    async def holds(self, session: AsyncSession, draft: Draft) -> bool:
         """Whether an event was written after all, when the answer to its commit got lost."""
-        async with self._database.reading() as session:
-            return await session.scalar(_HOLDS, {"run_id": draft.run_id, "body": draft.body}) is not None
+        return await session.scalar(_HOLDS, {"run_id": draft.run_id, "body": draft.body}) is not None
 
     async def of_run(self, user_id: str, run_id: str, after: int = 0, limit: int = PAGE) -> list[str]:
         """The frames of one run of a user."""

@@ -1,0 +1,93 @@
+"""A model's turn on one run: every act is checked against the grammar and written before the turn goes on.
+
+An act that is broken off is broken off between its events, never inside one: what is being written is written to the
+end, so that the journal and the grammar know the same. When the turn is closed, what is still going on is ended first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+
+from pydantic import JsonValue
+
+from app.agents.dispatcher import Dispatcher
+from app.agents.models import Arguments, ModelCall
+from app.events.kinds import EventKind, Grammar
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5.0
+
+Write = Callable[[EventKind, dict[str, JsonValue]], Coroutine[object, object, None]]
+Record = Callable[[ModelCall], Awaitable[None]]
+
+
+class JournaledTurn:
+    def __init__(self, dispatcher: Dispatcher, write: Write, record: Record) -> None:
+        self._dispatcher = dispatcher
+        self._write = write
+        self._record = record
+        self._grammar = Grammar(EventKind.AGENT_STARTED)
+        self._one_act = asyncio.Lock()
+        self._acts: set[asyncio.Task[JsonValue]] = set()
+        self._over = False
+
+    async def think(self, thought: str) -> None:
+        await self._act(self._announce(EventKind.AGENT_THINKING, {"thought": thought}))
+
+    async def call(self, tool: str, arguments: Arguments) -> JsonValue:
+        return await self._act(self._dispatcher.call(tool, arguments, self._announce))
+
+    async def record(self, call: ModelCall) -> None:
+        await self._record(call)
+
+    async def close(self) -> None:
+        """Let nothing more happen: break off the calls that a model has left behind, and wait for their last events."""
+        self._over = True
+        for act in self._acts:
+            act.cancel()
+        if self._acts:
+            _, stubborn = await asyncio.wait(self._acts, timeout=CLOSE_SECONDS)
+            for act in stubborn:
+                logger.error("%s goes on after its run's end; the journal takes nothing more of it", act.get_name())
+
+    async def _act(self, act: Coroutine[object, object, JsonValue]) -> JsonValue:
+        task = asyncio.create_task(self._in_turn(act), name="an act of a run")
+        self._acts.add(task)
+        task.add_done_callback(self._acts.discard)
+        return await task
+
+    async def _in_turn(self, act: Coroutine[object, object, JsonValue]) -> JsonValue:
+        try:
+            async with self._one_act:
+                if self._over:
+                    raise RuntimeError("the run is over: a model may do nothing more")
+                return await act
+        finally:
+            act.close()
+
+    async def _announce(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
+        Grammar(self._grammar.last).accept(kind)
+        await _to_the_end(self._write_down(kind, payload))
+
+    async def _write_down(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
+        await self._write(kind, payload)
+        self._grammar.accept(kind)
+
+
+async def _to_the_end(work: Coroutine[object, object, None]) -> None:
+    """Do a piece of work whole; a cancellation that comes meanwhile is felt at the next wait after it."""
+    task = asyncio.create_task(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    me = asyncio.current_task()
+    if cancelled and me is not None:
+        me.uncancel()
+        me.cancel()
+    task.result()

@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -85,8 +86,13 @@ def install(app: FastAPI) -> None:
             HTTPStatus.SERVICE_UNAVAILABLE, "the database can't be reached; try again", {"Retry-After": RETRY_SECONDS}
         )
 
-    for lost in (*CONNECTION_LOST, SQLAlchemyError):
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        raise error
+
+    for lost in (*CONNECTION_LOST, DBAPIError, PoolTimeout):
         app.add_exception_handler(lost, away)
+    for fault in (ProgrammingError, IntegrityError, DataError):
+        app.add_exception_handler(fault, ours)
 
     @app.exception_handler(Draining)
     async def draining(request: Request, error: Draining) -> JSONResponse:

@@ -1,15 +1,47 @@
 from __future__ import annotations
 
+import secrets
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
-from app.settings import Settings
+from app.settings import ROOT, Settings
+from test_framework.env_files import file_for_tests
+from test_framework.settings import IsolatedSettings
 from tests.unit.api.inside import Inside, started
 
 
+@pytest.fixture(scope="session")
+def plain(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings of the shared service: nobody in it runs into a limit that is not what they test."""
+    database = tmp_path_factory.mktemp("inside") / "shared.db"
+    shutil.copyfile(migrated_file, database)
+    return IsolatedSettings(
+        _env_file=file_for_tests(ROOT),
+        database_url=f"sqlite+aiosqlite:///{database}",
+        token_secret=secrets.token_urlsafe(48),
+        requests_per_minute=1_000_000,
+        log_level="warning",
+    )
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared(plain: Settings) -> AsyncIterator[Inside]:
+    async with started(plain) as running:
+        yield running
+
+
+@pytest.fixture
+def inside(shared: Inside) -> Inside:
+    """The service, ready, without a server: shared by tests, each of which brings a user of its own."""
+    return shared.for_somebody_new()
+
+
 @pytest_asyncio.fixture
-async def inside(settings: Settings) -> AsyncIterator[Inside]:
-    """The service, ready, without a server: what needs no socket is asked in this process."""
+async def own(settings: Settings) -> AsyncIterator[Inside]:
+    """A service of a test's own, without a server."""
     async with started(settings) as running:
         yield running

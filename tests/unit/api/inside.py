@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import httpx
@@ -30,6 +31,10 @@ class Inside:
     app: FastAPI
     client: httpx.AsyncClient
     settings: Settings
+    somebody: str = "ada"
+
+    def for_somebody_new(self) -> Inside:
+        return replace(self, somebody=f"ada-{secrets.token_hex(4)}")
 
     @property
     def service(self) -> Service:
@@ -39,9 +44,9 @@ class Inside:
     def startup(self) -> StartupManager:
         return cast("StartupManager", self.app.state.startup)
 
-    def user(self, user_id: str = "ada") -> dict[str, str]:
+    def user(self, user_id: str = "") -> dict[str, str]:
         """The headers of somebody who is signed in."""
-        return bearer(TestUserContext(self.settings, user_id).token)
+        return bearer(TestUserContext(self.settings, user_id or self.somebody).token)
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -99,7 +99,7 @@ async def test_a_database_that_never_answers_means_not_ready_within_the_deadline
 
         assert await probe(inside, "ready") == (503, "failed")
         details = (await inside.client.get("/health/ready")).json()["checks"]["database"]["detail"]
-        assert details.startswith("has not answered for 0.1 s")
+        assert details.startswith("has not answered for 0.")
 
 
 async def test_a_database_that_comes_back_is_noticed(settings: Settings, ping: Ping) -> None:
@@ -183,7 +183,10 @@ async def test_a_service_that_drains_is_alive_and_not_ready(settings: Settings, 
         assert_problem(await inside.client.get("/api/events", headers=inside.user()), 503, "come back")
 
 
-async def test_a_storm_of_probes_is_one_question_to_the_database(settings: Settings, ping: Ping) -> None:
+async def test_a_storm_of_probes_is_one_question_to_the_database(
+    settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "REMEMBERED_SECONDS", DEADLINE_SECONDS)
     async with started(settings) as inside:
         before = ping.asked
 

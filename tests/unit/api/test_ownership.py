@@ -26,62 +26,62 @@ LOOKALIKES = (
 )
 
 
-async def run_of(inside: Inside, user: str, message: str = "hello", **headers: str) -> str:
-    answer = await inside.client.post(
+async def run_of(own: Inside, user: str, message: str = "hello", **headers: str) -> str:
+    answer = await own.client.post(
         "/api/runs",
         json={"message": message},
-        headers=inside.user(user) | {k.replace("_", "-"): v for k, v in headers.items()},
+        headers=own.user(user) | {k.replace("_", "-"): v for k, v in headers.items()},
     )
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
 
-async def listed(inside: Inside, user: str) -> list[str]:
-    return [run["id"] for run in (await inside.client.get("/api/runs", headers=inside.user(user))).json()]
+async def listed(own: Inside, user: str) -> list[str]:
+    return [run["id"] for run in (await own.client.get("/api/runs", headers=own.user(user))).json()]
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/events"), ("POST", "/cancel")])
-async def test_the_run_of_another_does_not_exist(inside: Inside, method: str, path: str) -> None:
-    hers = await run_of(inside, "ada", "!stall 30")
+async def test_the_run_of_another_does_not_exist(own: Inside, method: str, path: str) -> None:
+    hers = await run_of(own, "ada", "!stall 30")
 
     for stranger in LOOKALIKES[1:]:
-        answer = await inside.client.request(method, f"/api/runs/{hers}{path}", headers=inside.user(stranger))
-        nowhere = await inside.client.request(method, f"/api/runs/{'0' * 32}{path}", headers=inside.user(stranger))
+        answer = await own.client.request(method, f"/api/runs/{hers}{path}", headers=own.user(stranger))
+        nowhere = await own.client.request(method, f"/api/runs/{'0' * 32}{path}", headers=own.user(stranger))
 
         assert_problem(answer, 404)
         assert answer.text.replace(hers, "") == nowhere.text.replace("0" * 32, "")
-    assert (await inside.client.get(f"/api/runs/{hers}", headers=inside.user("ada"))).json()["status"] == "running"
+    assert (await own.client.get(f"/api/runs/{hers}", headers=own.user("ada"))).json()["status"] == "running"
 
 
-async def test_everybody_lists_their_own_runs_alone(inside: Inside) -> None:
-    runs = {user: [await run_of(inside, user)] for user in LOOKALIKES}
+async def test_everybody_lists_their_own_runs_alone(own: Inside) -> None:
+    runs = {user: [await run_of(own, user)] for user in LOOKALIKES}
 
-    assert {user: await listed(inside, user) for user in LOOKALIKES} == runs
+    assert {user: await listed(own, user) for user in LOOKALIKES} == runs
 
 
-async def test_one_key_of_two_users_is_two_runs(inside: Inside) -> None:
-    hers = await run_of(inside, "ada", "mine", Idempotency_Key="one")
-    his = await run_of(inside, "bob", "my own", Idempotency_Key="one")
+async def test_one_key_of_two_users_is_two_runs(own: Inside) -> None:
+    hers = await run_of(own, "ada", "mine", Idempotency_Key="one")
+    his = await run_of(own, "bob", "my own", Idempotency_Key="one")
 
     assert hers != his
-    assert await run_of(inside, "ada", "mine", Idempotency_Key="one") == hers
-    assert await listed(inside, "bob") == [his]
+    assert await run_of(own, "ada", "mine", Idempotency_Key="one") == hers
+    assert await listed(own, "bob") == [his]
 
 
-async def test_the_cursor_of_another_opens_nothing(inside: Inside) -> None:
-    await run_of(inside, "ada")
-    await eventually(lambda: inside.service.journal.head("ada"), lambda head: head == 5)
+async def test_the_cursor_of_another_opens_nothing(own: Inside) -> None:
+    await run_of(own, "ada")
+    await eventually(lambda: own.service.journal.head("ada"), lambda head: head == 5)
 
-    answer = await inside.client.get("/api/events?after=5", headers=inside.user("bob"))
+    answer = await own.client.get("/api/events?after=5", headers=own.user("bob"))
 
     assert_problem(answer, 409, "cursor 5 is ahead of the last event, 0")
 
 
-async def test_a_cursor_within_ones_own_stream_shows_ones_own_events(inside: Inside) -> None:
-    hers, his = await run_of(inside, "ada"), await run_of(inside, "bob")
-    await eventually(lambda: inside.service.journal.head("bob"), lambda head: head == 5)
+async def test_a_cursor_within_ones_own_stream_shows_ones_own_events(own: Inside) -> None:
+    hers, his = await run_of(own, "ada"), await run_of(own, "bob")
+    await eventually(lambda: own.service.journal.head("bob"), lambda head: head == 5)
 
-    found = await inside.service.journal.after("bob", 0)
+    found = await own.service.journal.after("bob", 0)
 
     assert found is not None
     assert all(his in frame and hers not in frame for frame in found.frames)
@@ -97,12 +97,12 @@ async def test_the_channels_of_any_two_users_differ() -> None:
     await bus.close()
 
 
-async def test_the_in_process_bus_brings_a_user_their_own_alone(inside: Inside) -> None:
-    assert isinstance(inside.service.bus, MemoryBus)
-    before = inside.service.tally.received
+async def test_the_in_process_bus_brings_a_user_their_own_alone(own: Inside) -> None:
+    assert isinstance(own.service.bus, MemoryBus)
+    before = own.service.tally.received
 
-    await run_of(inside, "ada")
-    await asyncio.gather(*(run_of(inside, user) for user in LOOKALIKES[1:4]))
+    await run_of(own, "ada")
+    await asyncio.gather(*(run_of(own, user) for user in LOOKALIKES[1:4]))
 
-    assert inside.service.tally.received == before
-    assert inside.service.hub.watchers == 0
+    assert own.service.tally.received == before
+    assert own.service.hub.watchers == 0

@@ -92,17 +92,17 @@ WORTHLESS: dict[str, ForgeToken] = {
 
 
 @pytest.mark.parametrize("forge", [pytest.param(forge, id=name) for name, forge in WORTHLESS.items()])
-def test_a_worthless_token_proves_nothing(settings: Settings, forge: ForgeToken) -> None:
+def test_a_worthless_token_proves_nothing(plain: Settings, forge: ForgeToken) -> None:
     with pytest.raises(InvalidToken) as refused:
-        Tokens(settings).user(forge(settings))
+        Tokens(plain).user(forge(plain))
 
-    assert settings.signing_key not in str(refused.value)
+    assert plain.signing_key not in str(refused.value)
 
 
 @pytest.mark.parametrize("user_id", NO_USERS, ids=repr)
-def test_a_token_whose_user_is_no_name_is_refused(settings: Settings, user_id: object) -> None:
+def test_a_token_whose_user_is_no_name_is_refused(plain: Settings, user_id: object) -> None:
     with pytest.raises(InvalidToken):
-        Tokens(settings).user(by_name(settings, user_id))
+        Tokens(plain).user(by_name(plain, user_id))
 
 
 def by_name(settings: Settings, user_id: object) -> str:
@@ -115,8 +115,8 @@ def by_name(settings: Settings, user_id: object) -> str:
 
 
 @pytest.mark.parametrize("user_id", ODD_BUT_HONEST)
-def test_an_odd_name_is_kept_as_it_is(settings: Settings, user_id: str) -> None:
-    assert Tokens(settings).user(by_name(settings, user_id)).id == user_id
+def test_an_odd_name_is_kept_as_it_is(plain: Settings, user_id: str) -> None:
+    assert Tokens(plain).user(by_name(plain, user_id)).id == user_id
 
 
 async def test_a_worthless_token_is_answered_401_with_a_challenge(inside: Inside) -> None:

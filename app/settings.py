@@ -7,8 +7,10 @@ everything else as APP_<NAME>. The two URLs turn one process on SQLite into any 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATABASE = f"sqlite+aiosqlite:///{ROOT / '.data' / 'app.db'}"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SHORTEST_SECRET = 32
+FEWEST_CHARACTERS = 10
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -39,12 +42,14 @@ class Settings(BaseSettings):
     database_url: str = Field(
         EMBEDDED_DATABASE,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        repr=False,
         description="sqlite+aiosqlite:///… or postgresql+asyncpg://…",
     )
     migrate: bool = Field(False, description="apply missing migrations at start; an embedded database always does")
     redis_url: str = Field(
         "",
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        repr=False,
         description="redis://… carries events between processes; empty: one process, no Redis",
     )
     channel_prefix: str = Field(
@@ -87,7 +92,9 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def name_an_async_driver(cls, url: str) -> str:
-        scheme, _, rest = url.partition("://")
+        scheme, separator, rest = url.partition("://")
+        if not separator:
+            raise ValueError("not a URL; use sqlite+aiosqlite:///file or postgresql+asyncpg://…")
         scheme = {
             "postgres": "postgresql+asyncpg",
             "postgresql": "postgresql+asyncpg",
@@ -112,9 +119,7 @@ class Settings(BaseSettings):
                 "set APP_ENVIRONMENT=production, or APP_HOST=127.0.0.1"
             )
         secret = self.token_secret.get_secret_value()
-        if self.environment == "production" and (
-            len(secret) < SHORTEST_SECRET or len(set(secret)) < SHORTEST_SECRET // 4
-        ):
+        if self.environment == "production" and guessable(secret):
             raise ValueError(
                 f"production needs APP_TOKEN_SECRET, random and of at least {SHORTEST_SECRET} characters: "
                 'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
@@ -139,6 +144,14 @@ class Settings(BaseSettings):
     @property
     def embedded_bus(self) -> bool:
         return not self.redis_url
+
+
+def guessable(secret: str) -> bool:
+    """Whether a secret is short, of few characters, repeats itself or counts."""
+    repeats = any(secret.startswith(secret[period:]) for period in range(1, len(secret) // 2 + 1))
+    steps = Counter(ord(after) - ord(before) for before, after in pairwise(secret))
+    counts = max(steps.values(), default=0) > len(secret) // 2
+    return len(secret) < SHORTEST_SECRET or len(set(secret)) < FEWEST_CHARACTERS or repeats or counts
 
 
 @cache

@@ -1,0 +1,124 @@
+"""What tests of consumers share: a journal to write to, and a handler that keeps what it was given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from app.db.database import Database
+from app.db.models import ConsumerPosition
+from app.events.envelope import Draft, Envelope
+from app.events.journal import Journal
+from app.events.kinds import EventKind
+from app.events.outbox import Outbox
+from app.events.subscriber import Subscriber
+from app.events.tally import Tally
+
+DEADLINE_SECONDS = 10.0
+
+
+class Ledger:
+    """A journal on a database, without anything else of the service."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self.journal = Journal(self.database, Outbox(Tally()))
+
+    async def write(self, user_id: str, count: int = 1) -> None:
+        """Commit events of a user, in one transaction."""
+        drafts = [Draft.write("run", EventKind.AGENT_THINKING, {"n": n}) for n in range(count)]
+        async with self.database.transaction() as session:
+            await self.journal.log_event(session, user_id, *drafts)
+
+    async def places(self) -> dict[tuple[str, str], int]:
+        """How far each consumer is with each user."""
+        async with self.database.reading() as session:
+            return {(p.consumer, p.user_id): p.seq for p in await session.scalars(select(ConsumerPosition))}
+
+
+@dataclass
+class Keeper:
+    """Handles events by keeping their numbers; `before` may fail, stall or count first."""
+
+    before: Callable[[str, Sequence[int]], Awaitable[None]] | None = None
+    kept: dict[str, list[int]] = field(default_factory=dict)
+    batches: list[tuple[str, list[int]]] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, user_id: str, events: Sequence[Envelope]) -> None:
+        numbers = [event.seq for event in events]
+        self.batches.append((user_id, numbers))
+        self.changed.set()
+        if self.before is not None:
+            await self.before(user_id, numbers)
+        self.kept.setdefault(user_id, []).extend(numbers)
+        self.changed.set()
+
+    async def until(self, there: Callable[[], bool], what: str) -> None:
+        """Wait until something is true of what was kept."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not there():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{what} did not come; what came: {self.batches[-20:]}") from None
+
+    async def until_kept(self, user_id: str, count: int) -> None:
+        await self.until(lambda: len(self.kept.get(user_id, ())) >= count, f"{count} events of {user_id}")
+
+
+async def eventually(true: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Look at the world again and again, until something is true of it."""
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not await true():  # noqa: ASYNC110 - a database tells nobody
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not come within {DEADLINE_SECONDS:g} s") from None
+
+
+@asynccontextmanager
+async def ledger(url: str) -> AsyncIterator[Ledger]:
+    ours = Ledger(url)
+    try:
+        yield ours
+    finally:
+        await ours.database.close()
+
+
+@asynccontextmanager
+async def consuming(
+    ours: Ledger,
+    keeper: Keeper,
+    *,
+    name: str = "audit",
+    batch: int = 100,
+    concurrency: int = 8,
+    attempts: int = 5,
+    seconds: float = 30.0,
+    pause: float = 0.01,
+    look_every: float = 0.02,
+) -> AsyncIterator[Subscriber]:
+    """A consumer at work until the block ends, and impatient."""
+    subscriber = Subscriber(
+        ours.database,
+        ours.journal,
+        name=name,
+        handler=keeper.handle,
+        batch=batch,
+        concurrency=concurrency,
+        attempts=attempts,
+        seconds=seconds,
+        pause=pause,
+        look_every=look_every,
+    )
+    await subscriber.start()
+    try:
+        yield subscriber
+    finally:
+        await subscriber.close(deadline=0.0)

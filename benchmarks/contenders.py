@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -36,27 +35,27 @@ class Contender(Protocol):
         ...
 
 
+def event_payload(number: int) -> dict[str, JsonValue]:
+    """What an event says; it carries the mark."""
+    return {"step": number, "text": f"{MARK.decode()} the tool looks up what the user has asked for, and tells it"}
+
+
 def event_text(number: int) -> str:
-    """An event of about 300 bytes that carries the mark."""
-    payload: dict[str, JsonValue] = {
-        "step": number,
-        "text": f"{MARK.decode()} the tool looks up what the user has asked for, and tells it",
-    }
-    return frame(
-        number, Draft.write("run-0123456789abcdef", EventKind.AGENT_THINKING, payload, request_id="r" * 32).body
-    )
+    """An event of about 300 bytes."""
+    draft = Draft.write("run-0123456789abcdef", EventKind.AGENT_THINKING, event_payload(number), request_id="r" * 32)
+    return frame(number, draft.body)
 
 
 class Ours:
-    """This service, as `python -m app` runs it; users whose name says so get several events in one message."""
+    """This service, as `python -m app` runs it; a user whose name begins with "joined" gets joined frames."""
 
     name = "ours"
 
-    def __init__(self, redis_url: str, directory: Path) -> None:
+    def __init__(self, redis_url: str, database_url: str) -> None:
         self._settings = Settings.model_validate(
             {
                 "redis_url": redis_url,
-                "database_url": f"sqlite+aiosqlite:///{directory}/app.db",
+                "database_url": database_url,
                 "token_secret": secrets.token_urlsafe(48),
             }
         )

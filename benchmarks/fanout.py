@@ -11,7 +11,6 @@ import asyncio
 import tempfile
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 from benchmarks.contenders import Broadcaster, Ours, SocketIO
 from benchmarks.measure import Row, say, take_turns
@@ -36,7 +35,11 @@ async def _measure(redis_url: str) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         async with AsyncExitStack() as stack:
-            contenders = Ours(redis_url, Path(directory)), Broadcaster(redis_url), SocketIO(redis_url)
+            contenders = (
+                Ours(redis_url, f"sqlite+aiosqlite:///{directory}/app.db"),
+                Broadcaster(redis_url),
+                SocketIO(redis_url),
+            )
             entering = [stack.enter_async_context(stage(contender, redis_url)) for contender in contenders]
             ours, broadcaster, socketio = await asyncio.gather(*entering)
             for sockets in EVENTS:

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from benchmarks.contenders import Broadcaster, Contender, Ours, SocketIO
@@ -42,7 +41,7 @@ def run() -> list[Row]:
 
 async def _measure(redis_url: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
-        ours = await _fill(Ours(redis_url, Path(directory)), redis_url)
+        ours = await _fill(Ours(redis_url, f"sqlite+aiosqlite:///{directory}/app.db"), redis_url)
     rows = []
     for peer in (Broadcaster(redis_url), SocketIO(redis_url)):
         theirs = await _fill(peer, redis_url)

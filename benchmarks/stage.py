@@ -110,14 +110,15 @@ class Stage:
         self._process = process
 
     @asynccontextmanager
-    async def audience(self, sockets: int, user: str = USER) -> AsyncIterator[Audience]:
+    async def audience(self, sockets: int, user: str = USER, *, warm_up: bool = True) -> AsyncIterator[Audience]:
         crowd = self._contender.crowd(self._port, sockets, user)
         process = await python("-m", "benchmarks.crowd", crowd.packed(), core=OTHER_CORE)
         try:
             await line(process, f"{sockets} sockets on {self._contender.name}", CONNECT_SECONDS)
             audience = Audience(self._contender, process, Publisher(self._redis_url), user, sockets)
             await asyncio.sleep(SETTLE_SECONDS)  # broadcaster does not say when a socket is subscribed
-            await audience.burst(1)
+            if warm_up:
+                await audience.burst(1)
             yield audience
         finally:
             await end(process)

@@ -1,0 +1,126 @@
+"""From the commit to the socket: our hook and relay, against a plain commit and broadcaster's publish
+
+Both commit to one Postgres and publish by one Redis, from one process, in turns, a few milliseconds apart. The clock
+starts when the commit returns and stops when a client reads the event; every delivery counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter
+
+from broadcaster import Broadcast
+from broadcaster._backends.redis import RedisBackend
+
+from app.db import migrate
+from app.db.database import Database
+from app.events.envelope import Draft
+from app.events.journal import Journal
+from app.events.kinds import EventKind
+from app.events.outbox import Outbox, Relay
+from app.events.redis_bus import RedisBus
+from app.events.tally import Tally
+from app.settings import Settings
+from benchmarks.contenders import Broadcaster, Ours, event_payload, event_text
+from benchmarks.measure import Row, percentile, say
+from benchmarks.peers import USER
+from benchmarks.stage import OTHER_CORE, Audience, pin, raise_limits, stage
+from benchmarks.writing import create_plain_table, plain_row
+from test_framework.service_pool import ServicePool
+
+SOCKETS = (1, 100)
+COMMITS = 300
+WARM_UP = 20
+NO_WORSE = 1.1
+
+Commit = Callable[[int], Awaitable[float]]
+
+
+def run() -> list[Row]:
+    """Measure one socket and a hundred."""
+    pin(OTHER_CORE)
+    raise_limits()
+    with ServicePool("bundled", say=say) as pool:
+        return asyncio.run(_measure(pool.get("redis").url, pool.get("postgres").url))
+
+
+async def _measure(redis_url: str, database_url: str) -> list[Row]:
+    database = Database(database_url)
+    await migrate.upgrade(database.engine)
+    await create_plain_table(database.engine)
+    rows = []
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        ours = await stack.enter_async_context(stage(Ours(redis_url, database_url), redis_url))
+        theirs = await stack.enter_async_context(stage(Broadcaster(redis_url), redis_url))
+        their_commit = await stack.enter_async_context(_their_commit(database, redis_url))
+        for sockets in SOCKETS:
+            say(f"{sockets} sockets")
+            user = f"ada-{sockets}"
+            async with (
+                ours.audience(sockets, user, warm_up=False) as our_audience,
+                theirs.audience(sockets, USER, warm_up=False) as their_audience,
+                _our_commit(database, redis_url, user) as our_commit,
+            ):
+                latencies = await _latencies(
+                    {"ours": (our_commit, our_audience), "theirs": (their_commit, their_audience)}
+                )
+            for name, share in (("half", 0.5), ("99 of 100", 0.99)):
+                us, them = (percentile(values, share) * 1000 for values in latencies.values())
+                rows.append(Row.within(f"{sockets} sockets, {name} of all deliveries within", us, them, "ms", NO_WORSE))
+    return rows
+
+
+@asynccontextmanager
+async def _our_commit(database: Database, redis_url: str, user: str) -> AsyncIterator[Commit]:
+    """An event through journal, hook, relay and bus, as a service's process has them."""
+    tally = Tally()
+    outbox = Outbox(tally)
+    journal = Journal(database, outbox)
+    bus = RedisBus(redis_url, Settings.model_fields["channel_prefix"].default, "benchmark")
+    relay = Relay(bus, journal.after_each, tally)
+    outbox.feed(relay)
+
+    async def commit(number: int) -> float:
+        async with database.transaction() as session:
+            draft = Draft.write("run-0123456789abcdef", EventKind.AGENT_THINKING, event_payload(number))
+            await journal.log_event(session, user, draft)
+        return perf_counter()
+
+    try:
+        yield commit
+    finally:
+        outbox.feed(None)
+        await relay.close()
+        await bus.close()
+
+
+@asynccontextmanager
+async def _their_commit(database: Database, redis_url: str) -> AsyncIterator[Commit]:
+    """A plain row, and its event published after the commit."""
+    broadcast = Broadcast(backend=RedisBackend(redis_url))
+
+    async def commit(number: int) -> float:
+        async with database.transaction() as session:
+            session.add(plain_row(USER))
+        committed = perf_counter()
+        await broadcast.publish(USER, event_text(number))
+        return committed
+
+    async with broadcast:
+        yield commit
+
+
+async def _latencies(contenders: Mapping[str, tuple[Commit, Audience]]) -> dict[str, list[float]]:
+    """Commit by turns; each event is awaited everywhere before the next one is committed."""
+    latencies: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(-WARM_UP, COMMITS):
+        for name, (commit, audience) in contenders.items():
+            committed = await commit(number)
+            await audience.arrived(1)
+            moments = await audience.moments()
+            if number >= 0:
+                latencies[name] += [moment - committed for moment in moments]
+    return latencies

@@ -1,0 +1,228 @@
+"""Consumers of the journal on a real Postgres, where several processes share the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest_asyncio
+from sqlalchemy import text
+
+from app.db import migrate
+from app.db.database import Database
+from app.events.envelope import Draft
+from app.events.kinds import EventKind
+from app.events.positions import Positions
+from tests.unit.events.consumption import Keeper, Ledger, consuming, eventually, ledger
+
+ROOT = Path(__file__).resolve().parents[3]
+
+HANDLES_AND_DIES = """
+import asyncio, os, signal, sys
+from tests.unit.events.consumption import Ledger
+from app.events.subscriber import Subscriber
+
+async def handle(user_id, events):
+    print([event.seq for event in events], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    ours = Ledger(sys.argv[1])
+    await Subscriber(ours.database, ours.journal, name="audit", handler=handle, seconds=0.1).start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest_asyncio.fixture
+async def ours(database_url: str) -> AsyncIterator[Ledger]:
+    async with ledger(database_url) as ours:
+        yield ours
+
+
+async def test_the_tables_as_migrated_are_the_tables_as_declared(database_url: str) -> None:
+    database = Database(database_url)
+
+    await migrate.check(database.engine)
+    await migrate.downgrade(database.engine, "0001")
+    await migrate.upgrade(database.engine)
+    await migrate.check(database.engine)
+
+    await database.close()
+
+
+async def test_processes_that_compete_handle_every_event_once_and_in_order(database_url: str) -> None:
+    keepers = [Keeper() for _ in range(3)]
+    at_work: set[str] = set()
+    met: list[str] = []
+
+    async def alone(user_id: str, numbers: Sequence[int]) -> None:
+        if user_id in at_work:
+            met.append(user_id)
+        at_work.add(user_id)
+        await asyncio.sleep(random.uniform(0, 0.003))
+        at_work.discard(user_id)
+
+    users = [f"user {n:02}" for n in range(30)]
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(ledger(database_url)) for _ in keepers]
+        for process, keeper in zip(processes, keepers, strict=True):
+            keeper.before = alone
+            await stack.enter_async_context(consuming(process, keeper, batch=4, concurrency=4))
+        await asyncio.gather(*(processes[n % 3].write(user, 2) for n, user in enumerate(users * 5)))
+
+        async def all_read() -> bool:
+            return await processes[0].places() == {("audit", user): 10 for user in users}
+
+        await eventually(all_read, "the end of all streams")
+
+    handled = {user: [n for keeper in keepers for n in keeper.kept.get(user, [])] for user in users}
+    assert met == [], "two handled the events of these users at once"
+    assert {user: sorted(numbers) for user, numbers in handled.items()} == {user: list(range(1, 11)) for user in users}
+    assert all(numbers == sorted(numbers) for keeper in keepers for numbers in keeper.kept.values())
+    assert all(keeper.kept for keeper in keepers), "each process did some of the work"
+
+
+async def test_nothing_is_missed_while_writers_hold_their_transactions_open(ours: Ledger) -> None:
+    keeper = Keeper()
+    users = ["ada", "bob", "eve"]
+
+    async def write_slowly(user_id: str) -> None:
+        for n in range(25):
+            async with ours.database.transaction() as session:
+                await ours.journal.log_event(session, user_id, Draft.write("run", EventKind.AGENT_THINKING, {"n": n}))
+                if random.random() < 0.3:
+                    await asyncio.sleep(random.uniform(0, 0.003))
+                if random.random() < 0.1:
+                    await session.rollback()
+
+    async with consuming(ours, keeper, batch=7):
+        await asyncio.gather(*(write_slowly(user) for user in users * 3))
+        heads = {user: await ours.journal.head(user) for user in users}
+        for user, head in heads.items():
+            await keeper.until_kept(user, head)
+
+    assert keeper.kept == {user: list(range(1, head + 1)) for user, head in heads.items()}
+
+
+async def test_events_whose_process_was_killed_before_it_acknowledged_are_handled_again(
+    ours: Ledger, database_url: str
+) -> None:
+    await ours.write("ada", 3)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANDLES_AND_DIES, database_url, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), timeout=20)
+    assert (process.returncode, json.loads(said)) == (-signal.SIGKILL, [1, 2, 3])
+    assert await ours.places() == {("audit", "ada"): 0}
+
+    keeper = Keeper()
+    async with consuming(ours, keeper, seconds=0.1):
+        await keeper.until_kept("ada", 3)
+
+    assert keeper.kept == {"ada": [1, 2, 3]}
+
+
+async def test_a_handler_that_is_overtaken_acknowledges_nothing(ours: Ledger) -> None:
+    await ours.write("ada", 2)
+    slow, quick = Positions(ours.database, "audit"), Positions(ours.database, "audit")
+    (lost,) = await slow.claim(["ada"], seconds=0)
+    (taken,) = await quick.claim(["ada"], seconds=60)
+
+    assert not await slow.move(lost, 1, attempts=0, seconds=0)
+    assert not await slow.bury(lost, "{}", "too late")
+    assert await quick.move(taken, 2, attempts=0, seconds=0)
+
+    assert await ours.places() == {("audit", "ada"): 2}
+    assert await quick.dead_letters(10) == []
+
+
+async def test_a_place_is_given_to_one_of_many_who_ask_at_once(ours: Ledger) -> None:
+    users = [f"user {n}" for n in range(20)]
+    for user_id in users:
+        await ours.write(user_id)
+
+    claims = await asyncio.gather(*(Positions(ours.database, "audit").claim(users[::step], 60) for step in (1, -1) * 4))
+
+    assert sorted(claim.user_id for some in claims for claim in some) == sorted(users)
+
+
+async def test_an_event_that_always_fails_is_put_aside_after_its_attempts_whoever_makes_them(
+    database_url: str,
+) -> None:
+    tried = 0
+
+    async def fail_on_two(user_id: str, numbers: Sequence[int]) -> None:
+        nonlocal tried
+        if 2 in numbers:
+            tried += numbers == [2]
+            raise ValueError("two")
+
+    here, there = Keeper(before=fail_on_two), Keeper(before=fail_on_two)
+    async with ledger(database_url) as one, ledger(database_url) as other:
+        await one.write("ada", 3)
+        async with consuming(one, here, attempts=4) as subscriber, consuming(other, there, attempts=4):
+
+            async def past_it() -> bool:
+                return await one.places() == {("audit", "ada"): 3}
+
+            await eventually(past_it, "the event after the poison")
+            (letter,) = await subscriber.dead_letters()
+
+    assert (letter.seq, letter.attempts, letter.reason) == (2, 4, "ValueError: two")
+    assert tried == 4
+    assert sorted([*here.kept.get("ada", []), *there.kept.get("ada", [])]) == [1, 3]
+
+
+async def test_no_connection_is_held_while_events_are_handled(ours: Ledger) -> None:
+    gate = asyncio.Event()
+
+    async def wait(user_id: str, numbers: Sequence[int]) -> None:
+        await gate.wait()
+
+    keeper = Keeper(before=wait)
+    for n in range(40):
+        await ours.write(f"user {n}")
+
+    async with consuming(ours, keeper, concurrency=40, look_every=60):
+        await keeper.until(lambda: len(keeper.batches) == 40, "forty handlers at work")
+        async with ours.database.reading() as session:
+            busy = await session.scalar(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND state LIKE 'idle in transaction%'"
+                )
+            )
+        gate.set()
+        await keeper.until(lambda: len(keeper.kept) == 40, "forty handled events")
+
+    assert busy == 0
+
+
+async def test_a_round_over_ten_thousand_users_takes_a_moment(ours: Ledger) -> None:
+    async with ours.database.transaction() as session:
+        for statement in (
+            "INSERT INTO streams SELECT 'user ' || n, 1 FROM generate_series(1, 10000) AS n",
+            "INSERT INTO consumer_positions SELECT 'audit', user_id, 1, 0, '', now() FROM streams "
+            "WHERE user_id <> 'user 777'",
+            "ANALYZE streams",
+            "ANALYZE consumer_positions",
+        ):
+            await session.execute(text(statement))
+    positions = Positions(ours.database, "audit")
+    await positions.due(8)
+
+    started = time.monotonic()
+    found = await positions.due(8)
+    seconds = time.monotonic() - started
+
+    assert found == ["user 777"]
+    assert seconds < 0.5

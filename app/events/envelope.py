@@ -109,6 +109,9 @@ class Batch:
 
     @classmethod
     def unpack(cls, user_id: str, text: str) -> Self:
+        """Take a batch from the bus; raises ValueError for what is none."""
+        if not text.startswith(_SEQ):
+            raise ValueError("not a batch of events")
         frames = text.split("\n")
         return cls(user_id, int(text[len(_SEQ) : text.index(",")]), frames)
 

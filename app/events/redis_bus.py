@@ -19,6 +19,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from app.events.bus import BusAway, Receive
 from app.events.envelope import Batch, merged
@@ -164,9 +165,14 @@ class RedisBus:
             if confirmation is not None and not confirmation.done():
                 confirmation.set_result(None)
         elif message["type"] == "message":
+            try:
+                batch = Batch.unpack(user_id, message["data"].decode())
+            except ValueError:
+                logger.warning("on the channel of %s came what is no event: %.100r", user_id, message["data"])
+                return
             if not self._pending:
                 asyncio.get_running_loop().call_soon(self._hand_over)
-            self._pending.append(Batch.unpack(user_id, message["data"].decode()))
+            self._pending.append(batch)
 
     def _hand_over(self) -> None:
         """Give the hub what has arrived together, joined where it belongs together."""
@@ -176,9 +182,12 @@ class RedisBus:
                 self._receive(batch)
 
     def _connect(self, answer_seconds: float | None) -> Redis:
+        """Say no more than hello to a new connection: with a slow Redis every further round trip is a missed deadline."""
         return Redis.from_url(
             self._url,
             protocol=3,
+            driver_info=None,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
             socket_timeout=answer_seconds,
             socket_connect_timeout=ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 0),

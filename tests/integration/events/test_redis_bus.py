@@ -1,0 +1,320 @@
+"""The bus on a real Redis that freezes, dies, forgets and dawdles."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from app.events.bus import BusAway
+from app.events.envelope import Batch, frame
+from app.events.redis_bus import ANSWER_SECONDS, RedisBus
+from test_framework.service_pool import Service, ServicePool
+from test_framework.slow_proxy import slow_proxy
+
+DEADLINE_SECONDS = 5.0
+NOTICED_SECONDS = 1.0
+GRACE_SECONDS = 0.15
+
+
+class Ear:
+    """What a process received."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self._heard = asyncio.Event()
+
+    def __call__(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self._heard.set()
+
+    @property
+    def frames(self) -> list[str]:
+        return [frame for batch in self.batches for frame in batch.frames]
+
+    async def hear(self, user_id: str, seq: int) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not any(batch.user_id == user_id and batch.first <= seq <= batch.last for batch in self.batches):
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            raise AssertionError(f"event {seq} of {user_id} did not come; what came: {self.frames}") from None
+
+
+@pytest.fixture
+def redis(pool: ServicePool) -> Iterator[Service]:
+    """The Redis of this run, well again afterwards."""
+    service = pool.get("redis")
+    yield service
+    service.unpause()
+    service.ensure()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"test-{secrets.token_hex(4)}"
+
+
+@asynccontextmanager
+async def opened(url: str, prefix: str, *users: str) -> AsyncIterator[tuple[RedisBus, Ear]]:
+    """A process's bus, up and subscribed."""
+    bus, ear = RedisBus(url, prefix, secrets.token_hex(4)), Ear()
+    await bus.start(ear)
+    try:
+        await becomes(lambda: bus.healthy, "the bus healthy")
+        for user in users:
+            await bus.watch(user)
+        yield bus, ear
+    finally:
+        await bus.close()
+
+
+async def becomes(there: Callable[[], bool], what: str, deadline: float = DEADLINE_SECONDS) -> float:
+    """Wait for a state of a bus, and tell how long it took."""
+    began = time.monotonic()
+    while not there():
+        assert time.monotonic() - began < deadline, f"{what} was awaited for {deadline:g} s in vain"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+def events(user_id: str, first: int, last: int) -> Batch:
+    return Batch(user_id, first, [frame(seq, '{"v":1}') for seq in range(first, last + 1)])
+
+
+async def publish_until(bus: RedisBus, ear: Ear, user_id: str, seq: int) -> None:
+    """Publish as the relay does: what can't be sent now is not sent, and the next may be."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not any(batch.first == seq for batch in ear.batches):
+            with suppress(BusAway):
+                await bus.publish([events(user_id, seq, seq)])
+            await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture
+async def pair(redis: Service, prefix: str) -> AsyncIterator[tuple[RedisBus, RedisBus, Ear]]:
+    """Two processes: one publishes, the other listens for ada."""
+    async with AsyncExitStack() as stack:
+        publisher, _ = await stack.enter_async_context(opened(redis.url, prefix))
+        listener, ear = await stack.enter_async_context(opened(redis.url, prefix, "ada"))
+        yield publisher, listener, ear
+
+
+Pair = tuple[RedisBus, RedisBus, Ear]
+
+
+class TestCarrying:
+    async def test_what_one_process_publishes_another_receives(self, pair: Pair) -> None:
+        publisher, _, ear = pair
+
+        await publisher.publish([events("ada", 1, 3), events("ada", 4, 4)])
+        await ear.hear("ada", 4)
+
+        assert ear.frames == list(events("ada", 1, 4).frames)
+
+    async def test_only_what_is_watched_is_received(self, pair: Pair) -> None:
+        publisher, _, ear = pair
+
+        await publisher.publish([events("bob", 1, 1), events("ADA", 1, 1), events("ada2", 1, 1), events("ada", 1, 1)])
+        await ear.hear("ada", 1)
+
+        assert [batch.user_id for batch in ear.batches] == ["ada"]
+
+    @pytest.mark.parametrize("user", ["*", "a:b", "ada lovelace", "ådå", "a\nb", "{ada}", "beat"])
+    async def test_a_user_s_name_is_taken_byte_for_byte(self, redis: Service, prefix: str, user: str) -> None:
+        async with opened(redis.url, prefix, user) as (bus, ear):
+            await bus.publish([events("ada", 1, 1), events(user, 1, 1)])
+            await ear.hear(user, 1)
+
+            assert [batch.user_id for batch in ear.batches] == [user]
+
+    async def test_services_with_another_prefix_hear_nothing(self, redis: Service, prefix: str, pair: Pair) -> None:
+        publisher, _, ear = pair
+        async with opened(redis.url, f"{prefix}-other", "ada") as (stranger, _):
+            await stranger.publish([events("ada", 7, 7)])
+
+            await publisher.publish([events("ada", 1, 1)])
+            await ear.hear("ada", 1)
+
+        assert ear.frames == list(events("ada", 1, 1).frames)
+
+    async def test_a_user_watched_again_at_once_is_heard(self, pair: Pair) -> None:
+        publisher, listener, ear = pair
+
+        for _ in range(20):
+            await asyncio.gather(listener.unwatch("ada"), listener.watch("ada"))
+        await publisher.publish([events("ada", 1, 1)])
+
+        await ear.hear("ada", 1)
+
+    async def test_a_burst_is_handed_over_in_order_and_joined(self, pair: Pair) -> None:
+        publisher, _, ear = pair
+
+        for seq in range(1, 501):
+            await publisher.publish([events("ada", seq, seq)])
+        await ear.hear("ada", 500)
+
+        assert ear.frames == list(events("ada", 1, 500).frames)
+
+    @pytest.mark.parametrize("noise", [b"", b"noise", b'{"seq":', b'{"seq":x,}', b"\xff\xfe", b'{"kind":1,"seq":2}'])
+    async def test_what_a_stranger_says_on_a_channel_is_passed_over(
+        self, redis: Service, prefix: str, pair: Pair, noise: bytes
+    ) -> None:
+        publisher, listener, ear = pair
+        async with Redis.from_url(redis.url) as stranger:
+            await stranger.publish(f"{prefix}:user:ada", noise)
+
+        await publisher.publish([events("ada", 1, 1)])
+        await ear.hear("ada", 1)
+
+        assert (listener.healthy, ear.frames) == (True, list(events("ada", 1, 1).frames))
+
+
+class TestFaults:
+    async def test_a_frozen_redis_is_noticed_within_a_second_and_returned_to(self, redis: Service, pair: Pair) -> None:
+        publisher, listener, ear = pair
+
+        await asyncio.to_thread(redis.pause)
+        noticed = await becomes(lambda: not (publisher.healthy or listener.healthy), "the bus unhealthy")
+        await listener.watch("bob")
+        await asyncio.to_thread(redis.unpause)
+        back = await becomes(lambda: publisher.healthy and listener.healthy, "the bus healthy")
+        await publish_until(publisher, ear, "ada", 1)
+        await publish_until(publisher, ear, "bob", 2)
+
+        print(f"noticed after {noticed:.2f} s, back {back:.2f} s after it went on")
+        assert noticed < NOTICED_SECONDS
+        await ear.hear("bob", 2)
+
+    async def test_nothing_waits_longer_for_a_frozen_redis_than_its_deadline(self, redis: Service, pair: Pair) -> None:
+        publisher, listener, _ = pair
+
+        with redis.paused():
+            took = []
+            for _ in range(20):
+                began = time.monotonic()
+                with pytest.raises(BusAway):
+                    await publisher.publish([events("ada", 1, 1)])
+                took.append(time.monotonic() - began)
+            began = time.monotonic()
+            await listener.watch("eve")
+            watching = time.monotonic() - began
+
+        assert max(took) < ANSWER_SECONDS + GRACE_SECONDS
+        assert sorted(took)[10] < 0.02
+        assert watching < ANSWER_SECONDS + GRACE_SECONDS
+
+    async def test_a_killed_redis_is_returned_to_when_it_is_back(self, redis: Service, prefix: str) -> None:
+        async with slow_proxy(lambda: redis.url) as proxy, opened(proxy.url, prefix, "ada") as (bus, ear):
+            await asyncio.to_thread(redis.kill)
+            noticed = await becomes(lambda: not bus.healthy, "the bus unhealthy")
+            with pytest.raises(BusAway):
+                await bus.publish([events("ada", 1, 1)])
+
+            await asyncio.to_thread(redis.ensure)
+            back = await becomes(lambda: bus.healthy, "the bus healthy")
+            await publish_until(bus, ear, "ada", 2)
+
+        print(f"noticed after {noticed:.2f} s, back {back:.2f} s after it was up")
+        assert noticed < NOTICED_SECONDS
+
+    async def test_a_flushed_redis_goes_on(self, redis: Service, pair: Pair) -> None:
+        publisher, listener, ear = pair
+
+        async with Redis.from_url(redis.url) as client:
+            await client.flushall()
+        await publisher.publish([events("ada", 1, 1)])
+        await ear.hear("ada", 1)
+
+        assert listener.healthy
+
+    async def test_a_subscription_that_redis_drops_is_made_anew(self, redis: Service, pair: Pair) -> None:
+        publisher, listener, ear = pair
+
+        async with Redis.from_url(redis.url) as client:
+            await client.client_kill_filter(_type="pubsub")
+        await becomes(lambda: not listener.healthy, "the bus unhealthy")
+        await becomes(lambda: listener.healthy and publisher.healthy, "the bus healthy")
+        await publish_until(publisher, ear, "ada", 1)
+
+    async def test_a_redis_that_is_slow_is_used_all_the_same(self, redis: Service, prefix: str) -> None:
+        async with slow_proxy(lambda: redis.url) as proxy, opened(proxy.url, prefix, "ada") as (bus, ear):
+            proxy.delay = 0.1
+            took = []
+            for seq in range(1, 6):
+                began = time.monotonic()
+                await bus.publish([events("ada", seq, seq)])
+                took.append(time.monotonic() - began)
+            await ear.hear("ada", 5)
+
+            assert bus.healthy
+        assert ear.frames == list(events("ada", 1, 5).frames)
+        assert max(took) < ANSWER_SECONDS + GRACE_SECONDS
+
+    async def test_a_redis_that_is_slow_from_the_first_moment_is_connected_to(
+        self, redis: Service, prefix: str
+    ) -> None:
+        async with slow_proxy(lambda: redis.url) as proxy:
+            proxy.delay = 0.1
+            async with opened(proxy.url, prefix, "ada") as (bus, ear):
+                await publish_until(bus, ear, "ada", 1)
+
+    async def test_a_redis_slower_than_any_deadline_makes_nothing_wait(self, redis: Service, prefix: str) -> None:
+        async with slow_proxy(lambda: redis.url) as proxy, opened(proxy.url, prefix, "ada") as (bus, _):
+            proxy.delay = 2.0
+            noticed = await becomes(lambda: not bus.healthy, "the bus unhealthy", 2.0)
+            began = time.monotonic()
+            with pytest.raises(BusAway):
+                await bus.publish([events("ada", 1, 1)])
+            took = time.monotonic() - began
+
+            proxy.delay = 0.0
+            await becomes(lambda: bus.healthy, "the bus healthy")
+
+        assert noticed < NOTICED_SECONDS
+        assert took < ANSWER_SECONDS + GRACE_SECONDS
+
+
+class TestLettingGo:
+    async def test_closing_leaves_no_connection_and_no_task(self, redis: Service, prefix: str) -> None:
+        async with Redis.from_url(redis.url) as client:
+            before = {entry["id"] for entry in await client.client_list()}
+            async with opened(redis.url, prefix, "ada") as (bus, _):
+                await asyncio.gather(*(bus.publish([events("ada", n, n)]) for n in range(1, 20)))
+            left = {entry["id"] for entry in await client.client_list()} - before
+
+        assert left == set()
+        assert [task for task in asyncio.all_tasks() if "redis" in task.get_name()] == []
+
+    async def test_reconnecting_leaves_no_connection_behind(self, redis: Service, prefix: str) -> None:
+        async with Redis.from_url(redis.url) as client:
+            before = {entry["id"] for entry in await client.client_list()}
+            async with opened(redis.url, prefix, "ada") as (bus, _):
+                for _ in range(5):
+                    await client.client_kill_filter(_type="pubsub")
+                    await becomes(lambda: not bus.healthy, "the bus unhealthy")
+                    await becomes(lambda: bus.healthy, "the bus healthy")
+                at_work = {entry["id"] for entry in await client.client_list()} - before
+
+        assert len(at_work) <= 3
+
+    async def test_closing_while_redis_is_frozen_takes_no_longer_than_a_deadline(
+        self, redis: Service, prefix: str
+    ) -> None:
+        bus = RedisBus(redis.url, prefix, "p")
+        await bus.start(Ear())
+        await becomes(lambda: bus.healthy, "the bus healthy")
+
+        with redis.paused():
+            began = time.monotonic()
+            await bus.close()
+            took = time.monotonic() - began
+
+        assert took < 2 * ANSWER_SECONDS + GRACE_SECONDS

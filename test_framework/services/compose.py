@@ -7,11 +7,15 @@ every start; and it is healthy when the service itself answers to our password, 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from test_framework import reaper
 from test_framework.services import engine, probes
@@ -72,6 +76,7 @@ class ComposeProvider:
     def missing(self, service: ServiceName) -> str | None:
         try:
             engine.compose_command()
+            engine.look("/version")
             if not self.pull and not self.has_image(service):
                 return f"the image {service_specs()[service].image} is not here"
         except EngineDownError as reason:
@@ -79,8 +84,7 @@ class ComposeProvider:
         return None
 
     def has_image(self, service: ServiceName) -> bool:
-        with translated():
-            return bool(self.client.api.images(name=service_specs()[service].image, quiet=True))
+        return engine.look(f"/images/{service_specs()[service].image}/json") is not None
 
     def observe(self, service: ServiceName) -> Observation:
         try:
@@ -142,6 +146,8 @@ class ComposeProvider:
                 self.compose("pull", "--quiet", service, service=service, seconds=PULL_SECONDS)
             if not self.stack.lasting:
                 reaper.register_once(self.stack.register, {"kind": "compose", "name": self.stack.name})
+            # starting what compose makes takes the SDK, whose import takes as long as compose does
+            threading.Thread(target=importlib.import_module, args=("docker",), daemon=True).start()
             makeable = [name for name in SERVICE_NAMES if self.has_image(name)]
             self.compose("create", "--no-recreate", "--no-build", "--pull=never", *makeable, service=service)
         if container := self.find(service):
@@ -227,14 +233,11 @@ class ComposeProvider:
 
     def find(self, service: ServiceName) -> Container | None:
         """Return this service's container as the engine sees it now, a running one rather than another."""
-        from docker.errors import NotFound
-
-        with translated(), contextlib.suppress(NotFound):
-            engine.require_listener(engine.endpoint())
-            found = self.client.api.containers(all=True, filters={"label": self.labels(service=service)})
-            found.sort(key=lambda container: container["State"] != "running")
-            return self.client.api.inspect_container(found[0]["Id"]) if found else None
-        return None
+        filters = quote(json.dumps({"label": self.labels(service=service)}))
+        found: list[Container] = engine.look(f"/containers/json?all=true&filters={filters}") or []
+        found.sort(key=lambda container: container["State"] != "running")
+        seen: Container | None = engine.look(f"/containers/{found[0]['Id']}/json") if found else None
+        return seen
 
     def labels(self, **more: str) -> list[str]:
         wanted = {"project": self.stack.name, **more}
@@ -290,7 +293,7 @@ class ComposeProvider:
         yield COMPOSE_FILE
         if not self.stack.lasting:
             yield COMPOSE_FILE.with_name("compose.test.yml")
-        if tuple(map(int, self.client.api.api_version.split("."))) >= START_INTERVAL_API:
+        if tuple(map(int, engine.look("/version")["ApiVersion"].split("."))) >= START_INTERVAL_API:
             yield COMPOSE_FILE.with_name("compose.start-interval.yml")
 
     def environment(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ It is started only where the user allowed that (`SERVICES_START_ENGINE=yes`) and
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from test_framework.services.state import EngineDownError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MAY_START = "SERVICES_START_ENGINE"
 COMMAND_SECONDS = 10.0
 STARTING_SECONDS = 60.0
+NO_ANSWER = "the engine does not answer"
+HTTP_OK, HTTP_SERVER_ERROR = 200, 500
 DEFAULT_SOCKET = "/var/run/docker.sock"
 OFF_THE_PATH = ("/usr/local/bin", "/opt/homebrew/bin", "~/.docker/bin", "~/.rd/bin", "~/bin")
 
@@ -79,14 +82,52 @@ def is_remote(address: str) -> bool:
     return parts.scheme in {"tcp", "ssh"} and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
 
 
-def require_listener(address: str) -> None:
-    """Refuse early, and for nearly nothing, where nobody listens; the SDK would leave a socket open over it."""
-    if sys.platform == "win32" or not (address == "" or address.startswith("unix://")):
-        return
-    with socket.socket(socket.AF_UNIX) as trial:
-        trial.settimeout(COMMAND_SECONDS)
-        if trial.connect_ex(address.removeprefix("unix://") or DEFAULT_SOCKET):
-            raise EngineDownError("the engine does not answer")
+def look(path: str) -> Any:
+    """Ask the engine one question of its API, without the SDK, whose import takes longer than all that `up` needs to see.
+
+    Return None for what does not exist.
+    """
+    address = endpoint()
+    if not is_unix(address):
+        return look_with_sdk(path)
+    import http.client
+
+    connection = http.client.HTTPConnection("engine", timeout=COMMAND_SECONDS)
+    with contextlib.closing(connection), listener(address) as connection.sock:
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as reason:
+            raise EngineDownError(NO_ANSWER) from reason
+        if answer.status >= HTTP_SERVER_ERROR:
+            raise EngineDownError(f"the engine answers with error {answer.status}")
+        return json.loads(text) if answer.status == HTTP_OK else None
+
+
+def look_with_sdk(path: str) -> Any:
+    with contextlib.closing(connect()) as client:
+        answer = client.api.get(f"{client.api.base_url}{path}", timeout=COMMAND_SECONDS)
+        return answer.json() if answer.status_code == HTTP_OK else None
+
+
+def is_unix(address: str) -> bool:
+    return sys.platform != "win32" and (address == "" or address.startswith("unix://"))
+
+
+def listener(address: str) -> socket.socket:
+    """Return a connection to the engine's socket, or say that nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(COMMAND_SECONDS)
+    try:
+        connection.connect(address.removeprefix("unix://") or DEFAULT_SOCKET)
+    except PermissionError as reason:
+        connection.close()
+        raise EngineDownError("this user may not use the engine") from reason
+    except OSError as reason:
+        connection.close()
+        raise EngineDownError(NO_ANSWER) from reason
+    return connection
 
 
 def connect() -> DockerClient:
@@ -95,7 +136,8 @@ def connect() -> DockerClient:
     address = endpoint()
     if is_remote(address):
         raise EngineDownError(f"the engine is on another machine ({address}), and its ports open only there")
-    require_listener(address)
+    if is_unix(address):
+        listener(address).close()  # the SDK would leave a socket open if nobody listened
     import docker
     from docker.errors import DockerException
     from requests.exceptions import RequestException
@@ -104,7 +146,7 @@ def connect() -> DockerClient:
     try:
         client = docker.DockerClient(base_url=address or None, version="auto", timeout=int(COMMAND_SECONDS))
     except (DockerException, RequestException, OSError) as reason:
-        raise EngineDownError("the engine does not answer") from reason
+        raise EngineDownError(NO_ANSWER) from reason
     return client
 
 
@@ -131,6 +173,8 @@ def start_commands() -> list[list[str]]:
         return [["docker", "desktop", "start"]]
     if context.startswith("desktop"):
         return [["systemctl", "--user", "start", "docker-desktop"]]
+    if os.geteuid() == 0:
+        return [["systemctl", "start", "docker"]]
     return [["systemctl", "--user", "start", "docker"], ["sudo", "--non-interactive", "systemctl", "start", "docker"]]
 
 

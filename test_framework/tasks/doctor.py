@@ -8,7 +8,11 @@ from invoke.tasks import task
 from rich.console import Console
 from rich.markup import escape
 
-from test_framework.checkup import CHECKS, Diagnosis, Verdict, examine
+from test_framework import checkup
+from test_framework.checkup import Diagnosis, Verdict, examine
+from test_framework.services.checks import SERVICE_CHECKS
+
+CHECKS = [*checkup.CHECKS, *SERVICE_CHECKS]
 
 COLOURS = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.NOTE: "yellow"}
 IN_ASCII = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "."})

@@ -1,0 +1,82 @@
+"""What `invoke doctor` looks at to know whether this machine can run services."""
+
+from __future__ import annotations
+
+import shutil
+
+from test_framework.checkup import Check, Diagnosis, bad, good, note
+from test_framework.services import bundled, engine, native
+from test_framework.services.choice import candidates, wanted_provider
+from test_framework.services.port_leases import leased
+from test_framework.services.spec import service_specs
+from test_framework.services.stack import ROOM_NEEDED, Stack, runtime_root
+from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError
+
+
+def container_engine() -> Diagnosis:
+    """Look whether an engine answers, and which."""
+    try:
+        version = engine.look("/version")["Version"]
+    except EngineDownError as reason:
+        return note(f"{reason}; services run without it", " ".join(engine.start_commands()[0]))
+    return good(f"version {version}")
+
+
+def compose() -> Diagnosis:
+    """Look whether compose is here."""
+    try:
+        return good(" ".join(engine.compose_command()))
+    except EngineDownError as reason:
+        return note(f"{reason}; services run without it", "see https://docs.docker.com/compose/install")
+
+
+def images() -> Diagnosis:
+    """Look whether the services' images are here."""
+    try:
+        missing = [spec.image for spec in service_specs().values() if engine.look(f"/images/{spec.image}/json") is None]
+    except EngineDownError:
+        return note("no engine to hold them")
+    return note(f"{', '.join(missing)} not here", f"docker pull {missing[0]}") if missing else good("both here")
+
+
+def servers() -> Diagnosis:
+    """Look which servers can be run without containers."""
+    bundled_ones = [name for name in SERVICE_NAMES if not isinstance(bundled.find(name), str)]
+    native_ones = [name for name in SERVICE_NAMES if not isinstance(native.find(name), str)]
+    seen = f"bundled: {', '.join(bundled_ones) or 'none'}; on PATH: {', '.join(native_ones) or 'none'}"
+    return good(seen) if len(bundled_ones) == len(SERVICE_NAMES) else note(seen, "nox -s setup")
+
+
+def services() -> Diagnosis:
+    """Look whether something here can run each service, and what."""
+    try:
+        found = [(name, next(candidates(name, Stack.of_a_run(), wanted_provider()))) for name in SERVICE_NAMES]
+    except ServiceError as reason:
+        return bad(f"{reason.what}: {reason.why}", reason.next_command)
+    return good("; ".join(f"{name}: {choice.provider.name} ({choice.reason})" for name, choice in found))
+
+
+def room_for_data() -> Diagnosis:
+    """Look whether there is room where runs keep their data."""
+    root = runtime_root()
+    free = shutil.disk_usage(root).free
+    if free < ROOM_NEEDED:
+        return bad(f"only {free >> 20} MiB free in {root}, {ROOM_NEEDED >> 20} wanted", "invoke clean.run")
+    return good(f"{free >> 20} MiB free in {root}")
+
+
+def port_leases() -> Diagnosis:
+    """Look which ports are leased."""
+    count = len(leased())
+    return good(f"{count} leased" if count else "none leased")
+
+
+SERVICE_CHECKS = [
+    Check("engine", container_engine),
+    Check("compose", compose),
+    Check("images", images),
+    Check("servers", servers),
+    Check("services", services),
+    Check("data", room_for_data),
+    Check("port leases", port_leases),
+]

@@ -11,7 +11,7 @@ import os
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would greet whoever looks at a terminal
 
@@ -47,8 +47,8 @@ ANY_OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema())) 
 class Endpoint:
     """Where a model is served, how to be let in, and how long to wait for one answer."""
 
-    url: str
-    key: str
+    url: str = field(repr=False)
+    key: str = field(repr=False)
     model: str
     seconds: float = 60.0
     pause: float = 0.5
@@ -60,9 +60,7 @@ class OpenAIModel:
         self._endpoint = endpoint
         self._known = {tool.__name__ for tool in tools}
         self._certificates = httpx2.create_ssl_context()
-        self._connect(
-            httpx2.AsyncClient(trust_env=False, verify=self._certificates)
-        )  # loads its tables now, not in a run
+        self._connect(httpx2.AsyncClient(verify=self._certificates))  # it reads its tables now, not during a run
         self._agent = Agent(
             deps_type=Turn,
             toolsets=[_Dispatched(FunctionToolset[Turn](tools, sequential=True))],
@@ -80,7 +78,7 @@ class OpenAIModel:
                         if Agent.is_call_tools_node(node):
                             await self._show(node.model_response, turn)
             except UsageLimitExceeded:
-                raise ModelError(f"{self.name} was not done after {STEPS} steps and {TOOL_CALLS} tool calls") from None
+                raise ModelError(f"{self.name} was not done after {STEPS} steps or {TOOL_CALLS} tool calls") from None
             except AgentRunError as error:
                 raise explain(error, self.name) from None
         if run.result is None:
@@ -136,7 +134,7 @@ class _Recorded(WrapperModel):
         async with recorded(self._turn, name, transcript.prompt(messages)) as call:
             try:
                 async with asyncio.timeout(seconds):
-                    response = await self.wrapped.request(messages, settings, parameters)
+                    response = transcript.clean(await self.wrapped.request(messages, settings, parameters))
             except TimeoutError:
                 raise EndpointError(f"{name} gave no answer within {seconds:g} s") from None
             except Exception as error:  # noqa: BLE001 - an endpoint may answer anything

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
@@ -15,14 +17,27 @@ from pydantic_ai.messages import (
 from pydantic_core import to_json
 
 
+def clean(response: ModelResponse) -> ModelResponse:
+    """A response whose text every database can hold and every socket can carry, half an emoji or not."""
+    parts = [
+        replace(part, content=_clean(part.content)) if isinstance(part, TextPart | ThinkingPart) else part
+        for part in response.parts
+    ]
+    return replace(response, parts=parts)
+
+
 def prompt(messages: list[ModelMessage]) -> str:
     """What the last message says to the model; what came before it was recorded with earlier requests."""
-    return "\n".join(filter(None, map(_text, messages[-1].parts)))
+    return _clean("\n".join(filter(None, map(_text, messages[-1].parts))))
 
 
 def answer(response: ModelResponse) -> str:
     """What the model said and which tools it called."""
-    return "\n".join(filter(None, map(_text, response.parts)))
+    return _clean("\n".join(filter(None, map(_text, response.parts))))
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _text(part: object) -> str:

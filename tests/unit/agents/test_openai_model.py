@@ -281,6 +281,18 @@ async def test_an_answer_without_a_word_is_a_failure() -> None:
     assert message.startswith("tiny gave no answer")
 
 
+@pytest.mark.parametrize("nasty", ["null \x00 byte", "half an emoji \ud83d"])
+async def test_what_no_database_can_hold_is_replaced_in_thoughts_and_answers(nasty: str) -> None:
+    turn = HeardTurn()
+    async with model_with(says(nasty, WORDS), says(nasty)) as (model, _):
+        answer = await model.answer("hello", turn)
+
+    for text in (answer, str(turn.thoughts[0]), str(turn.calls[0].answer), str(turn.calls[1].answer)):
+        assert text.startswith(nasty[:4])
+        assert "\x00" not in text
+        text.encode()
+
+
 async def test_every_request_is_recorded_with_what_is_new_in_it() -> None:
     turn = HeardTurn()
     async with model_with(says("I count.", WORDS), says("Three.")) as (model, _):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would greet whoever looks at a terminal
 
@@ -59,8 +61,7 @@ class OpenAIModel:
         self.name = endpoint.model
         self._endpoint = endpoint
         self._known = {tool.__name__ for tool in tools}
-        self._certificates = httpx2.create_ssl_context()
-        self._connect(httpx2.AsyncClient(verify=self._certificates))  # it reads its tables now, not during a run
+        self._connect(_client())  # it reads its tables now, not during a run
         self._agent = Agent(
             deps_type=Turn,
             toolsets=[_Dispatched(FunctionToolset[Turn](tools, sequential=True))],
@@ -68,8 +69,7 @@ class OpenAIModel:
         )
 
     async def answer(self, message: str, turn: Turn) -> str:
-        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-        async with httpx2.AsyncClient(trust_env=False, verify=self._certificates, timeout=timeout) as http:
+        async with _client() as http:
             model = _Recorded(self._connect(http), self._endpoint, turn)
             limits = UsageLimits(request_limit=STEPS, tool_calls_limit=TOOL_CALLS)
             try:
@@ -160,6 +160,17 @@ class _Dispatched(WrapperToolset[Turn]):
             return await ctx.deps.call(name, tool_args)
         except ToolError as error:
             raise ToolFailed(str(error)) from None
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+def _client() -> httpx2.AsyncClient:
+    """A client that takes nothing from the environment, and leaves it to us how long an answer may take."""
+    timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
+    return httpx2.AsyncClient(trust_env=False, verify=_certificates(), timeout=timeout)
 
 
 def _arguments(call: ToolCallPart) -> dict[str, JsonValue]:

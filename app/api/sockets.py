@@ -132,6 +132,7 @@ class EventSocket:
         watcher, pump = self._watcher(cursor, joined=hello.joined)
         try:
             await hub.attach(watcher, user.id)
+            self._demand_open()
             allowance = Bucket(MESSAGES_PER_MINUTE)
             with suppress(TimeoutError):
                 async with asyncio.timeout((user.expires - datetime.now(UTC)).total_seconds()):

@@ -40,26 +40,35 @@ class EventStream(Response):
     def __init__(self, service: Service, limits: Limits, user: User, cursor: int) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
-        self._hub = service.hub
+        self._service = service
         self._limits = limits
         self._user = user
         self._mailbox = Mailbox(cursor)
 
+    def _demand_open(self) -> None:
+        if self._service.draining:
+            raise Draining("this process is shutting down: come back with your cursor")
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._limits.socket(self._user.id):
             try:
-                await self._hub.attach(self._mailbox, self._user.id)
+                await self._service.hub.attach(self._mailbox, self._user.id)
+                self._demand_open()
+                await self._show(receive, send)
             except UnknownCursor as unknown:
                 raise Problem(HTTPStatus.CONFLICT, f"{unknown}: begin again at 0") from None
-            leaving = asyncio.create_task(self._hear_it_leave(receive), name="stream: hear it leave")
-            try:
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await self._tell(send)
-            except TimeoutError:
-                logger.warning("a stream was cut: its client has read nothing for %g s", SLOW_SECONDS)
             finally:
-                leaving.cancel()
-                await self._hub.detach(self._mailbox, self._user.id)
+                await self._service.hub.detach(self._mailbox, self._user.id)
+
+    async def _show(self, receive: Receive, send: Send) -> None:
+        leaving = asyncio.create_task(self._hear_it_leave(receive), name="stream: hear it leave")
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._tell(send)
+        except TimeoutError:
+            logger.warning("a stream was cut: its client has read nothing for %g s", SLOW_SECONDS)
+        finally:
+            leaving.cancel()
 
     async def _tell(self, send: Send) -> None:
         await _send(send, f": hello, you are at {self._mailbox.position}\n\n")
@@ -119,8 +128,6 @@ async def stream_events(
     ] = None,
 ) -> EventStream:
     """Watch your events as they happen; a client that comes back with Last-Event-ID misses none."""
-    if service.draining:
-        raise Draining("this process is shutting down: come back with your cursor")
     wanted = after if last_event_id is None else last_event_id
     cursor = await service.hub.head(user.id) if wanted is None else wanted
     return EventStream(service, limits, user, cursor)

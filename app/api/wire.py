@@ -30,6 +30,12 @@ class LendingProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:
             cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
 
+    def handle_ping(self) -> None:
+        """Answer, but not a client that sends pings and reads no pongs: they would pile up here."""
+        pong = b"".join(self.conn.data_to_send())
+        if self.transport.get_write_buffer_size() <= ROOM_BYTES:
+            self.transport.write(pong)
+
 
 class SocketWatcher:
     """A user's socket as the hub sees it."""

@@ -94,6 +94,19 @@ def url(context: Context, only: str = "") -> None:
             print(found.url)
 
 
+@task(help={"down": "end them; Postgres and Redis stay"})
+def app(context: Context, down: bool = False) -> None:
+    """Run the image of the service itself: two replicas behind a proxy, on Postgres and Redis in containers."""
+    from test_framework.services.replicas import Replicas
+
+    with plainly_told():
+        if down:
+            Replicas().down()
+            print("the replicas have ended")
+        else:
+            print(f"two replicas behind {Replicas().up()}")
+
+
 def chosen(only: str) -> tuple[ServiceName, ...]:
     found = tuple(name for name in SERVICE_NAMES if only in ("", name))
     if not found:

@@ -25,6 +25,7 @@ Kind = Literal["paused", "process", "compose", "container", "network", "volume",
 
 GRACE_SECONDS = 0.5
 ENGINE_SECONDS = 20.0
+SEGMENT_LINE = 6
 BETWEEN_LOOKS = 0.1
 FORCE = {"container": ["--force", "--volumes"], "network": [], "volume": ["--force"]}
 RUNNING, STOPPED = "running", "stopped"
@@ -149,6 +150,8 @@ def end_processes(registrations: list[Registration]) -> list[str]:
     if not wait_until_ended(family, GRACE_SECONDS):
         send([pid for pid, started in family.items() if is_running(pid, started)], signal.SIGKILL)
         wait_until_ended(family, GRACE_SECONDS)
+    for registration in registrations:
+        release_shared_memory(Path(registration.get("home", "/nonexistent")))
     return [f"process {pid}" for pid, started in family.items() if is_running(pid, started)]
 
 
@@ -171,6 +174,15 @@ def servers_at_work_in(home: Path) -> set[int]:
             if process.name() in SERVERS and Path(process.cwd()) == home:
                 found.add(process.pid)
     return found
+
+
+def release_shared_memory(home: Path) -> None:
+    """Give back the segment that a killed Postgres left: its number stands in the lock file of its data directory."""
+    with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
+        segment = int((home / "postmaster.pid").read_text().splitlines()[SEGMENT_LINE].split()[1])
+        import ctypes
+
+        ctypes.CDLL(None).shmctl(segment, 0, None)  # 0 is IPC_RMID
 
 
 def send(pids: Iterable[int], number: int) -> None:

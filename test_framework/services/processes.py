@@ -109,6 +109,7 @@ class ProcessProvider:
         if service == "redis":
             data.mkdir(mode=0o700, exist_ok=True)
         elif data.exists():
+            reaper.release_shared_memory(data)
             (data / "postmaster.pid").unlink(missing_ok=True)  # only we start it, and it does not run
         else:
             cluster_cache.copy_cluster(binary, data)
@@ -186,6 +187,7 @@ class ProcessProvider:
         if not reaper.wait_until_ended(family, STOPPING_SECONDS):
             reaper.send(family, signal.SIGKILL)
             reaper.wait_until_ended(family, STOPPING_SECONDS)
+        reaper.release_shared_memory(self.data(service))
         if child := _children.pop(record.pid, None):
             child.wait(STOPPING_SECONDS)  # its threads may end a moment later than it does
         if record.entry:

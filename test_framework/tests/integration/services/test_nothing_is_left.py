@@ -128,6 +128,27 @@ def test_a_run_that_is_killed_leaves_nothing(provider: str, bystander: Lifecycle
     assert bystander.provider.observe("redis").state.runs
 
 
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="only Linux shows its shared memory")
+def test_a_postgres_that_was_killed_gives_its_shared_memory_back() -> None:
+    def segments() -> set[str]:
+        return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+
+    run = Run(Stack.of_a_run())
+    lifecycle = Lifecycle(run.stack, bundled(run.stack), register=run.stack.register)
+    lifecycle.ensure("postgres")
+    data = bundled(run.stack).data("postgres")
+    mine = [(data / "postmaster.pid").read_text().splitlines()[6].split()[1]]
+    lifecycle.kill("postgres")
+    lifecycle.ensure("postgres")
+    mine.append((data / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    assert mine[1] in segments()
+    lifecycle.kill("postgres")
+
+    assert run.end() == []
+
+    assert segments().isdisjoint(mine)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_told_to_end_leaves_nothing(number: signal.Signals) -> None:
     stack = Stack.of_a_run()

@@ -1,5 +1,7 @@
 /** The service over HTTP: its answers, its problems in its own words, and what time it is there. */
 
+const RETRY_AFTER = 300;
+
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -9,26 +11,32 @@ export class Problem extends Error {
 
 /** Asks the service; throws a `Problem` that reads well, also when nobody answers (its status is 0 then). */
 export async function ask(path, { token, body, headers = {}, method = body ? "POST" : "GET", accept = [] } = {}) {
-  const sent = Date.now();
-  let response;
-  try {
-    response = await fetch(path, {
-      method,
-      body: body && JSON.stringify(body),
-      headers: {
-        ...(token && { Authorization: `Bearer ${token}` }),
-        ...(body && { "Content-Type": "application/json" }),
-        ...headers,
-      },
-      signal: AbortSignal.timeout(10_000),
-    });
-  } catch {
-    throw new Problem(0, "The service does not answer. Is it running?");
-  }
-  compareClocks(sent, response.headers.get("Date"));
+  const response = await fetchTwice(path, {
+    method,
+    body: body && JSON.stringify(body),
+    headers: {
+      ...(token && { Authorization: `Bearer ${token}` }),
+      ...(body && { "Content-Type": "application/json" }),
+      ...headers,
+    },
+  });
   const answer = await response.json().catch(() => null);
   if (response.ok || accept.includes(response.status)) return answer;
   throw new Problem(response.status, answer?.detail ?? `The service answered ${response.status}.`);
+}
+
+/** Browsers give a request up when any network of the machine comes or goes; all that is asked here may be repeated. */
+async function fetchTwice(path, request, again = true) {
+  const sent = Date.now();
+  try {
+    const response = await fetch(path, { ...request, signal: AbortSignal.timeout(10_000) });
+    compareClocks(sent, response.headers.get("Date"));
+    return response;
+  } catch (failure) {
+    if (!again || failure.name === "TimeoutError") throw new Problem(0, "The service does not answer. Is it running?");
+  }
+  await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
+  return fetchTwice(path, request, false);
 }
 
 let [leastAhead, mostAhead] = [-Infinity, Infinity];

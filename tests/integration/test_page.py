@@ -20,7 +20,7 @@ from app.settings import ROOT, Settings
 from test_framework.env_files import file_for_tests
 from test_framework.servers import ProcessServer, in_process, token
 from test_framework.settings import IsolatedSettings
-from tests.integration.visitor import DEADLINE_SECONDS, Colors, Visitor, visit
+from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
 THE_FIVE = [str(kind) for kind in EventKind]
 QUESTION = "How many words are these?"
@@ -169,7 +169,7 @@ async def test_a_reload_shows_the_same_runs_again(ada: Visitor) -> None:
     run = await ada.start(QUESTION)
     await ada.sees_end(run, RunStatus.COMPLETED)
 
-    await ada.page.reload()
+    await ada.open()
 
     await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
     assert await ada.seqs() == [1, 2, 3, 4, 5]
@@ -206,7 +206,7 @@ async def test_the_page_asks_its_own_host_alone_and_is_held_to_that(ada: Visitor
 async def test_production_asks_for_a_token_of_your_own(browser: Browser, tmp_path: Path) -> None:
     settings = settings_on(tmp_path / "page.db", environment="production")
     async with in_process(settings) as server, visit(browser, server) as ada:
-        await ada.page.goto(server.url)
+        await ada.open()
         await ada.page.get_by_label("Bearer token").fill(token(settings, "Zoë"))
         await ada.page.get_by_role("button", name="Continue").click()
 
@@ -215,20 +215,19 @@ async def test_production_asks_for_a_token_of_your_own(browser: Browser, tmp_pat
         assert ada.complaints == []
 
 
-@pytest.mark.parametrize("colors", ["light", "dark"])
-async def test_every_text_is_readable(browser: Browser, dev: ProcessServer, colors: Colors) -> None:
-    async with visit(browser, dev, colors) as ada:
-        await ada.sign_in()
-        failed = await ada.start("!fail here")
-        await ada.sees_end(failed, RunStatus.FAILED)
-        completed = await ada.start("!call no_such_tool {}\n!call current_time")
-        await ada.sees_end(completed, RunStatus.COMPLETED)
-        await failed.get_by_role("button", name="!fail here").click()
+async def test_every_text_is_readable_in_the_light_and_in_the_dark(ada: Visitor) -> None:
+    failed = await ada.start("!fail here")
+    await ada.sees_end(failed, RunStatus.FAILED)
+    completed = await ada.start("!call no_such_tool {}\n!call current_time")
+    await ada.sees_end(completed, RunStatus.COMPLETED)
+    await failed.get_by_role("button", name="!fail here").click()
 
-        contrasts = await ada.contrasts()
+    light = await ada.contrasts("light")
+    dark = await ada.contrasts("dark")
 
-        assert len(contrasts) > 40
-        assert [(text, ratio) for text, ratio in contrasts if ratio < READABLE] == []
+    assert len(light) == len(dark) > 40
+    assert light != dark
+    assert [text for text in light + dark if text.contrast < READABLE] == []
 
 
 async def test_a_phone_shows_everything_without_scrolling_sideways(ada: Visitor) -> None:

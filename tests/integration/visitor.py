@@ -6,17 +6,18 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Locator, Page, WebSocketRoute, expect
 
 from app.db.models import RunStatus
 from test_framework.backend_client import BackendClient
 from test_framework.servers import Server, token
 
 DEADLINE_SECONDS = 8.0
-Colors = Literal["light", "dark"]
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 
 # The contrast, as WCAG 2 has it, of every text that can be seen: its colour against the nearest ground behind it.
 CONTRASTS = """() => {
@@ -40,6 +41,15 @@ CONTRASTS = """() => {
 }"""
 
 
+@dataclass(frozen=True)
+class Text:
+    """A text on the page, and how far it stands out from what is behind it."""
+
+    colors: str
+    text: str
+    contrast: float
+
+
 class Visitor:
     def __init__(self, page: Page, server: Server) -> None:
         self.page = page
@@ -47,13 +57,33 @@ class Visitor:
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         self._server = server
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self._network_changed = False
+        page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         page.on("websocket", lambda socket: self.hosts.add(urlsplit(socket.url).netloc))
 
+    def _listen(self, said: ConsoleMessage) -> None:
+        if NETWORK_CHANGED in said.text:
+            self._network_changed = True
+        elif said.type == "error":
+            self.complaints.append(said.text)
+
+    async def open(self) -> None:
+        """Load the page, and again if a network interface came or went meanwhile, as they do where containers start."""
+        self._network_changed = True
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while self._network_changed:
+                self._network_changed = False
+                try:
+                    await self.page.goto(self._server.url)
+                except Error as error:
+                    if NETWORK_CHANGED not in error.message:
+                        raise
+                    self._network_changed = True
+
     async def sign_in(self) -> None:
-        await self.page.goto(self._server.url)
+        await self.open()
         await self.page.get_by_label("Your name").fill(self.name)
         await self.page.get_by_role("button", name="Continue").click()
         await self.sees_connection("live")
@@ -94,8 +124,9 @@ class Visitor:
         )
         return [int(seq) for seq in rows]
 
-    async def contrasts(self) -> list[tuple[str, float]]:
-        return [(text, ratio) for text, ratio in await self.page.evaluate(CONTRASTS)]
+    async def contrasts(self, colors: Literal["light", "dark"]) -> list[Text]:
+        await self.page.emulate_media(color_scheme=colors)
+        return [Text(colors, text, contrast) for text, contrast in await self.page.evaluate(CONTRASTS)]
 
     async def service_ends(self, run: Locator) -> None:
         """Wait until the service has ended a run, whatever the page knows of it."""
@@ -113,9 +144,9 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visit(browser: Browser, server: Server, colors: Colors = "light") -> AsyncIterator[Visitor]:
+async def visit(browser: Browser, server: Server) -> AsyncIterator[Visitor]:
     """Come to the page with a browser profile of one's own."""
-    context = await browser.new_context(color_scheme=colors)
+    context = await browser.new_context(color_scheme="light")
     context.set_default_timeout(DEADLINE_SECONDS * 1000)
     visitor = Visitor(await context.new_page(), server)
     try:

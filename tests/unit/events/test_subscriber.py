@@ -78,6 +78,25 @@ async def test_what_is_written_while_a_users_events_are_handled_follows_without_
     assert keeper.kept == {"ada": [1, 2, 3]}
 
 
+async def test_what_others_write_while_a_users_events_are_handled_follows_without_a_look_round(
+    ours: Ledger, database_url: str
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(user_id: str, numbers: Sequence[int]) -> None:
+        await gate.wait()
+
+    keeper = Keeper(before=wait)
+    async with ledger(database_url) as other_process, consuming(ours, keeper, look_every=ALWAYS_LATER):
+        await ours.write("ada")
+        await keeper.until(lambda: bool(keeper.batches), "the first event")
+        await other_process.write("ada", 2)
+        gate.set()
+        await keeper.until_kept("ada", 3)
+
+    assert keeper.kept == {"ada": [1, 2, 3]}
+
+
 async def test_what_others_write_is_found_by_looking(ours: Ledger, database_url: str) -> None:
     keeper = Keeper()
 
@@ -206,6 +225,21 @@ async def test_a_handler_that_takes_too_long_has_failed(ours: Ledger) -> None:
         (letter,) = await subscriber.dead_letters()
 
     assert letter.reason == "not done within 0.05 s"
+
+
+async def test_events_of_a_batch_that_took_too_long_get_their_full_time_one_by_one(ours: Ledger) -> None:
+    async def stall_on_batches(user_id: str, numbers: Sequence[int]) -> None:
+        if len(numbers) > 1:
+            await asyncio.Event().wait()
+
+    keeper = Keeper(before=stall_on_batches)
+    await ours.write("ada", 3)
+
+    async with consuming(ours, keeper, attempts=1, seconds=0.15) as subscriber:
+        await keeper.until_kept("ada", 3)
+
+    assert keeper.kept == {"ada": [1, 2, 3]}
+    assert (subscriber.tally.failed, subscriber.tally.buried) == (1, 0)
 
 
 @pytest.mark.parametrize("nasty", ["null \x00 byte", "lone \ud83d surrogate", "x" * 100_000])

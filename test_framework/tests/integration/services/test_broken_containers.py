@@ -375,6 +375,31 @@ def test_an_engine_that_stops_midway_is_noticed_and_found_again(relay: Relay, be
         second.stop()
 
 
+def test_an_engine_that_is_down_is_started_only_if_that_is_allowed(
+    relay: Relay, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.stop()
+    relay.socket.unlink()
+    started: list[Relay] = []
+
+    def start(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        started.append(Relay(relay.socket.parent, relay.address))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(engine, "start_commands", lambda: [["true"]])
+    monkeypatch.setattr("test_framework.services.engine.subprocess.run", start)
+    with pytest.raises(ProviderUnavailableError):
+        bench.lifecycle.ensure("redis", DEADLINE)
+    assert started == []
+
+    monkeypatch.setenv(engine.MAY_START, "yes")
+    try:
+        assert bench.provider.repair("redis", bench.provider.observe("redis"))
+        assert bench.provider.observe("redis").state is State.ABSENT
+    finally:
+        started[0].stop()
+
+
 def test_an_engine_that_hangs_is_given_up_and_not_waited_for(relay: Relay, bench: Bench) -> None:
     bench.lifecycle.ensure("redis", DEADLINE)
     relay.hang()

@@ -14,7 +14,7 @@ run_id: ContextVar[str] = ContextVar("run_id", default="")
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 _CONTEXT = {"request_id": request_id, "run_id": run_id, "trace_id": trace_id}
 
-QUIET = ("uvicorn", "uvicorn.error", "alembic", "asyncio", "httpx", "openai")
+QUIET = ("uvicorn", "uvicorn.error", "alembic", "asyncio", "httpx", "httpx2", "openai")
 
 
 class JsonLines(logging.Formatter):

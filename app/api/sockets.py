@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Annotated, cast
+from typing import Annotated, Any, Protocol, cast
 
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -70,22 +70,38 @@ class Refused(Exception):
         self.code, self.reason = code, reason
 
 
+class Line(Protocol):
+    """What carries messages to a client and back."""
+
+    async def receive(self) -> Any: ...
+
+    async def send(self, message: Any) -> None: ...
+
+
 class EventSocket:
     """One client's connection."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
+        self._protocol = lent(socket.scope)
+        self._line: Line = self._protocol or socket
         self._service = cast("Service", socket.app.state.service)
         self._tokens = cast("Tokens", socket.app.state.tokens)
         self._limits = cast("Limits", socket.app.state.limits)
         self._closing: asyncio.Task[None] | None = None
 
-    async def serve(self) -> None:
-        offered = self._socket.scope["subprotocols"]
-        await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    async def serve(self, socket: WebSocket) -> None:
+        offered, after = socket.scope["subprotocols"], socket.query_params.get("after")
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        conversation = self._converse(offered, after)
+        if self._protocol is not None:
+            self._protocol.go_on_with(conversation)
+        else:
+            await conversation
+
+    async def _converse(self, offered: list[str], after: str | None) -> None:
         try:
             self._demand_open()
-            user, hello = await self._introduction(offered)
+            user, hello = await self._introduction(offered, after)
             with self._limits.socket(user.id):
                 await self._show(user, hello)
         except WebSocketDisconnect:
@@ -107,9 +123,8 @@ class EventSocket:
         if self._service.draining:
             raise Refused(Goodbye.RESTART, "this process is shutting down: come back with your cursor")
 
-    async def _introduction(self, offered: list[str]) -> tuple[User, Hello]:
+    async def _introduction(self, offered: list[str], after: str | None) -> tuple[User, Hello]:
         bearer = next((word.removeprefix(BEARER_PREFIX) for word in offered if word.startswith(BEARER_PREFIX)), "")
-        after = self._socket.query_params.get("after")
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 hello = Hello.model_validate({"token": bearer}) if bearer else self._parse(await self._text())
@@ -128,7 +143,7 @@ class EventSocket:
         hub = self._service.hub
         cursor = await hub.head(user.id) if hello.after is None else hello.after
         greeting = {"type": "hello", "v": VERSION, "cursor": cursor}
-        await self._socket.send_text(to_json(greeting).decode())
+        await self._say(to_json(greeting).decode())
         watcher, pump = self._watcher(cursor, joined=hello.joined)
         try:
             await hub.attach(watcher, user.id)
@@ -149,16 +164,15 @@ class EventSocket:
                 pump.cancel()
 
     def _watcher(self, position: int, *, joined: bool) -> tuple[Watcher, asyncio.Task[None] | None]:
-        protocol = lent(self._socket.scope)
-        if protocol is not None:
-            return SocketWatcher(protocol, position, joined=joined, dismissed=self._dismiss), None
+        if self._protocol is not None:
+            return SocketWatcher(self._protocol, position, joined=joined, dismissed=self._dismiss), None
         mailbox = Mailbox(position)
         return mailbox, asyncio.create_task(self._pump(mailbox, joined=joined), name="socket: pump")
 
     async def _pump(self, mailbox: Mailbox, *, joined: bool) -> None:
         while batch := await mailbox.take():
             for text in [batch.packed()] if joined else batch.frames:
-                await self._socket.send_text(text)
+                await self._say(text)
         if mailbox.goodbye is not None:
             self._dismiss(mailbox.goodbye)
 
@@ -168,10 +182,16 @@ class EventSocket:
         except ValidationError:
             raise Refused(CloseCode.BAD_MESSAGE, 'not a message; {"type": "ping"} is one') from None
         if message.type == "ping":
-            await self._socket.send_text('{"type":"pong"}')
+            await self._say('{"type":"pong"}')
+
+    async def _say(self, text: str) -> None:
+        try:
+            await self._line.send({"type": "websocket.send", "text": text})
+        except OSError:
+            raise WebSocketDisconnect(1006) from None
 
     async def _text(self) -> str:
-        message = await self._socket.receive()
+        message = await self._line.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         text = message.get("text")
@@ -191,11 +211,10 @@ class EventSocket:
         """Say goodbye; a socket that doesn't take it within a second is cut."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._socket.close(code, reason)
+                await self._line.send({"type": "websocket.close", "code": code, "reason": reason})
         except (TimeoutError, RuntimeError, OSError, WebSocketDisconnect):
-            protocol = lent(self._socket.scope)
-            if protocol is not None:
-                protocol.transport.abort()
+            if self._protocol is not None:
+                self._protocol.transport.abort()
 
 
 class Message(BaseModel):
@@ -215,7 +234,7 @@ async def event_socket(socket: WebSocket) -> None:
         refusal = problem_response(403, f"pages of {origin} may not connect: add it to APP_ALLOWED_ORIGINS")
         await socket.send_denial_response(refusal)
         return
-    await EventSocket(socket).serve()
+    await EventSocket(socket).serve(socket)
 
 
 route = WebSocketRoute("/ws", event_socket, name="events")

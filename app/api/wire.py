@@ -2,11 +2,14 @@
 
 uvicorn's WebSocket protocol is kept whole; this one only lends its transport to the socket's endpoint, so that an event
 for a thousand sockets is encoded once and costs each of them one write. Its buffer is the socket's bounded queue.
+
+Sockets stay for hours, and most of them idle: what a socket's beginning needed, the layers of the application around its
+endpoint and all that was said in the handshake, is let go of before the conversation goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -15,7 +18,7 @@ from app.events.envelope import Batch
 from app.events.watchers import Goodbye
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope, Send
     from websockets.http11 import Request
 
 EXTENSION = "app.wire"
@@ -25,10 +28,30 @@ ROOM_BYTES = 256 * 1024
 class LendingProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, which lends itself to the endpoint through the scope."""
 
+    _rest: Coroutine[object, object, None] | None = None
+
     def handle_connect(self, event: Request) -> None:
+        self.app = self._begin_and_go_on
         super().handle_connect(event)
         if not self.close_sent:
             cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
+
+    def go_on_with(self, rest: Coroutine[object, object, None]) -> None:
+        """Take over what is left of a conversation once the endpoint, and all around it, has returned."""
+        self._rest = rest
+
+    async def _begin_and_go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.app = self.config.loaded_app
+        await self.app(scope, receive, send)
+        if self._rest is not None:
+            self._forget_handshake()
+            rest, self._rest = self._rest, None
+            await rest
+
+    def _forget_handshake(self) -> None:
+        self.request.headers.clear()  # the parser holds on to it, as our caller does to the scope
+        cast("dict[str, object]", self.scope).clear()
+        del self.request, self.response
 
     def handle_ping(self) -> None:
         """Answer, but not a client that sends pings and reads no pongs: they would pile up here."""

@@ -9,25 +9,20 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from test_framework import reaper
 from test_framework.services import engine, probes
-from test_framework.services.credentials import passwords, pinned_ports
-from test_framework.services.diagnosis import diagnose
-from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
-from test_framework.services.stack import Stack, own_directory, project_name
+from test_framework.services.compose_project import UP_SECONDS, ComposeProject
+from test_framework.services.spec import service_specs
+from test_framework.services.stack import Stack, own_directory
 from test_framework.services.state import (
     SERVICE_NAMES,
     EngineDownError,
     Observation,
-    ProviderUnavailableError,
     ServiceError,
     ServiceName,
     State,
@@ -38,9 +33,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 DATABASE = "app"
-UP_SECONDS, PULL_SECONDS = 60.0, 600.0
+PULL_SECONDS = 600.0
 STOP_SECONDS = 10
-START_INTERVAL_API = (1, 44)
 STATES = {
     "created": State.CREATED,
     "paused": State.PAUSED,
@@ -52,13 +46,13 @@ STATES = {
 Container = dict[str, Any]  # what the engine's inspect returns: documented, large, and typed nowhere
 
 
-class ComposeProvider:
+class ComposeProvider(ComposeProject):
     """Runs the services of a stack as one compose project."""
 
     name = "compose"
 
     def __init__(self, stack: Stack, *, pull: bool = False) -> None:
-        self.stack = stack
+        super().__init__(stack)
         self.pull = pull
         self._client: DockerClient | None = None
 
@@ -208,7 +202,16 @@ class ComposeProvider:
 
     def clear(self, *, data: bool) -> None:
         options = ["--volumes"] if data else []
-        self.compose("down", "--timeout", str(STOP_SECONDS), "--remove-orphans", *options, service="the stack")
+        self.compose(
+            "--profile",
+            "app",
+            "down",
+            "--timeout",
+            str(STOP_SECONDS),
+            "--remove-orphans",
+            *options,
+            service="the stack",
+        )
 
     def url(self, service: ServiceName) -> str:
         container = self.find(service)
@@ -239,10 +242,6 @@ class ComposeProvider:
         seen: Container | None = engine.look(f"/containers/{found[0]['Id']}/json") if found else None
         return seen
 
-    def labels(self, **more: str) -> list[str]:
-        wanted = {"project": self.stack.name, **more}
-        return [f"com.docker.compose.{name}={value}" for name, value in wanted.items()]
-
     def on_container(self, service: ServiceName, step: Callable[[str], object]) -> None:
         if container := self.find(service):
             self.act(lambda: step(container["Id"]))
@@ -257,54 +256,6 @@ class ComposeProvider:
         except APIError:
             return False
         return True
-
-    def compose(
-        self, *arguments: str, service: ServiceName | Literal["the stack"], seconds: float = UP_SECONDS
-    ) -> None:
-        """Run compose on this stack; say what its failure means and what helps."""
-        files = [option for file in self.files() for option in ("--file", str(file))]
-        command = [*engine.compose_command(), "--project-name", self.stack.name, *files, *arguments]
-        what = f"compose {arguments[0]} failed for {service}"
-        try:
-            done = subprocess.run(
-                command,
-                check=False,
-                env=self.environment(),
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                stdin=subprocess.DEVNULL,
-            )
-        except subprocess.TimeoutExpired:
-            raise ServiceError(what, f"compose took more than {seconds:g} s", "invoke doctor") from None
-        if done.returncode == 0:
-            return
-        said = (done.stderr or done.stdout).strip()
-        known = diagnose(
-            said, service, " ".join(service_specs()[name].image for name in SERVICE_NAMES if name == service)
-        )
-        last = said.splitlines()[-1] if said else f"compose ended with exit code {done.returncode}"
-        if known is None:
-            raise ServiceError(what, last, "invoke doctor")
-        error = ProviderUnavailableError if known.engine else ServiceError
-        raise error(what, f"{known.why} ({last})", known.next_command)
-
-    def files(self) -> Iterator[Path]:
-        yield COMPOSE_FILE
-        if not self.stack.lasting:
-            yield COMPOSE_FILE.with_name("compose.test.yml")
-        if tuple(map(int, engine.look("/version")["ApiVersion"].split("."))) >= START_INTERVAL_API:
-            yield COMPOSE_FILE.with_name("compose.start-interval.yml")
-
-    def environment(self) -> dict[str, str]:
-        stack = {
-            "STACK": self.stack.name,
-            "STACK_PROJECT": project_name(self.stack.checkout),
-            "STACK_CHECKOUT": str(self.stack.checkout),
-            "STACK_RUN": self.stack.run,
-        }
-        durable = {} if self.stack.lasting else NOT_DURABLE
-        return {**os.environ, **pinned_ports(self.stack), **passwords(self.stack), **stack, **durable}
 
 
 def host_port(container: Container, port: int) -> int | None:

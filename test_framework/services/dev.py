@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from test_framework.services.choice import MAKERS, WITH_A_STACK, Choice, candidates, wanted_provider
-from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle, Report
+from test_framework.services.healing import Report
+from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.provider import Provider
 from test_framework.services.stack import Stack
 from test_framework.services.state import (

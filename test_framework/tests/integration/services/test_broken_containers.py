@@ -261,8 +261,9 @@ def use_image(monkeypatch: pytest.MonkeyPatch, folder: Path, image: str) -> None
     changed = folder / "changed" / "compose.yml"
     changed.parent.mkdir()
     changed.write_text(text)
-    monkeypatch.setattr("test_framework.services.compose.COMPOSE_FILE", changed)
-    monkeypatch.setattr("test_framework.services.compose.service_specs", lambda: service_specs(changed))
+    monkeypatch.setattr("test_framework.services.compose_project.COMPOSE_FILE", changed)
+    for module in ("compose", "compose_project"):
+        monkeypatch.setattr(f"test_framework.services.{module}.service_specs", lambda: service_specs(changed))
 
 
 def test_a_stranger_s_container_that_has_our_name_is_left_alone_and_named(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.services import lifecycle as lifecycle_module
+from test_framework.services import healing
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.stack import Stack
 from test_framework.services.state import (
@@ -23,8 +23,8 @@ from test_framework.tests.unit.services.machine import Machine
 @pytest.fixture
 def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Lifecycle]:
     monkeypatch.setattr("test_framework.services.stack.runtime_root", lambda: tmp_path)
-    monkeypatch.setattr(lifecycle_module, "FIRST_WAIT", 0.0005)
-    monkeypatch.setattr(lifecycle_module, "LONGEST_WAIT", 0.004)
+    monkeypatch.setattr(healing, "FIRST_WAIT", 0.0005)
+    monkeypatch.setattr(healing, "LONGEST_WAIT", 0.004)
     stack = Stack.of_a_run("unit")
     return lambda machine: Lifecycle(stack, machine)
 
@@ -98,7 +98,7 @@ def test_a_service_that_keeps_ending_is_given_up_with_its_last_words(of: Of) -> 
     with pytest.raises(ServiceError, match=r"does not stay up.*the last words\n  next: invoke services.logs"):
         of(machine).ensure("redis", 2)
 
-    assert machine.steps == ["start"] * lifecycle_module.ATTEMPTS
+    assert machine.steps == ["start"] * healing.ATTEMPTS
 
 
 def test_a_service_that_stays_stuck_is_made_anew_and_then_given_up_at_the_deadline(of: Of) -> None:

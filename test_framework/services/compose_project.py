@@ -1,0 +1,78 @@
+"""One stack as a compose project: the files it is made of, the values they get, and `docker compose` run on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from test_framework.services import engine
+from test_framework.services.credentials import passwords, pinned_ports
+from test_framework.services.diagnosis import diagnose
+from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
+from test_framework.services.stack import Stack, project_name
+from test_framework.services.state import SERVICE_NAMES, ProviderUnavailableError, ServiceError, ServiceName
+
+UP_SECONDS = 60.0
+START_INTERVAL_API = (1, 44)
+
+
+class ComposeProject:
+    """What compose needs to know of a stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def compose(
+        self, *arguments: str, service: ServiceName | Literal["the stack"], seconds: float = UP_SECONDS
+    ) -> None:
+        """Run compose on this stack; say what its failure means and what helps."""
+        files = [option for file in self.files() for option in ("--file", str(file))]
+        command = [*engine.compose_command(), "--project-name", self.stack.name, *files, *arguments]
+        what = f"compose {' '.join(arguments)} failed"
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                env=self.environment(),
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise ServiceError(what, f"compose took more than {seconds:g} s", "invoke doctor") from None
+        if done.returncode == 0:
+            return
+        said = (done.stderr or done.stdout).strip()
+        known = diagnose(
+            said, service, " ".join(service_specs()[name].image for name in SERVICE_NAMES if name == service)
+        )
+        last = said.splitlines()[-1] if said else f"compose ended with exit code {done.returncode}"
+        if known is None:
+            raise ServiceError(what, last, "invoke doctor")
+        error = ProviderUnavailableError if known.engine else ServiceError
+        raise error(what, f"{known.why} ({last})", known.next_command)
+
+    def files(self) -> Iterator[Path]:
+        yield COMPOSE_FILE
+        if not self.stack.lasting:
+            yield COMPOSE_FILE.with_name("compose.test.yml")
+        if tuple(map(int, engine.look("/version")["ApiVersion"].split("."))) >= START_INTERVAL_API:
+            yield COMPOSE_FILE.with_name("compose.start-interval.yml")
+
+    def environment(self) -> dict[str, str]:
+        stack = {
+            "STACK": self.stack.name,
+            "STACK_PROJECT": project_name(self.stack.checkout),
+            "STACK_CHECKOUT": str(self.stack.checkout),
+            "STACK_RUN": self.stack.run,
+        }
+        durable = {} if self.stack.lasting else NOT_DURABLE
+        return {**os.environ, **pinned_ports(self.stack), **passwords(self.stack), **stack, **durable}
+
+    def labels(self, **more: str) -> list[str]:
+        wanted = {"project": self.stack.name, **more}
+        return [f"com.docker.compose.{name}={value}" for name, value in wanted.items()]

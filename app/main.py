@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import dev, health, metrics, page, problems, runs, sockets, stream
@@ -68,13 +69,31 @@ def create_app(settings: Settings) -> FastAPI:
 def plan(service: Service, cleanup: CleanupCoordinator) -> StartupManager:
     """What starts in which phase; cleanup undoes it in reverse."""
     startup = StartupManager(cleanup)
-    startup.add("database", phase=Phase.DATABASE, start=service.database.ping, stop=service.database.close, retries=5)
-    startup.add("migrations", phase=Phase.MIGRATIONS, start=service.prepare_schema, timeout=60.0)
+    startup.add(
+        "database", phase=Phase.DATABASE, start=plainly(service.database.ping), stop=service.database.close, retries=5
+    )
+    startup.add("migrations", phase=Phase.MIGRATIONS, start=plainly(service.prepare_schema), timeout=60.0)
     startup.add("bus", phase=Phase.BUS, start=service.open_bus, stop=service.bus.close)
     startup.add("relay", phase=Phase.BUS, start=service.open_relay, stop=service.close_relay, after=("bus",))
     startup.add("hub", phase=Phase.BUS, start=service.hub.start, stop=service.hub.close, after=("bus",))
     startup.add("runner", phase=Phase.AGENTS, start=service.runner.open, stop=service.runner.close)
     return startup
+
+
+class DatabaseRefused(Exception):
+    """What the database had to say against it."""
+
+
+def plainly(call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Have a database's refusal told in its own words, without the SQL around them."""
+
+    async def told_plainly() -> None:
+        try:
+            await call()
+        except DBAPIError as error:
+            raise DatabaseRefused(str(error.orig)) from error
+
+    return told_plainly
 
 
 def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[[FastAPI], _Lifespan]:
@@ -85,6 +104,7 @@ def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[
             yield
         finally:
             await cleanup.run("the service stops")
+            starting.cancel()
             await asyncio.wait([starting])
 
     return lifespan

@@ -38,11 +38,16 @@ class CannotListen(Exception):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which leaves the signals to us."""
+    """uvicorn's server, which leaves the signals to us and ends the service even when it is forced."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
 
 
 def listen(settings: Settings) -> socket.socket:

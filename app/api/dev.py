@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.api.dependencies import TokensDep
+from app.api.problems import responses
 from app.db.models import ID_LENGTH
 
 router = APIRouter(prefix="/api/dev", tags=["dev"])
@@ -20,7 +23,7 @@ class Token(BaseModel):
     user: str
 
 
-@router.post("/token")
+@router.post("/token", responses=responses(HTTPStatus.UNPROCESSABLE_ENTITY))
 async def make_token(who: Who, tokens: TokensDep) -> Token:
     """Make a token for any name."""
     return Token(token=tokens.issue(who.user), user=who.user)

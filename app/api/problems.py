@@ -52,10 +52,8 @@ def problem_response(
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
     """What a route may answer besides success, for its OpenAPI description."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}
-    return {
-        status.value: {"description": status.phrase, "content": content, "model": ProblemDetail} for status in statuses
-    }
+    content = {MEDIA_TYPE: {"schema": ProblemDetail.model_json_schema()}}
+    return {status.value: {"description": status.phrase, "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:

@@ -110,7 +110,7 @@ router = APIRouter(
 
 @router.get(
     "",
-    response_class=EventStream,
+    response_class=Response,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "an event in each `data:`, its seq in `id:`"},
         **responses(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),

@@ -1,0 +1,121 @@
+"""`python -m app` as a person or an orchestrator runs it: what it says, how it ends, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from signal import Signals
+
+import httpx
+
+from app.settings import ROOT
+
+DEADLINE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    seconds: float
+    said: str
+    complained: str
+
+    def assert_brief(self, *words: str) -> None:
+        """One line of complaint that says it all, and no traceback."""
+        lines = self.complained.splitlines()
+        assert len(lines) == 1, self.complained
+        for word in words:
+            assert word in lines[0]
+
+    def assert_no_traceback(self) -> None:
+        for word in ("Traceback", "Exception", "never retrieved", "was destroyed", "never awaited"):
+            assert word not in self.complained, self.complained
+
+
+class Process:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._said = ""
+
+    async def line(self, word: str) -> str:
+        """Wait until it says a line with a word in it."""
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while line := (await self._process.stdout.readline()).decode():
+                    self._said += line
+                    if word in line:
+                        return line
+        except TimeoutError:
+            pass
+        ended = await self.ended(Signals.SIGKILL)
+        raise AssertionError(f"it never said {word!r}; it said {self._said!r} and complained {ended.complained!r}")
+
+    async def url(self) -> str:
+        return next(word for word in (await self.line("http://")).split() if word.startswith("http://"))
+
+    async def complaint(self, word: str) -> None:
+        """Wait until it complains with a word."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while line := (await self._process.stderr.readline()).decode():
+                if word in line:
+                    return
+        raise AssertionError(f"it ended without a complaint of {word!r}")
+
+    async def listens(self, port: int) -> None:
+        """Wait until it answers on a port, whatever it answers."""
+        async with asyncio.timeout(DEADLINE_SECONDS), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                with suppress(httpx.TransportError):
+                    await client.get(f"http://127.0.0.1:{port}/health/live")
+                    return
+                await asyncio.sleep(0.02)
+
+    def tell(self, number: Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self, number: Signals | None = None) -> Ended:
+        """Send a signal if asked, and wait for the end."""
+        began = time.monotonic()
+        if number is not None:
+            with suppress(ProcessLookupError):
+                self.tell(number)
+        try:
+            said, complained = await asyncio.wait_for(self._process.communicate(), DEADLINE_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+            _, complained = await self._process.communicate()
+            raise AssertionError(f"it did not end within {DEADLINE_SECONDS:g} s: {complained.decode()}") from None
+        seconds = time.monotonic() - began
+        assert self._process.returncode is not None
+        return Ended(self._process.returncode, seconds, self._said + said.decode(), complained.decode())
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.communicate()
+
+
+@asynccontextmanager
+async def run(environment: Mapping[str, str], *arguments: str) -> AsyncIterator[Process]:
+    """Run it with these variables and no others; it is gone when the block ends."""
+    process = Process(
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "app", *arguments),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "APP_LOG_LEVEL": "warning", **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    )
+    try:
+        yield process
+    finally:
+        await process.kill()

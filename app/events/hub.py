@@ -250,9 +250,13 @@ class Hub:
 
     async def _reconcile(self) -> None:
         """Look for what the bus never brought: the last word of a publisher that died, or everything while it is away."""
+        clock = asyncio.get_running_loop().time
+        looked = clock()
         while True:
-            await asyncio.sleep(RECONCILE_SECONDS if self._bus.healthy else RECONCILE_SECONDS_WITHOUT_BUS)
-            await self._catch_up(set(self._feeds))
+            await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
+            if not self._bus.healthy or clock() - looked >= RECONCILE_SECONDS:
+                await self._catch_up(set(self._feeds))
+                looked = clock()
 
     async def _catch_up(self, users: set[str]) -> None:
         """Bring feeds up to the journal; what can't be read now is read at the next look."""

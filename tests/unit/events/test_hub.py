@@ -214,6 +214,23 @@ class TestWhatTheBusBrings:
 
         eye.assert_exact(PAGE + 2)
 
+    async def test_a_bus_that_dies_is_not_waited_for_until_the_next_look_that_was_due_with_it_alive(
+        self, journal: HeldJournal, bus: QuietBus, tally: Tally, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hub_module, "RECONCILE_SECONDS", 3600.0)
+        monkeypatch.setattr(hub_module, "RECONCILE_SECONDS_WITHOUT_BUS", 0.01)
+        hub, eye = Hub(journal, bus, tally), Eye()
+        await hub.start()
+        await hub.attach(eye, USER)
+        await turns()
+
+        journal.write(USER)
+        bus.healthy = False
+        await eye.reach(1)
+        await hub.close()
+
+        eye.assert_exact(1)
+
 
 class TestSlowWatchers:
     async def test_one_that_is_full_holds_up_nobody_and_is_brought_up_when_it_has_room(

@@ -10,10 +10,11 @@ import asyncio
 import os
 import re
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import IO, Protocol, cast
 
 from app.api.tokens import Tokens
 from app.main import create_app
@@ -43,6 +44,12 @@ class ProcessServer:
     settings: Settings
     url: str
     process: asyncio.subprocess.Process
+    log: IO[bytes]
+
+    @property
+    def said(self) -> str:
+        """What it has logged so far."""
+        return _text(self.log)
 
 
 @asynccontextmanager
@@ -65,25 +72,26 @@ async def in_loop(settings: Settings) -> AsyncIterator[InLoopServer]:
 @asynccontextmanager
 async def in_process(settings: Settings) -> AsyncIterator[ProcessServer]:
     """Serve in a process of its own until the block ends."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app",
-        env=_environment(settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield ProcessServer(settings, await _address(process), process)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.communicate(), STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
-                await process.communicate()
-                raise TimeoutError(f"the server did not end within {STOP_SECONDS:g} s of SIGTERM") from None
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop a server that has much to say
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "app",
+            env=_environment(settings),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            yield ProcessServer(settings, await _address(process, log), process, log)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                try:
+                    await asyncio.wait_for(process.communicate(), STOP_SECONDS)
+                except TimeoutError:
+                    process.kill()
+                    await process.communicate()
+                    raise TimeoutError(f"the server did not end within {STOP_SECONDS:g} s of SIGTERM") from None
 
 
 def token(settings: Settings, user_id: str) -> str:
@@ -91,7 +99,7 @@ def token(settings: Settings, user_id: str) -> str:
     return Tokens(settings).issue(user_id)
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
+async def _address(process: asyncio.subprocess.Process, log: IO[bytes]) -> str:
     output = cast("asyncio.StreamReader", process.stdout)
     try:
         async with asyncio.timeout(START_SECONDS):
@@ -100,8 +108,13 @@ async def _address(process: asyncio.subprocess.Process) -> str:
                     return found.group()
     except TimeoutError:
         process.kill()
-    _, said = await process.communicate()
-    raise RuntimeError(f"the server did not start within {START_SECONDS:g} s; it said:\n{said.decode()[-2000:]}")
+    await process.communicate()
+    raise RuntimeError(f"the server did not start within {START_SECONDS:g} s; it said:\n{_text(log)[-2000:]}")
+
+
+def _text(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

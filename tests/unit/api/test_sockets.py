@@ -278,7 +278,9 @@ async def test_a_socket_more_than_a_user_may_have_closes_with_4429(make_settings
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"\x81", b"\x81\xfe", frame(TEXT, b"{}" * 99)[:-5], frame(TEXT, b"{", final=False)]
+    "sent",
+    [b"", b"\x81", b"\x81\xfe", frame(TEXT, b"{}" * 99)[:-5], frame(TEXT, b"{", final=False)],
+    ids=["nothing", "a byte", "half a length", "most of a frame", "a message that never ends"],  # masks are random
 )
 async def test_a_connection_that_drops_in_the_middle_leaves_nothing_behind(
     server: InLoopServer, ada: TestUserContext, sent: bytes

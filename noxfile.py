@@ -19,6 +19,8 @@ BENCHMARKS_LOCK = "benchmarks/requirements.lock"
 TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
 PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.13")
 
+COMPILED = {"PYTHONDONTWRITEBYTECODE": None}  # or every run would compile all tests again
+
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
@@ -36,15 +38,17 @@ def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
     stamp.write_text(digest)
 
 
-def pytest(session: nox.Session, mode: str) -> None:
+def pytest(session: nox.Session, mode: str, *, workers: str = "0") -> None:
     install(session)
-    session.run("python", "-m", "pytest", f"--mode={mode}", *session.posargs)
+    # a whole suite is shared out; what somebody selects is sooner done by one
+    shared = () if session.posargs else ("-n", workers, "--dist", "worksteal")
+    session.run("python", "-m", "pytest", f"--mode={mode}", *shared, *session.posargs, env=COMPILED)
 
 
 @nox.session
 def lightweight(session: nox.Session) -> None:
     """Run the tests with nothing real: SQLite, the in-process bus, a scripted model, no network."""
-    pytest(session, "lightweight")
+    pytest(session, "lightweight", workers="logical")
 
 
 @nox.session(default=False)

@@ -59,12 +59,14 @@ class Client:
 class Clients:
     """All clients of a crowd, and how many events they were sent."""
 
-    def __init__(self, crowd: Crowd) -> None:
+    def __init__(self, crowd: Crowd, conductor: int) -> None:
         self._crowd = crowd
         self._selector = selectors.DefaultSelector()
+        self._selector.register(conductor, selectors.EVENT_READ)
         self._buffer = bytearray(256 * 1024)
         self._moments: list[float] = []
         self._seen = 0
+        self._latest = 0.0
 
     def connect(self) -> None:
         """Bring everybody in; the first goes well ahead, because broadcaster loses some of those who come first together."""
@@ -75,15 +77,14 @@ class Clients:
             self._connect(min(CONNECTED_AT_ONCE, self._crowd.sockets - begin) - (begin == 0))
 
     def count(self, expected: int) -> float | None:
-        """Wait until so many more events have come; the moment, or None when they stay away."""
+        """Wait until so many more events have come; the moment of the last, or None when they stay away."""
         deadline = time.perf_counter() + PATIENCE_SECONDS
         while self._seen < expected:
             self._read()
             if time.perf_counter() > deadline:
                 return None
-        moment = time.perf_counter()
         self._seen -= expected
-        return moment
+        return self._latest
 
     def moments(self) -> list[float]:
         """When each event came, since this was last asked."""
@@ -111,32 +112,39 @@ class Clients:
             client.socket.setblocking(False)
             self._selector.register(client.socket, selectors.EVENT_READ, client)
 
-    def _read(self) -> None:
-        buffer = self._buffer
-        for key, _ in self._selector.select(0.05):
-            client: Client = key.data
-            size = client.socket.recv_into(buffer)
-            if not size:
-                raise ConnectionError("the server hung up")
-            found = buffer.count(MARK, 0, size)
-            if client.tail:
-                found += (client.tail + buffer[:2]).count(MARK)
-                client.tail = b""
-            if buffer[size - 1] in b"<*":
-                client.tail = bytes(buffer[max(size - 2, 0) : size])
-            for asked, answer in _PINGS:
-                if (at := buffer.find(asked, 0, size)) >= 0:
-                    client.socket.send(answer(bytes(buffer[at + 2 : at + 6])))
-            self._seen += found
-            if found:
-                self._moments.extend([time.perf_counter()] * found)
+    def idle(self) -> None:
+        """Read, and answer pings, until the conductor speaks."""
+        while not self._read():
+            pass
 
-    def idle(self, readable: int) -> None:
-        """Answer pings until the conductor speaks."""
-        with selectors.DefaultSelector() as told:
-            told.register(readable, selectors.EVENT_READ)
-            while not told.select(0):
-                self._read()
+    def _read(self) -> bool:
+        """Take what has come, or wait a moment for it; True when the conductor has spoken."""
+        spoken = False
+        for key, _ in self._selector.select(0.05):
+            if key.data is None:
+                spoken = True
+            else:
+                self._take(key.data)
+        return spoken
+
+    def _take(self, client: Client) -> None:
+        buffer = self._buffer
+        size = client.socket.recv_into(buffer)
+        if not size:
+            raise ConnectionError("the server hung up")
+        found = buffer.count(MARK, 0, size)
+        if client.tail:
+            found += (client.tail + buffer[:2]).count(MARK)
+            client.tail = b""
+        if buffer[size - 1] in b"<*":
+            client.tail = bytes(buffer[max(size - 2, 0) : size])
+        for asked, answer in _PINGS:
+            if (at := buffer.find(asked, 0, size)) >= 0:
+                client.socket.send(answer(bytes(buffer[at + 2 : at + 6])))
+        if found:
+            self._seen += found
+            self._latest = time.perf_counter()
+            self._moments.extend([self._latest] * found)
 
 
 def _some(client: Client) -> bytes:
@@ -167,11 +175,11 @@ def _text_frame(payload: bytes) -> bytes:
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    clients = Clients(Crowd.unpack(sys.argv[1]))
+    clients = Clients(Crowd.unpack(sys.argv[1]), sys.stdin.fileno())
     clients.connect()
     print("ready", flush=True)
     while True:
-        clients.idle(sys.stdin.fileno())
+        clients.idle()
         match os.read(sys.stdin.fileno(), 1000).split():
             case [b"count", number]:
                 print(json.dumps(clients.count(int(number))), flush=True)

@@ -23,7 +23,7 @@ class Token(BaseModel):
     user: str
 
 
-@router.post("/token", responses=responses(HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.post("/token", responses=responses(HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY))
 async def make_token(who: Who, tokens: TokensDep) -> Token:
     """Make a token for any name."""
     return Token(token=tokens.issue(who.user), user=who.user)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 
 from app import logs
-from app.api.problems import problem_response
+from app.api.problems import METHODS, problem_response
 from app.lifecycle.startup import StartupManager
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("app.requests")
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ALWAYS_OPEN = ("/health/", "/metrics")
 UNLESS_SAID_OTHERWISE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _RESPONSE_START = frozenset({"http.response.start", "websocket.http.response.start"})

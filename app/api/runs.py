@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from app.api.dependencies import OriginDep, ServiceDep, UserDep
 from app.api.problems import Problem, responses
@@ -25,6 +25,22 @@ LONGEST_MESSAGE = 1 << 20
 LARGEST_PAGE = 500
 
 RunId = Annotated[str, Field(max_length=ID_LENGTH, pattern="^[0-9a-f]+$", description="a run's id")]
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("a moment is written as 2026-11-21T06:12:03Z")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment before or after all others") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 
 class NewRun(BaseModel):
@@ -56,6 +72,7 @@ class RunView(BaseModel):
     "",
     status_code=HTTPStatus.ACCEPTED,
     responses=responses(
+        HTTPStatus.BAD_REQUEST,
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -79,7 +96,7 @@ async def list_runs(
     user: UserDep,
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
-    before: Annotated[datetime | None, Query(description="only runs made before this moment")] = None,
+    before: Annotated[Moment | None, Query(description="only runs made before this moment")] = None,
 ) -> list[RunView]:
     """List your runs, the newest first."""
     return [RunView.of(run) for run in await service.runs.list(user.id, limit, before)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta, timezone
 from typing import NoReturn
 
 import httpx
@@ -39,6 +40,12 @@ WRONG: dict[str, tuple[int, Ask]] = {
     "a cursor in words": (422, lambda i: i.client.get("/api/events", headers=i.user() | {"Last-Event-ID": "last"})),
     "a cursor ahead of everything": (409, lambda i: i.client.get("/api/events?after=9", headers=i.user())),
     "a page too long": (422, lambda i: i.client.get("/api/runs?limit=501", headers=i.user())),
+    "a moment in seconds": (422, lambda i: i.client.get("/api/runs?before=0.5", headers=i.user())),
+    "a moment nowhere": (422, lambda i: i.client.get("/api/runs?before=2026-01-01T00:00:00", headers=i.user())),
+    "a moment before all": (
+        422,
+        lambda i: i.client.get("/api/runs?before=0001-01-01T00:00:00%2B10:00", headers=i.user()),
+    ),
     "a moment that is none": (422, lambda i: i.client.get("/api/runs?before=yesterday", headers=i.user())),
     "a key with a space": (
         422,
@@ -50,6 +57,27 @@ WRONG: dict[str, tuple[int, Ask]] = {
 @pytest.mark.parametrize(("status", "ask"), [pytest.param(*case, id=name) for name, case in WRONG.items()])
 async def test_what_is_wrong_is_told_as_a_problem(inside: Inside, status: int, ask: Ask) -> None:
     assert_problem(await ask(inside), status)
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/api/runs", "GET, POST"), ("/api/runs/abc", "GET"), ("/api/runs/abc/cancel", "POST"), ("/api/events", "GET")],
+)
+async def test_a_method_that_is_not_there_is_told_those_that_are(inside: Inside, path: str, methods: str) -> None:
+    answer = await inside.client.put(path)
+
+    assert_problem(answer, 405)
+    assert answer.headers["allow"] == methods
+
+
+async def test_moments_are_compared_as_moments_whatever_their_zone(inside: Inside) -> None:
+    headers = inside.user()
+    made = (await inside.client.post("/api/runs", json={"message": "hello"}, headers=headers)).json()["created_at"]
+    here = datetime.fromisoformat(made).astimezone(timezone(timedelta(hours=9)))
+
+    for before, found in {here: 0, here + timedelta(seconds=1): 1}.items():
+        query = {"before": before.isoformat()}
+        assert len((await inside.client.get("/api/runs", params=query, headers=headers)).json()) == found
 
 
 async def test_a_fault_in_a_body_is_told_with_its_place_and_without_its_value(inside: Inside) -> None:

@@ -7,8 +7,8 @@ while everything is still connected, and only then is uvicorn told to stop; a se
 from __future__ import annotations
 
 import asyncio
-import gc
 import errno
+import gc
 import logging
 import socket
 import sys

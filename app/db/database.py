@@ -7,14 +7,15 @@ and one writer at a time by an asyncio lock, because its own busy polling makes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -26,6 +27,13 @@ CONNECTION_LOST = (OSError, TimeoutError, OperationalError, InterfaceError)
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 BUSY_MILLISECONDS = 5000
+
+
+LOST_STATES = ("08", "53", "55000", "57P")
+
+
+class DatabaseAway(ConnectionError):
+    """The database can't be reached, or broke off: what it was asked for last may be done or not."""
 
 
 class Database:
@@ -42,14 +50,17 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Write: commits when the block ends well, rolls back when it raises."""
-        async with self._one_writer, self._sessions.begin() as session:
-            yield session
+        async with self._one_writer:
+            with _losses_named():
+                async with self._sessions.begin() as session:
+                    yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Read, and leave nothing behind."""
-        async with self._readers() as session:
-            yield session
+        with _losses_named():
+            async with self._readers() as session:
+                yield session
 
     async def ping(self) -> None:
         """Ask the database whether it answers."""
@@ -58,6 +69,25 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+@contextmanager
+def _losses_named() -> Iterator[None]:
+    """Give every form of a lost database one name: a driver has many, and raises some of them past SQLAlchemy."""
+    try:
+        yield
+    except Exception as error:
+        if _is_loss(error):
+            raise DatabaseAway(f"{type(error).__name__}: {error}") from error
+        raise
+
+
+def _is_loss(error: Exception) -> bool:
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        return error.connection_invalidated or state.startswith(LOST_STATES)
+    connecting = type(error).__module__.startswith("asyncpg.")
+    return connecting or isinstance(error, PoolTimeout)
 
 
 def _postgres_engine(url: str) -> AsyncEngine:

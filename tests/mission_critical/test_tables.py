@@ -1,0 +1,86 @@
+"""The tables as migrated are the tables as declared, and every migration can be undone and done again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+from alembic.util import CommandError
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from app.db import migrate
+from app.db.database import Database
+from app.db.migrate import SchemaError
+from app.db.models import Base, JournalEntry
+from app.events.kinds import EventKind
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+async def tables(database: Database) -> set[str]:
+    async with database.engine.connect() as connection:
+        return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+
+
+async def test_the_tables_as_migrated_are_the_tables_as_declared(database: Database) -> None:
+    await migrate.check(database.engine)
+
+
+async def test_a_table_that_strays_from_its_declaration_is_found(database: Database) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE runs ADD COLUMN stray INTEGER"))
+
+    with pytest.raises(CommandError, match="stray"):
+        await migrate.check(database.engine)
+
+
+async def test_the_migrations_lead_down_to_nothing_and_up_again(database: Database) -> None:
+    await migrate.downgrade(database.engine, "base")
+    assert await tables(database) == {"alembic_version"}
+    assert (await migrate.standing(database.engine)).behind
+
+    await migrate.upgrade(database.engine)
+
+    assert await tables(database) == {"alembic_version", *Base.metadata.tables}
+    await migrate.check(database.engine)
+
+
+async def test_every_single_step_can_be_undone_and_done_again(database: Database) -> None:
+    for number in range(int(migrate.newest_revision()), 0, -1):
+        await migrate.downgrade(database.engine, "-1")
+        below = (await migrate.standing(database.engine)).current
+        await migrate.upgrade(database.engine, "+1")
+        assert (await migrate.standing(database.engine)).current == f"{number:04d}"
+        await migrate.downgrade(database.engine, "-1")
+        assert (await migrate.standing(database.engine)).current == below
+
+
+async def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(database: Database) -> None:
+    await migrate.downgrade(database.engine, "base")
+
+    with pytest.raises(SchemaError, match=r"at migration none, this code needs \d{4}: run `invoke db.upgrade`"):
+        await migrate.demand_newest(database.engine)
+
+
+async def test_the_journal_takes_the_five_kinds_and_no_other(database: Database) -> None:
+    row = {"user_id": "ada", "seq": 1, "run_id": "run", "body": "{}", "at": datetime.now(UTC)}
+
+    async with database.transaction() as session:
+        session.add_all(JournalEntry(**row | {"seq": seq, "kind": kind}) for seq, kind in enumerate(EventKind, 1))
+    with pytest.raises(IntegrityError):
+        await _add(database, JournalEntry(**row | {"seq": 6, "kind": "agent_dreaming"}))
+    with pytest.raises(IntegrityError):
+        await _add(database, JournalEntry(**row | {"kind": EventKind.AGENT_STARTED}))
+
+
+async def _add(database: Database, entry: JournalEntry) -> None:
+    async with database.transaction() as session:
+        session.add(entry)

@@ -13,9 +13,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from test_framework.services.stack import cache_root
 from test_framework.services.state import ServiceError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 DATABASE = "app"
 INITDB = (
@@ -77,14 +81,17 @@ def reachable_binaries(postgres: Path) -> Path:
 
 def copy_cluster(postgres: Path, target: Path) -> None:
     """Make an initialised data directory at `target`, which must not exist."""
-    source = initialised_cluster(postgres)
     draft = target.with_name(f"{target.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        run(["cp", "-Rp", str(source), str(draft)], "copying an initialised data directory")
-    except ServiceError:
+    for last_try in (False, True):
         shutil.rmtree(draft, ignore_errors=True)
-        raise
+        source = initialised_cluster(postgres)
+        try:
+            run(["cp", "-Rp", str(source), str(draft)], "copying an initialised data directory")
+            break
+        except ServiceError:
+            if last_try or source.exists():  # else `clean.all` took the cache away under our hands
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
     draft.rename(target)
 
 
@@ -112,7 +119,7 @@ def fingerprint(binary: Path, *more: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
-def lock(path: Path):  # type: ignore[no-untyped-def]
+def lock(path: Path) -> BaseFileLock:
     from filelock import FileLock
 
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import dumps
@@ -22,6 +23,8 @@ def up(context: Context, only: str = "", wait: float = 30.0) -> None:
     """Bring services up, whatever state they are in; what is up stays."""
     with plainly_told(), Board() as board:
         found = DevStack(report=board.report).up(chosen(only), float(wait))
+    for one in found:
+        print(f"{one.service}: {one.provider}, {one.detail}", file=sys.stderr)
     show(found)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.events.bus import Bus
 from app.events.envelope import Batch, written_at
-from app.events.journal import PAGE, Journal
+from app.events.journal import PAGE, PAGE_CHARACTERS, Journal
 from app.events.tally import Tally
 from app.events.watchers import Goodbye, Watcher
 
@@ -201,11 +201,14 @@ class Hub:
         key = (user_id, after)
         task = self._pages.get(key)
         if task is None:
-            task = self._pages[key] = asyncio.create_task(self._journal.after(user_id, after), name="hub: read a page")
+            task = self._pages[key] = asyncio.create_task(self._read(user_id, after), name="hub: read a page")
             task.add_done_callback(lambda done: self._forget_partial(key, done))
             while len(self._pages) > CACHED_PAGES:
                 self._pages.popitem(last=False)
         return await asyncio.shield(task)
+
+    async def _read(self, user_id: str, after: int) -> Batch | None:
+        return await self._journal.after(user_id, after, size=PAGE_CHARACTERS)
 
     def _forget_partial(self, key: tuple[str, int], task: asyncio.Task[Batch | None]) -> None:
         page = None if task.cancelled() or task.exception() else task.result()
@@ -271,14 +274,13 @@ class Hub:
         while users:
             heads = {user: feed.head for user in users if (feed := self._feeds.get(user)) and feed.head >= 0}
             users = set()
-            for batch in await self._journal.after_each(heads):
+            for batch in await self._journal.after_each(heads, size=PAGE_CHARACTERS):
                 feed = self._feeds.get(batch.user_id)
                 if feed is not None and batch.last > feed.head >= batch.first - 1:
                     new = batch.after(feed.head)
                     self._tally.gaps_filled += len(new.frames)
                     self._advance(feed, new)
-                    if len(batch.frames) == PAGE:
-                        users.add(batch.user_id)
+                    users.add(batch.user_id)
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -18,6 +18,8 @@ from app.events.kinds import EventKind
 from app.events.outbox import Listener, Outbox
 
 PAGE = 500
+PAGE_CHARACTERS = 1 << 20
+ANY_SIZE = 1 << 62
 LARGEST_NUMBER = (1 << 63) - 1
 
 
@@ -50,17 +52,18 @@ class Journal:
         async with self._database.reading() as session:
             return int(await session.scalar(_HEAD, {"user_id": user_id}) or 0)
 
-    async def after(self, user_id: str, seq: int, limit: int = PAGE) -> Batch | None:
+    async def after(self, user_id: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
         """A user's next events after a number, a page at most; None where there are none."""
-        found = await self.after_each({user_id: seq}, limit)
+        found = await self.after_each({user_id: seq}, limit, size)
         return found[0] if found else None
 
-    async def after_each(self, positions: Mapping[str, int], limit: int = PAGE) -> list[Batch]:
-        """What each user has after their number, a page each at most, in one query for all."""
+    async def after_each(self, positions: Mapping[str, int], limit: int = PAGE, size: int = ANY_SIZE) -> list[Batch]:
+        """What each user has after their number, in one query for all: a page each, and no more than fills a size."""
         if not positions:
             return []
+        bound = {"positions": to_json(positions).decode(), "page": limit, "size": size}
         async with self._database.reading() as session:
-            rows = await session.execute(self._sql.read, {"positions": to_json(positions).decode(), "page": limit})
+            rows = await session.execute(self._sql.read, bound)
             return list(batches((row.user_id, row.seq, row.body) for row in rows))
 
     async def last_kind(self, session: AsyncSession, run_id: str) -> EventKind | None:
@@ -111,10 +114,13 @@ class _Postgres:
         SELECT event.user_id, event.seq, event.body
         FROM json_each_text(CAST(:positions AS json)) AS position(user_id, seq)
         CROSS JOIN LATERAL (
-            SELECT user_id, seq, body FROM events
-            WHERE events.user_id = position.user_id AND events.seq > CAST(position.seq AS bigint)
-            ORDER BY seq LIMIT :page
+            SELECT user_id, seq, body, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
+                SELECT user_id, seq, body FROM events
+                WHERE events.user_id = position.user_id AND events.seq > CAST(position.seq AS bigint)
+                ORDER BY seq LIMIT :page
+            ) AS page
         ) AS event
+        WHERE event.before < :size
         ORDER BY event.user_id, event.seq
         """
     )
@@ -146,7 +152,12 @@ class _Sqlite:
         SELECT event.user_id, event.seq, event.body
         FROM json_each(:positions) AS position
         JOIN events AS event ON event.user_id = position.key AND event.seq IN (
-            SELECT seq FROM events WHERE user_id = position.key AND seq > position.value ORDER BY seq LIMIT :page
+            SELECT seq FROM (
+                SELECT seq, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
+                    SELECT seq, body FROM events
+                    WHERE user_id = position.key AND seq > position.value ORDER BY seq LIMIT :page
+                )
+            ) WHERE before < :size
         )
         ORDER BY event.user_id, event.seq
         """

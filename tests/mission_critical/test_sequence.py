@@ -98,6 +98,19 @@ async def test_what_is_read_in_one_query_for_many_users_is_each_user_s_own_page(
     assert [(batch.user_id, batch.first, batch.last) for batch in found] == [("ada", 2, 4)]
 
 
+async def test_a_page_is_no_larger_than_it_may_be_and_never_empty(path: EventPath) -> None:
+    for user in ("ada", "bob"):
+        async with path.database.transaction() as session:
+            await path.journal.log_event(session, user, *(thought("x" * 10_000) for _ in range(10)))
+
+    found = await path.journal.after_each({"ada": 0, "bob": 8}, size=35_000)
+    one = await path.journal.after("ada", 3, size=1)
+
+    assert [(batch.user_id, batch.first, batch.last) for batch in found] == [("ada", 1, 4), ("bob", 9, 10)]
+    assert one is not None
+    assert (one.first, one.last) == (4, 4)
+
+
 @pytest.mark.parametrize(
     "text",
     ["line\nbreak", "a \0 nul", 'quotes " and \\', "ünïcödé 🐘", "\u2028 separators \u2029", "%s :user_id $1", ""],

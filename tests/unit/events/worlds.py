@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from app.events.bus import Receive
 from app.events.envelope import Batch, frame
-from app.events.journal import PAGE, Journal
+from app.events.journal import ANY_SIZE, PAGE, Journal
 from app.events.watchers import Goodbye
 
 DEADLINE_SECONDS = 2.0
@@ -35,11 +35,11 @@ class HeldJournal(Journal):
         await self._read(user_id, -1)
         return self.heads.get(user_id, 0)
 
-    async def after(self, user_id: str, seq: int, limit: int = PAGE) -> Batch | None:
+    async def after(self, user_id: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
         await self._read(user_id, seq)
         return self._page(user_id, seq, limit)
 
-    async def after_each(self, positions: Mapping[str, int], limit: int = PAGE) -> list[Batch]:
+    async def after_each(self, positions: Mapping[str, int], limit: int = PAGE, size: int = ANY_SIZE) -> list[Batch]:
         for user_id, seq in positions.items():
             await self._read(user_id, seq)
         return [page for user_id, seq in positions.items() if (page := self._page(user_id, seq, limit))]

@@ -90,8 +90,11 @@ def plainly(call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]
     async def told_plainly() -> None:
         try:
             await call()
-        except DBAPIError as error:
-            raise DatabaseRefused(str(error.orig)) from error
+        except Exception as error:
+            refusal = error if isinstance(error, DBAPIError) else error.__cause__
+            if isinstance(refusal, DBAPIError):
+                raise DatabaseRefused(str(refusal.orig)) from error
+            raise
 
     return told_plainly
 

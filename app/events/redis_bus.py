@@ -122,8 +122,16 @@ class RedisBus:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _subscribe(self, pubsub: PubSub) -> None:
+        known = set(self._watched)
         async with asyncio.timeout(ANSWER_SECONDS * 2):
-            await pubsub.subscribe(self._beat, *(self._channels + user_id for user_id in self._watched))
+            await pubsub.subscribe(self._beat, *(self._channels + user_id for user_id in known))
+            while known != self._watched:  # who came or left meanwhile found no connection to say so to
+                came, left = self._watched - known, known - self._watched
+                known = set(self._watched)
+                if came:
+                    await pubsub.subscribe(*(self._channels + user_id for user_id in came))
+                if left:
+                    await pubsub.unsubscribe(*(self._channels + user_id for user_id in left))
         self._pubsub = pubsub
         reader = asyncio.create_task(self._read(pubsub), name="redis bus: read")
         try:

@@ -85,11 +85,11 @@ class Wire:
             return 0, b""
 
     async def close_code(self) -> int:
-        """Read on until the server closes; 1006 where it does so without a word."""
+        """Read on until the server closes; 1005 where it names no code, 1006 where it says nothing at all."""
         while True:
             opcode, payload = await self.next()
             if opcode == CLOSE:
-                return int.from_bytes(payload[:2], "big")
+                return int.from_bytes(payload[:2], "big") or 1005
             if opcode == 0:
                 return 1006
 

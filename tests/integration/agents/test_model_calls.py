@@ -16,7 +16,7 @@ from app.events.tally import Tally
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
-from tests.unit.agents.endpoint import chat_server, refuses, says
+from tests.integration.agents.endpoint import chat_server, refuses, says
 
 
 async def recorded(database_url: str) -> Sequence[ModelCallEntry]:

@@ -18,7 +18,7 @@ from app.agents.models import Arguments, ModelCall, ModelError
 from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
 from app.agents.tools import TOOLS
 from app.events.kinds import EventKind
-from tests.unit.agents.endpoint import CUT, HANG, ChatServer, Reply, chat_server, refuses, says
+from tests.integration.agents.endpoint import CUT, HANG, ChatServer, Reply, chat_server, refuses, says
 
 KEY = "sk-very-secret"
 WORDS = ("count_words", '{"text": "a b c"}')

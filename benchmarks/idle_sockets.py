@@ -29,6 +29,7 @@ class Result:
     megabytes: float
     burst: float
     one_by_one: float
+    seconds: float
 
 
 def run() -> list[Row]:
@@ -51,6 +52,7 @@ async def _measure(redis_url: str) -> list[Row]:
             ),
             Row.ahead(f"fan-out, one by one, against {peer.name}", ours.one_by_one, theirs.one_by_one, "/s", 1),
             Row.ahead(f"fan-out, a burst, against {peer.name}", ours.burst, theirs.burst, "/s", 1),
+            Row.within(f"until all are in, against {peer.name}", ours.seconds, theirs.seconds, "s"),
         ]
     return rows
 
@@ -61,7 +63,7 @@ async def _fill(contender: Contender, redis_url: str) -> Result:
         burst = await _median(partial(audience.burst, EVENTS))
         one_by_one = await _median(partial(audience.one_by_one, 1))
     say(f"{contender.name}: {megabytes:.0f} MB, {burst:,.0f}/s in bursts, {one_by_one:,.0f}/s one by one")
-    return Result(megabytes, burst, one_by_one)
+    return Result(megabytes, burst, one_by_one, audience.seconds_to_enter)
 
 
 async def _median(measure: Callable[[], Awaitable[float]]) -> float:

@@ -65,6 +65,7 @@ class Audience:
         self._user = user
         self._number = 0
         self.sockets = sockets
+        self.seconds_to_enter = 0.0
 
     async def burst(self, events: int) -> float:
         """Publish events all at once; deliveries per second until everybody has all of them."""
@@ -114,8 +115,10 @@ class Stage:
         crowd = self._contender.crowd(self._port, sockets, user)
         process = await python("-m", "benchmarks.crowd", crowd.packed(), core=OTHER_CORE)
         try:
+            began = perf_counter()
             await line(process, f"{sockets} sockets on {self._contender.name}", CONNECT_SECONDS)
             audience = Audience(self._contender, process, Publisher(self._redis_url), user, sockets)
+            audience.seconds_to_enter = perf_counter() - began
             await asyncio.sleep(SETTLE_SECONDS)  # broadcaster does not say when a socket is subscribed
             if warm_up:
                 await audience.burst(1)

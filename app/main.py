@@ -37,6 +37,8 @@ def create_app(settings: Settings) -> FastAPI:
         description=who.description,
         version=who.version,
         lifespan=_lifespan(startup, cleanup),
+        docs_url=None,  # FastAPI's pages for people load their scripts from elsewhere; /openapi.json is ours
+        redoc_url=None,
     )
     app.state.service = service
     app.state.tokens = Tokens(settings)

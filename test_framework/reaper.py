@@ -203,7 +203,7 @@ def wait_until_ended(family: dict[int, str], seconds: float) -> bool:
 def end_on_engine(registrations: list[Registration], looks: int) -> list[str]:
     """Remove containers, networks and volumes by name or by compose project, until `looks` in a row find none.
 
-    One look is enough where nobody is making any; the engine may still be at work for a client that was killed.
+    One is enough where nobody is making any; the engine may still be at work for a client that was killed.
     """
     docker = shutil.which("docker")
     if not registrations or docker is None:
@@ -215,8 +215,8 @@ def end_on_engine(registrations: list[Registration], looks: int) -> list[str]:
             found = on_engine(docker, registrations)
             for wave in (("container",), ("network", "volume")):
                 side_by_side([[docker, what, "rm", *FORCE[what], name] for what in wave for name in found[what]])
-            quiet = 0 if any(found.values()) and looks > 1 else quiet + 1
-            if quiet < looks:
+            quiet = 0 if any(found.values()) else quiet + 1
+            if 0 < quiet < looks:
                 time.sleep(BETWEEN_LOOKS)
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         quiet = 0  # the engine is silent: what it holds stays registered, and the next run looks again

@@ -275,7 +275,7 @@ def test_a_stranger_s_container_that_has_our_name_is_left_alone_and_named(bench:
 
         stranger.reload()
     finally:
-        stranger.remove(force=True)
+        stranger.remove(force=True, v=True)
 
 
 def test_damaged_data_is_named_with_the_command_that_helps(bench: Bench) -> None:

@@ -11,12 +11,13 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from app.api.tokens import Tokens
+from app.api.wire import LendingProtocol
 from app.main import create_app
 from app.serve import listen, server_for
 from app.service import Service
@@ -37,6 +38,7 @@ class InLoopServer:
     settings: Settings
     url: str
     service: Service
+    connections: Collection[LendingProtocol]
 
 
 @dataclass
@@ -62,7 +64,8 @@ async def in_loop(settings: Settings) -> AsyncIterator[InLoopServer]:
     try:
         await app.state.startup.wait_ready(START_SECONDS)
         host, port = listener.getsockname()[:2]
-        yield InLoopServer(settings, f"http://{host}:{port}", cast("Service", app.state.service))
+        connections = cast("Collection[LendingProtocol]", server.server_state.connections)
+        yield InLoopServer(settings, f"http://{host}:{port}", cast("Service", app.state.service), connections)
     finally:
         await cast("Service", app.state.service).drain()
         server.should_exit = True

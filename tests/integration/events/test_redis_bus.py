@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
@@ -17,6 +17,7 @@ from app.events.envelope import Batch, frame
 from app.events.redis_bus import ANSWER_SECONDS, RedisBus
 from test_framework.service_pool import Service, ServicePool
 from test_framework.slow_proxy import slow_proxy
+from test_framework.waiting import becomes
 
 DEADLINE_SECONDS = 5.0
 NOTICED_SECONDS = 1.0
@@ -74,15 +75,6 @@ async def opened(url: str, prefix: str, *users: str) -> AsyncIterator[tuple[Redi
         yield bus, ear
     finally:
         await bus.close()
-
-
-async def becomes(there: Callable[[], bool], what: str, deadline: float = DEADLINE_SECONDS) -> float:
-    """Wait for a state of a bus, and tell how long it took."""
-    began = time.monotonic()
-    while not there():
-        assert time.monotonic() - began < deadline, f"{what} was awaited for {deadline:g} s in vain"
-        await asyncio.sleep(0.01)
-    return time.monotonic() - began
 
 
 def events(user_id: str, first: int, last: int) -> Batch:

@@ -75,6 +75,18 @@ async def test_a_socket_cut_off_again_and_again_resumes_without_loss_or_repetiti
         ada.capture.assert_unbroken()
 
 
+async def test_what_a_publisher_took_to_its_grave_is_shown_all_the_same(server: InLoopServer) -> None:
+    """A process that dies between its commit and its publishing leaves events that no bus will ever bring."""
+    async with TestContext(server) as ada:
+        server.service.outbox.feed(None)
+
+        run = await ada.run_agent("how many words are these")
+
+        ada.capture.assert_unbroken()
+        ada.capture.assert_grammatical(run.id)
+        assert server.service.tally.published == 0
+
+
 async def test_a_socket_that_does_not_read_is_let_go_and_holds_up_nobody(
     server: InLoopServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ ONLY_FOR_ITS_OWNER = 0o600
 
 def make_secret() -> str:
     """Make a secret of 64 characters that needs no quoting in a .env file or a URL."""
-    return secrets.token_urlsafe(48)
+    return secrets.token_hex(32)  # a leading dash would be an option to redis-server
 
 
 def make_local(root: Path, new_secret: Callable[[], str] = make_secret) -> list[str]:

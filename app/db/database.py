@@ -93,8 +93,8 @@ def _is_loss(error: Exception) -> bool:
 def _postgres_engine(url: str) -> AsyncEngine:
     return create_async_engine(
         url,
-        pool_size=10,
-        max_overflow=10,
+        pool_size=20,
+        max_overflow=0,  # overflow is closed when it comes back, and made anew for the next who asks
         pool_timeout=CONNECT_SECONDS,
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
     )

@@ -28,7 +28,7 @@ from app.events.watchers import Goodbye, Watcher
 
 logger = logging.getLogger(__name__)
 
-RECONCILE_SECONDS = 1.0
+RECONCILE_SECONDS = 0.7
 RECONCILE_SECONDS_WITHOUT_BUS = 0.2
 SLOW_SECONDS = 10.0
 LAG_SAMPLE_SECONDS = 0.2

@@ -108,6 +108,26 @@ async def test_a_cancelled_run_closes_the_call_it_was_in(path: EventPath) -> Non
     assert [event.payload.get("status") for event in events[2:]] == ["cancelled", "cancelled"]
 
 
+async def test_a_call_given_up_while_its_first_event_is_committed_is_completed_before_the_model_goes_on(
+    path: EventPath,
+) -> None:
+    heard = [asyncio.Event() for _ in range(2)]
+
+    async def give_up(turn: Turn) -> str:
+        calling = asyncio.ensure_future(turn.call("wait_for_ever", {}))
+        await heard[1].wait()
+        calling.cancel()
+        await asyncio.wait([calling])
+        await turn.think("so be it")
+        return "done"
+
+    async with agent_room(path, give_up, [wait_for_ever]) as room:
+        with commits_heard(path, heard):
+            events = await room.carry_out()
+
+    assert kinds(events)[1:-1] == [EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED, EventKind.AGENT_THINKING]
+
+
 async def test_a_run_is_cancelled_by_the_process_that_did_not_start_it(path: EventPath) -> None:
     async with agent_room(path, hang, [wait_for_ever]) as here, agent_room(path, hang, owner="there") as there:
         run = await here.start()

@@ -30,6 +30,7 @@ STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (
     EventKind.TOOL_COMPLETED,
     EventKind.AGENT_COMPLETED,
 )
+SOON_SECONDS = 3.0
 ONE_CALL = [STARTED, EXECUTING, COMPLETED, ENDED]
 
 
@@ -148,9 +149,10 @@ class TestToolCalls:
             return "not reached"
 
         async with agent_room(path, act, [break_down, linger]) as room:
-            run = await room.start()
-            events = await room.ended(run)
-            await room.runner.drain(1.0)
+            async with asyncio.timeout(SOON_SECONDS):
+                run = await room.start()
+                events = await room.ended(run)
+                await room.runner.drain(1.0)
             later = await room.events(run.id)
 
         assert later == events

@@ -75,6 +75,19 @@ class TestTheHook:
         assert path.bus.frames("ada") == await path.written("ada")
         assert (path.tally.committed, path.tally.published) == (2, 2)
 
+    async def test_a_rollback_costs_no_look_into_the_journal(self, path: EventPath) -> None:
+        journal = HeldJournal()
+        path.outbox.feed(relay := Relay(GatedBus(), journal.after_each, path.tally))
+
+        async with path.database.transaction() as session, session.begin_nested():
+            await path.journal.log_event(session, "ada", thought("a"))
+            await session.rollback()
+        async with path.database.reading() as session:
+            await path.journal.head("ada")
+        await relay.close()
+
+        assert journal.reads == []
+
     async def test_without_a_relay_a_commit_is_a_commit(self, path: EventPath) -> None:
         path.outbox.feed(None)
 

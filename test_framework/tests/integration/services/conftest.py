@@ -24,11 +24,18 @@ OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "
 
 
 def need_engine() -> None:
+    if reason := engine_down():
+        pytest.skip(f"needs a container engine: {reason}")
+
+
+def engine_down() -> str:
+    """Say why no container can be had here; nothing where one can."""
     try:
         engine.compose_command()
         engine.connect().close()
     except EngineDownError as reason:
-        pytest.skip(f"needs a container engine: {reason}")
+        return str(reason)
+    return ""
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +91,8 @@ def dev(checkout: Path) -> Iterator[Stack]:
     stack = Stack.dev(checkout)
     register = checkout / "register"
     watchdog = Watchdog(register)
-    reaper.register(register, {"kind": "compose", "name": stack.name})
+    if not engine_down():
+        reaper.register(register, {"kind": "compose", "name": stack.name})
     for folder in (stack.data, stack.directory):
         reaper.register(register, {"kind": "directory", "name": str(folder)})
     yield stack

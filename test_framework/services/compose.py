@@ -97,7 +97,10 @@ class ComposeProvider(ComposeProject):
         return Observation(state, "out of memory" if facts.get("OOMKilled") else f"exit code {facts['ExitCode']}")
 
     def glance(self, service: ServiceName) -> State:
-        container = self.find(service)
+        try:
+            container = self.find(service)
+        except EngineDownError:
+            return State.ENGINE_DOWN
         return STATES.get(container["State"]["Status"], State.STARTING) if container else State.ABSENT
 
     def ask(self, service: ServiceName, container: Container) -> Observation:

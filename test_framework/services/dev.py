@@ -24,6 +24,7 @@ from test_framework.services.state import (
 )
 
 T = TypeVar("T")
+NOT_THERE = frozenset({State.ABSENT, State.ENGINE_DOWN})
 PASSWORD = re.compile(r":[^:/@]+@")
 
 
@@ -121,7 +122,7 @@ class DevStack:
         ended: list[str] = []
         for name in WITH_A_STACK if self.stack.exists else ():
             provider = MAKERS[name](self.stack)
-            there = [service for service in SERVICE_NAMES if provider.glance(service) is not State.ABSENT]
+            there = [service for service in SERVICE_NAMES if provider.glance(service) not in NOT_THERE]
             if there:
                 provider.clear(data=data)
                 ended += [f"{service}: {name}" for service in there]

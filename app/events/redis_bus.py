@@ -32,6 +32,7 @@ BEATS_UNANSWERED = 3
 BREAKER_SECONDS = 0.25
 SUBSCRIBE_SECONDS = 0.3
 LONGEST_PAUSE = 1.0
+HEEDS_SECONDS = 0.05
 MESSAGES_PER_TURN = 64
 FAILED = (RedisError, OSError, TimeoutError)
 
@@ -68,8 +69,7 @@ class RedisBus:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await _end(self._task)
         await _hang_up(self._publisher)
 
     async def publish(self, batches: Sequence[Batch]) -> None:
@@ -142,8 +142,7 @@ class RedisBus:
                     raise TimeoutError(f"{self._unanswered} beats were not answered")
             await reader
         finally:
-            reader.cancel()
-            await asyncio.wait([reader])
+            await _end(reader)
 
     async def _send_beat(self) -> None:
         self._unanswered += 1
@@ -211,6 +210,13 @@ class RedisBus:
 def describe(error: Exception) -> str:
     """What an error says, or what it is where it says nothing."""
     return str(error) or type(error).__name__
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel until it heeds: redis-py swallows a cancellation that meets an answer on its way in."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=HEEDS_SECONDS)
 
 
 async def _hang_up(client: Redis) -> None:

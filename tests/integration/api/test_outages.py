@@ -135,7 +135,8 @@ async def streaming(server: InLoopServer, user: TestUserContext) -> AsyncIterato
         httpx.AsyncClient(base_url=server.url, headers=headers, trust_env=False) as client,
         client.stream("GET", "/api/events") as response,
     ):
-        await anext(response.aiter_lines())
+        lines = response.aiter_lines()
+        await anext(lines)
         yield
 
 

@@ -22,7 +22,7 @@ from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import PROBLEM, eventually
 from tests.unit.api.test_tokens import WORTHLESS
-from tests.unit.api.wire import BINARY, PING, PONG, TEXT, Wire, frame, wire
+from tests.unit.api.wire import BINARY, PING, PONG, TEXT, Address, Wire, frame, wire
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -349,7 +349,7 @@ async def test_before_it_is_ready_the_handshake_is_answered_503(settings: Settin
     uvicorn = server_for(app)
     serving = asyncio.create_task(uvicorn.serve([listener]))
     host, port = listener.getsockname()
-    async with wire(InLoopServer(settings, f"http://{host}:{port}", app.state.service)) as client:
+    async with wire(Address(settings, f"http://{host}:{port}")) as client:
         head = await client.handshake()
 
         assert head.startswith("HTTP/1.1 503")

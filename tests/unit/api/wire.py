@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from app.settings import Settings
 from test_framework.servers import Server
 
 DEADLINE_SECONDS = 5.0
@@ -32,6 +33,14 @@ def frame(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool
         return head + payload
     mask = os.urandom(4)
     return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
+@dataclass
+class Address:
+    """A server that is only known by where it is."""
+
+    settings: Settings
+    url: str
 
 
 @dataclass

@@ -57,9 +57,16 @@ class Audience:
     """Many sockets of one user on one server, and the events that it is sent."""
 
     def __init__(
-        self, contender: Contender, process: asyncio.subprocess.Process, publisher: Publisher, user: str, sockets: int
+        self,
+        contender: Contender,
+        server: psutil.Process,
+        process: asyncio.subprocess.Process,
+        publisher: Publisher,
+        user: str,
+        sockets: int,
     ) -> None:
         self._contender = contender
+        self._server = server
         self._process = process
         self._publisher = publisher
         self._user = user
@@ -74,11 +81,23 @@ class Audience:
 
     async def one_by_one(self, events: int) -> float:
         """Publish each event when everybody has the one before: nothing can be joined; deliveries per second."""
-        seconds = 0.0
+        return (await self._one_by_one(events))[0]
+
+    async def work(self, events: int) -> float:
+        """The same, in deliveries per second of the server's processor: what is left for others does not count."""
+        return (await self._one_by_one(events))[1]
+
+    async def _one_by_one(self, events: int) -> tuple[float, float]:
+        seconds, worked = 0.0, -self._processor_seconds()
         for _ in range(events):
             seconds -= self._publisher.publish(self.messages(1))
             seconds += await self.arrived(1)
-        return self.sockets * events / seconds
+        worked += self._processor_seconds()
+        return self.sockets * events / seconds, self.sockets * events / worked
+
+    def _processor_seconds(self) -> float:
+        taken = self._server.cpu_times()
+        return taken.user + taken.system
 
     def messages(self, events: int) -> list[tuple[str, bytes]]:
         self._number += events
@@ -108,7 +127,7 @@ class Stage:
         self._contender = contender
         self._redis_url = redis_url
         self._port = port
-        self._process = process
+        self._server = psutil.Process(process.pid)
 
     @asynccontextmanager
     async def audience(self, sockets: int, user: str = USER, *, warm_up: bool = True) -> AsyncIterator[Audience]:
@@ -117,7 +136,7 @@ class Stage:
         try:
             began = perf_counter()
             await line(process, f"{sockets} sockets on {self._contender.name}", CONNECT_SECONDS)
-            audience = Audience(self._contender, process, Publisher(self._redis_url), user, sockets)
+            audience = Audience(self._contender, self._server, process, Publisher(self._redis_url), user, sockets)
             audience.seconds_to_enter = perf_counter() - began
             await asyncio.sleep(SETTLE_SECONDS)  # broadcaster does not say when a socket is subscribed
             if warm_up:
@@ -129,7 +148,7 @@ class Stage:
     @property
     def megabytes(self) -> float:
         """What the server holds in memory."""
-        return psutil.Process(self._process.pid).memory_info().rss / 1e6
+        return self._server.memory_info().rss / 1e6
 
 
 @asynccontextmanager

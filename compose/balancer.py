@@ -22,7 +22,9 @@ turns: Iterator[int] = itertools.count()
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     backend = await connect()
     if backend is None:
-        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
         writer.close()
         return
     await asyncio.gather(pour(reader, backend[1]), pour(backend[0], writer))

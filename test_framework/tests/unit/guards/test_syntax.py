@@ -112,7 +112,7 @@ def test_compose_may_bring_its_own_tags_and_several_documents(plant: Plant) -> N
 
 
 def test_a_file_with_placeholders_in_its_path_is_read_as_text_only(plant: Plant) -> None:
-    assert syntax.check([plant("{{placeholder}}/a.json", "{{ cookiecutter.slug }}\n")]) == []
+    assert syntax.check([plant("{{placeholder}}/a.json", "{{ placeholder.slug }}\n")]) == []
 
 
 @pytest.mark.parametrize(

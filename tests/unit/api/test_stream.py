@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 
 from app.api import stream
-from app.api.runs import LONGEST_MESSAGE
 from app.api.tokens import Tokens, User
 from app.settings import Settings
 from test_framework.backend_client import BackendClient
@@ -22,7 +21,6 @@ from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import PROBLEM, assert_problem, bearer, eventually
-from tests.unit.api.wire import wire
 
 DEADLINE_SECONDS = 5.0
 
@@ -179,23 +177,6 @@ async def test_a_client_that_leaves_is_watched_for_no_longer(ada: Ada) -> None:
         assert ada.server.service.hub.watchers == 1
 
     await eventually(lambda: left_over(ada.server), lambda left: not left)
-
-
-async def test_a_client_that_stops_reading_is_watched_for_no_longer(
-    ada: Ada, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(stream, "SLOW_SECONDS", 0.1)
-    async with wire(ada.server) as raw:
-        ask = f"GET /api/events?after=0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ada.user.token}\r\n\r\n"
-        await raw.send(ask.encode())
-        await raw.reader.readuntil(b": hello")
-        raw.stop_reading()
-
-        for _ in range(16):
-            await ada.client.start_run("x" * LONGEST_MESSAGE)
-
-        await eventually(lambda: left_over(ada.server), lambda left: not left)
-        assert "has read nothing" in caplog.text
 
 
 async def test_a_stream_more_than_a_user_may_have_is_a_429(make_settings: MakeSettings) -> None:

@@ -48,7 +48,7 @@ def pytest(session: nox.Session, mode: str, *, workers: str = "0") -> None:
 @nox.session
 def lightweight(session: nox.Session) -> None:
     """Run the tests with nothing real: SQLite, the in-process bus, a scripted model, no network."""
-    pytest(session, "lightweight", workers="logical")
+    pytest(session, "lightweight", workers=f"{(os.cpu_count() or 1) + 1}")  # tests wait as well as work
 
 
 @nox.session(default=False)

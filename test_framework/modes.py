@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 
 VARIABLE = "TEST_MODE"
 
@@ -46,6 +48,20 @@ def modes_of(folder: str, *, of_the_kit: bool) -> frozenset[Mode]:
     """In which modes a folder runs; the kit's own tests gain nothing from full."""
     modes = FOLDERS.get(folder, frozenset())
     return modes - {Mode.FULL} if of_the_kit else modes
+
+
+def place_of(path: Path, root: Path) -> tuple[str, bool]:
+    """The folder whose name says what a test needs, the one below `tests`; and whether it is one of the kit's own."""
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    below = parts[parts.index("tests") + 1 :] if "tests" in parts else ()
+    return (below[0] if below else ""), KIT in parts[:1]
+
+
+def left_out(root: Path, mode: Mode) -> Counter[str]:
+    """How many test files of each folder a mode does not run."""
+    files = [file for tests in ("tests", f"{KIT}/tests") for file in (root / tests).rglob("test_*.py")]
+    places = [place_of(file, root) for file in files]
+    return Counter(folder for folder, of_the_kit in places if mode not in modes_of(folder, of_the_kit=of_the_kit))
 
 
 NEEDS: dict[str, str] = {

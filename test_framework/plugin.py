@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from test_framework.modes import FOLDERS, KIT, NEEDS, VARIABLE, WHAT_IS_REAL, Mode, chosen, modes_of
+from test_framework.modes import (
+    FOLDERS,
+    NEEDS,
+    VARIABLE,
+    WHAT_IS_REAL,
+    Mode,
+    chosen,
+    left_out,
+    modes_of,
+    place_of,
+)
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -20,7 +30,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["test_framework.fixtures"]
 
 MODE = pytest.StashKey[Mode]()
-LEFT_OUT = pytest.StashKey[Counter[str]]()
 POOL = pytest.StashKey["ServicePool | None"]()
 RUN = "service_pool_run"
 
@@ -41,7 +50,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[MODE] = chosen(config.getoption("--mode"))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[LEFT_OUT] = Counter()
     config.stash[POOL] = None
 
 
@@ -50,45 +58,32 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"mode: {mode} (real: {WHAT_IS_REAL[mode]})"
 
 
-# >>> template only
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Stamping is tested in a session of its own, with packages that no other has."""
-    away = config.stash[MODE] is not Mode.TEMPLATE and folder_of(collection_path, config.rootpath) == "template"
+    """Don't even import what this mode can't run; the summary counts it, so that nothing is missing in silence."""
+    folder, of_the_kit = place_of(collection_path, config.rootpath)
+    away = folder in FOLDERS and config.stash[MODE] not in modes_of(folder, of_the_kit=of_the_kit)
     return True if away else None
 
 
-# <<< template only
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this mode can't run, and count it, so that nothing is missing in silence."""
-    mode = config.stash[MODE]
-    staying, leaving = [], []
+    """Refuse a test in a folder that no mode runs."""
     for item in items:
-        folder = folder_of(item.path, config.rootpath)
-        if folder not in FOLDERS:
+        if place_of(item.path, config.rootpath)[0] not in FOLDERS:
             raise pytest.UsageError(f"no mode runs {item.nodeid}: put it in one of {', '.join(FOLDERS)}")
-        if mode in modes_of(folder, of_the_kit=item.path.is_relative_to(config.rootpath / KIT)):
-            staying.append(item)
-        else:
-            leaving.append(item)
-            config.stash[LEFT_OUT][folder] += 1
-    if leaving:
-        config.hook.pytest_deselected(items=leaving)
-        items[:] = staying
 
 
-def folder_of(path: Path, root: Path) -> str:
-    """The folder whose name says what a test needs: the one below `tests`."""
-    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
-    below = parts[parts.index("tests") + 1 :] if "tests" in parts else ()
-    return below[0] if below else ""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is collected stays: no garbage collection need look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     mode = config.stash[MODE]
-    for folder, count in sorted(config.stash[LEFT_OUT].items()):
+    for folder, count in sorted(left_out(config.rootpath, mode).items()):
         others = " or ".join(f"nox -s {other}" for other in Mode if other in FOLDERS[folder])
         terminalreporter.write_line(
-            f"not run in {mode}: {count} tests of {folder}/, which need {NEEDS.get(folder, 'more')}: {others}"
+            f"not run in {mode}: {count} files of {folder}/, which need {NEEDS.get(folder, 'more')}: {others}"
         )
     if mode is Mode.FULL and config.getoption("--without-model"):
         terminalreporter.write_line("not run in full: a real model, as --without-model asked")
@@ -102,7 +97,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 def pytest_configure_node(node: object) -> None:
     """Tell an xdist worker which run's services it shares."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
-    node.workerinput[RUN] = pool_of(config).run  # type: ignore[attr-defined]
+    if config.stash[MODE] is not Mode.LIGHTWEIGHT:
+        node.workerinput[RUN] = pool_of(config).run  # type: ignore[attr-defined]
 
 
 def pool_of(config: pytest.Config) -> ServicePool:

@@ -20,6 +20,7 @@ from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
+from test_framework.waiting import becomes
 from tests.unit.api.inside import PROBLEM, eventually
 from tests.unit.api.test_tokens import WORTHLESS
 from tests.unit.api.wire import BINARY, PING, PONG, TEXT, Address, Wire, frame, wire
@@ -273,6 +274,7 @@ async def test_a_socket_more_than_a_user_may_have_closes_with_4429(make_settings
             await second.handshake()
             assert await second.introduce(user.token) == {"closed": 4429}
 
+        await becomes(lambda: not server.connections, "the end of the first socket")
         async with wire(server) as again:
             assert (await connected(again, user))["type"] == "hello"
 

@@ -85,7 +85,7 @@ class Ada:
     async def watch(self, after: int | None = None, last_event_id: int | None = None) -> AsyncIterator[Stream]:
         headers = bearer(self.user.token) | ({} if last_event_id is None else {"Last-Event-ID": str(last_event_id)})
         async with (
-            httpx.AsyncClient(base_url=self.server.url, timeout=DEADLINE_SECONDS, trust_env=False) as client,
+            httpx.AsyncClient(base_url=self.server.url, timeout=DEADLINE_SECONDS, trust_env=False, verify=False) as client,
             client.stream("GET", "/api/events", params={} if after is None else {"after": after}, headers=headers) as response,
         ):  # fmt: skip
             yield Stream(response, response.aiter_lines())
@@ -200,7 +200,7 @@ async def test_a_cursor_ahead_of_everything_is_a_409(ada: Ada) -> None:
 
 @pytest.mark.parametrize("token", ["expired_token", "forged_token"])
 async def test_a_worthless_token_is_a_401(ada: Ada, token: str) -> None:
-    async with httpx.AsyncClient(base_url=ada.server.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=ada.server.url, trust_env=False, verify=False) as client:
         answer = await client.get("/api/events", headers=bearer(getattr(ada.user, token)))
 
     assert answer.status_code == 401

@@ -59,7 +59,7 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def full(session: nox.Session) -> None:
-    """Run the tests against real server processes, real services and a real model."""
+    """Run the tests against real server processes on a real Postgres and a real Redis."""
     pytest(session, "full")
 
 

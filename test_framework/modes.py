@@ -27,7 +27,7 @@ class Mode(StrEnum):
 WHAT_IS_REAL: dict[Mode, str] = {
     Mode.LIGHTWEIGHT: "nothing: SQLite, the in-process bus, a scripted model, no network",
     Mode.INTEGRATION: "Postgres and Redis; the model is scripted",
-    Mode.FULL: "server processes, Postgres, Redis, and the model where one is given",
+    Mode.FULL: "server processes, Postgres and Redis; the model is scripted",
     Mode.TEMPLATE: "cookiecutter, cruft and git",  # template only
 }
 
@@ -106,11 +106,8 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
         if reason := obstacle(mode):
             outcomes[mode] = f"not run: {reason}"
             continue
-        extra = ["--without-model"] if mode is Mode.FULL else []
         print(f"\n=== {mode}: real is {WHAT_IS_REAL[mode]} ===", flush=True)
-        code = subprocess.run(
-            [sys.executable, "-m", "pytest", f"--mode={mode}", *extra, *arguments], check=False
-        ).returncode
+        code = subprocess.run([sys.executable, "-m", "pytest", f"--mode={mode}", *arguments], check=False).returncode
         outcomes[mode] = "green" if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
         worst = worst or code
     print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)

@@ -37,7 +37,6 @@ RUN = "service_pool_run"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modes")
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
-    group.addoption("--without-model", action="store_true", help="in full: don't ask for a real model")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,8 +84,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.write_line(
             f"not run in {mode}: {count} files of {folder}/, which need {NEEDS.get(folder, 'more')}: {others}"
         )
-    if mode is Mode.FULL and config.getoption("--without-model"):
-        terminalreporter.write_line("not run in full: a real model, as --without-model asked")
     pool = config.stash[POOL]
     if pool is not None:
         for name, seconds in pool.statistics.started.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,15 @@ async def database_url(
     pool: ServicePool = request.getfixturevalue("pool")
     async with PostgresTemplate(pool.get("postgres").url).clone() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def servers_that_stay() -> Iterator[ServicePool]:
+    """Servers of a worker's own that come back where they were: a container that was ended has another port."""
+    from test_framework.service_pool import ServicePool
+
+    with ServicePool("bundled") as own:
+        yield own
 
 
 @pytest.fixture

@@ -36,6 +36,12 @@ LEASE_SECONDS = 25.0
 DRAINED_SECONDS = 5.0
 
 
+@pytest.fixture(scope="session")
+def pool(servers_that_stay: ServicePool) -> ServicePool:
+    """What is ended and begun here is nobody else's, and keeps its address."""
+    return servers_that_stay
+
+
 @pytest.fixture
 def redis(pool: ServicePool) -> Iterator[Service]:
     """The Redis of this run, well again afterwards."""

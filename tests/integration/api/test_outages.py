@@ -46,6 +46,12 @@ async def timed(ask: Callable[[], Awaitable[httpx.Response]], slowest: float) ->
     return answer
 
 
+@pytest.fixture(scope="session")
+def pool(servers_that_stay: ServicePool) -> ServicePool:
+    """What is ended and begun here is nobody else's, and keeps its address."""
+    return servers_that_stay
+
+
 @pytest.mark.parametrize("away", ["pause", "stop"])
 async def test_without_redis_the_service_is_degraded_and_serves_as_quickly(
     make_settings: MakeSettings, pool: ServicePool, away: str

@@ -22,6 +22,12 @@ THOUGHTS = 30
 DEADLINE_SECONDS = 15.0
 
 
+@pytest.fixture(scope="session")
+def pool(servers_that_stay: ServicePool) -> ServicePool:
+    """What is ended and begun here is nobody else's, and keeps its address."""
+    return servers_that_stay
+
+
 @pytest.fixture
 def postgres(pool: ServicePool) -> Iterator[Service]:
     """The Postgres of this run, well again afterwards."""

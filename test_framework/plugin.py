@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,31 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep why a test failed beside its report, while its frames still live."""
+    report = yield
+    if report.outcome == "failed":
+        from test_framework.errors import capture
+
+        capture.of_test(item, call, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.outcome == "failed":
+        from test_framework.errors import capture
+
+        capture.of_collection(collector, report)
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     mode = config.stash[MODE]
     for folder, count in sorted(left_out(config.rootpath, mode).items()):
@@ -88,6 +113,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     if pool is not None:
         for name, seconds in pool.statistics.started.items():
             terminalreporter.write_line(f"started {name} in {seconds * 1000:.0f} ms")
+    if terminalreporter.stats.keys() & {"failed", "error"}:
+        from test_framework.errors import terminal
+
+        terminal.show(terminalreporter)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -163,6 +163,11 @@ class ServicePool:
             raise ServiceError("the run left something behind", ", ".join(left), "invoke clean.run")
 
     @property
+    def in_use(self) -> tuple[Service, ...]:
+        """The services that somebody here has asked for."""
+        return tuple(self._services.values())
+
+    @property
     def statistics(self) -> PoolStatistics:
         started = {name: service.start_seconds for name, service in self._services.items() if not service.warm}
         return PoolStatistics(run=self.run, started=started, asked=self._asked, healed=tuple(self._guardian.healed))

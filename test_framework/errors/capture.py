@@ -1,0 +1,147 @@
+"""Keeps a failure where it happens: called once for each, it reads the exception while its frames still live."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from test_framework.errors.chain import links, walk
+from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Frame, Phase, Subject
+from test_framework.errors.frames import Places, hidden
+from test_framework.errors.reproduce import command
+from test_framework.errors.surroundings import circumstances, pools_of, ports, states, waiting
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+SECTION = "reproduce"
+FIXTURES_KEPT = 12
+TEXT_KEPT = 1500
+
+
+def of_test(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Keep why one phase of a test failed, and show how to see it again."""
+    if report.outcome != "failed" or call.excinfo is None:
+        return
+    places = Places(item.config.rootpath)
+    pools = pools_of(item)
+    error = call.excinfo.value
+    chain = links(error, places)
+    subject, expression = _subject(item, error, places) if call.when == "call" else ("", "")
+    fixtures = tuple(name for name in getattr(item, "fixturenames", ()) if not name.startswith("_"))
+    failure = Failure(
+        test=item.nodeid,
+        phase=_phase(call.when),
+        chain=chain,
+        fixture=_fixture(item, error) if call.when != "call" else "",
+        fixtures=fixtures[:FIXTURES_KEPT],
+        subject=subject,
+        expression=expression,
+        waiting=waiting(item, places) if "Timeout" in str(error) else (),
+        services=states(pools),
+        healed=tuple(line for pool in pools for line in pool.statistics.healed[-5:]),
+        ports=ports(pools),
+        worker=str(getattr(item.config, "workerinput", {}).get("workerid", "")),
+        began=call.start,
+        ended=call.stop,
+        circumstances=circumstances(item.config, pools),
+    )
+    _attach(report, failure, item.config.rootpath)
+
+
+def of_collection(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Keep why a file could not be collected."""
+    call: pytest.CallInfo[object] | None = report.__dict__.get("call")
+    if report.outcome != "failed" or call is None or call.excinfo is None:
+        return
+    places = Places(collector.config.rootpath)
+    failure = Failure(
+        test=collector.nodeid,
+        phase="collect",
+        chain=links(call.excinfo.value, places),
+        began=call.start,
+        ended=call.stop,
+        circumstances=circumstances(collector.config),
+    )
+    _attach(report, failure, collector.config.rootpath)
+
+
+def of_report(report: pytest.TestReport | pytest.CollectReport) -> Failure:
+    """Return what was kept with a report, or what can be read off one that nobody could keep anything with."""
+    for name, kept in getattr(report, "user_properties", ()):
+        if name == PROPERTY:
+            return Failure.from_json(kept)
+    crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "") or report.longreprtext
+    places = Places(Path.cwd())
+    return Failure(
+        test=report.nodeid,
+        phase=_phase(report.when),
+        began=getattr(report, "start", 0.0),
+        ended=getattr(report, "stop", 0.0),
+        worker=str(getattr(report, "worker_id", "")),
+        text=places.clean(crash, TEXT_KEPT),
+    )
+
+
+def with_circumstances(failure: Failure, config: pytest.Config) -> Failure:
+    """Fill in how the run was started where the failure does not say."""
+    from dataclasses import replace
+
+    if failure.circumstances != Circumstances():
+        return failure
+    return replace(failure, circumstances=circumstances(config))
+
+
+def _attach(report: pytest.TestReport | pytest.CollectReport, failure: Failure, root: Path) -> None:
+    kept = [*getattr(report, "user_properties", ()), (PROPERTY, failure.to_json())]
+    report.__dict__["user_properties"] = kept
+    report.sections.append((SECTION, command(failure, root)))
+
+
+def _phase(when: str | None) -> Phase:
+    match when:
+        case "setup" | "call" | "teardown" | "collect":
+            return when
+        case _:
+            return "run"
+
+
+def _subject(item: pytest.Item, error: BaseException, places: Places) -> tuple[Subject, str]:
+    from test_framework.errors.subject import subject_of
+
+    ours: list[tuple[FrameType, int, Frame]] = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not hidden(frame):
+            ours.append((frame, line, places.frame(frame.f_code.co_filename, line, frame.f_code.co_name)))
+    tests = [(frame, line) for frame, line, kept in ours if kept.owner == "test"]
+    if not tests:
+        return "", ""
+    given = frozenset(getattr(getattr(item, "callspec", None), "params", {}))
+    return subject_of(*tests[-1], given)
+
+
+def _fixture(item: pytest.Item, error: BaseException) -> str:
+    """Name the fixture that failed: the innermost one that the exception passed through."""
+    if isinstance(missing := getattr(error, "argname", None), str):
+        return missing
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    codes = {
+        getattr(getattr(definition.func, "__wrapped__", definition.func), "__code__", None): name
+        for name, known in definitions.items()
+        for definition in known
+    }
+    by_name = set(definitions)
+    found = ""
+    for each, _ in walk(error):
+        for frame, _line in traceback.walk_tb(each.__traceback__):
+            code = frame.f_code
+            if code in codes:
+                found = codes[code]
+            elif code.co_name in by_name:
+                found = code.co_name
+        if found:
+            return found
+    return found

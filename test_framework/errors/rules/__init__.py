@@ -1,0 +1,32 @@
+"""What is known about failures, one file for each kind of trouble; the first rule that recognises a failure names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from test_framework.errors.categories import Category, Fault
+from test_framework.errors.evidence import Evidence, Finding
+from test_framework.errors.rules import general
+
+Rule = Callable[[Evidence], Finding | None]
+
+RULES: Sequence[Rule] = (*general.RULES,)
+
+
+def recognise(evidence: Evidence) -> Finding:
+    """Return what the first rule that knows such a failure says; unknown rather than wrong."""
+    for rule in RULES:
+        if found := rule(evidence):
+            from dataclasses import replace
+
+            return replace(found, rule=f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}")
+    raised = evidence.raised
+    kind = raised.type if raised else "no exception"
+    return Finding(
+        Category.UNKNOWN,
+        Fault.UNKNOWN,
+        f"nothing known fits: {evidence.said(raised)}",
+        0.0,
+        f"{kind} {evidence.place() or ''}",
+        rule="none",
+    )

@@ -1,0 +1,41 @@
+"""What is left: an exception or an assertion, and whose line it is."""
+
+from __future__ import annotations
+
+from test_framework.errors.categories import Category, Fault
+from test_framework.errors.evidence import Evidence, Finding, short
+
+
+def raised_in_the_app(seen: Evidence) -> Finding | None:
+    """The innermost line of ours is the app's: it raised, or handed over what a library refused."""
+    place = seen.place("app", "test")
+    if place is None or place.owner != "app" or seen.root is None:
+        return None
+    cause = f"{short(seen.root.type)} at {place}: {seen.said()}"
+    return Finding(Category.ASSERTION, Fault.CODE, cause, 0.85, f"{seen.root.type} {place.file} {place.function}")
+
+
+def assertion_of_the_test(seen: Evidence) -> Finding | None:
+    """An assertion that fails: about the system, or about nothing but the test's own values."""
+    link = seen.link("AssertionError", "_pytest.outcomes.Failed")
+    place = seen.place("test")
+    if link is None or place is None or not seen.failure.subject:
+        return None
+    key = f"{place.file} {place.function} {place.line}"
+    if seen.failure.subject == "test":
+        cause = f"the test contradicts itself at {place}: {seen.failure.expression}"
+        return Finding(Category.TEST_BUG, Fault.TEST, cause, 0.8, key)
+    cause = f"the code gives another value than {place.function} expects: {seen.said(link)}"
+    return Finding(Category.ASSERTION, Fault.CODE, cause, 0.75, key)
+
+
+def raised_in_the_test(seen: Evidence) -> Finding | None:
+    """The innermost line of ours is the test's, and it is no assertion: the test is wrong."""
+    place = seen.place("test", "app")
+    if place is None or place.owner != "test" or seen.root is None or seen.link("AssertionError"):
+        return None
+    cause = f"{short(seen.root.type)} in the test itself at {place}: {seen.said()}"
+    return Finding(Category.TEST_BUG, Fault.TEST, cause, 0.8, f"{seen.root.type} {place.file} {place.function}")
+
+
+RULES = (raised_in_the_app, assertion_of_the_test, raised_in_the_test)

@@ -1,0 +1,145 @@
+"""What was going on around a failure: how the run was started, how its services look, where the test's own task stands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from test_framework.errors.failure import Circumstances, Frame, ServiceState
+from test_framework.errors.frames import Places, kept
+
+if TYPE_CHECKING:
+    import pytest
+
+    from test_framework.service_pool import Service, ServicePool
+
+LOOK_SECONDS = 0.5
+KEPT_OPTIONS = ("-p", "-o", "-W", "--timeout", "--override-ini", "--import-mode", "-c", "--rootdir", "--reruns")
+
+
+def circumstances(config: pytest.Config, pools: Sequence[ServicePool] = ()) -> Circumstances:
+    """Tell how this run was started, in this process or by the controller of its workers."""
+    from test_framework.plugin import MODE
+
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    seed = getattr(config.option, "randomly_seed", None)
+    arguments = given["mainargv"][1:] if given else [str(word) for word in config.invocation_params.args]
+    return Circumstances(
+        mode=str(config.stash.get(MODE, "")),
+        provider=provider(pools),
+        seed=seed if isinstance(seed, int) else None,
+        workers=int(given["workercount"]) if given else 0,
+        options=tuple(kept_options(arguments)),
+    )
+
+
+def provider(pools: Sequence[ServicePool]) -> str:
+    """Name what SERVICES has to be for the same services; what was warm is found again by looking."""
+    used = [service for pool in pools for service in pool.in_use]
+    if used:
+        return "auto" if used[0].warm else used[0].provider
+    return os.environ.get("SERVICES", "")
+
+
+def kept_options(arguments: Sequence[str]) -> Iterator[str]:
+    """Pick the options that change how one test behaves, with their values."""
+    words = iter(arguments)
+    for word in words:
+        name, joined, _ = word.partition("=")
+        if name not in KEPT_OPTIONS and word[:2] not in ("-p", "-o", "-W"):
+            continue
+        yield word
+        if not joined and word in KEPT_OPTIONS:
+            yield next(words, "")
+
+
+def pools_of(item: pytest.Item) -> list[ServicePool]:
+    """Find the pools that a test has to do with: the run's, if there is one, and its fixtures' own."""
+    module = sys.modules.get("test_framework.service_pool")
+    if module is None:
+        return []
+    from test_framework.plugin import POOL
+
+    around = [item.config.stash.get(POOL, None), *getattr(item, "funcargs", {}).values()]
+    found = {id(pool): pool for pool in around if isinstance(pool, module.ServicePool)}
+    return list(found.values())
+
+
+def states(pools: Sequence[ServicePool]) -> tuple[ServiceState, ...]:
+    """Look at every service in use, side by side, for a short while."""
+    services = [service for pool in pools for service in pool.in_use]
+    found: dict[int, ServiceState] = {}
+
+    def look(place: int, service: Service) -> None:
+        try:
+            seen = service.observe()
+            state, detail = seen.state.value, seen.detail
+        except Exception as reason:  # noqa: BLE001 - that it can't be looked at is what we learn
+            down = "EngineDown" in type(reason).__name__
+            state, detail = ("engine down" if down else "unknown"), str(reason)
+        found[place] = ServiceState(service.name, state, detail[:120], service.provider)
+
+    threads = [
+        threading.Thread(target=look, args=(place, service), name=f"look at {service.name}", daemon=True)
+        for place, service in enumerate(services)
+    ]
+    deadline = time.monotonic() + LOOK_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    silent = f"did not answer within {LOOK_SECONDS:g} s"
+    return tuple(
+        found.get(place, ServiceState(service.name, "silent", silent, service.provider))
+        for place, service in enumerate(services)
+    )
+
+
+def ports(pools: Sequence[ServicePool]) -> tuple[int, ...]:
+    """Return the ports of the services in use; those on sockets have none."""
+    found: list[int] = []
+    for service in (service for pool in pools for service in pool.in_use):
+        try:
+            found.append(urlsplit(service.url).port or 0)
+        except Exception:  # noqa: BLE001 - a container that is gone has no address
+            continue
+    return tuple(port for port in found if port)
+
+
+def waiting(item: pytest.Item, places: Places) -> tuple[Frame, ...]:
+    """Return where the test's task stands, if it was cut off while it awaited something."""
+    function = getattr(getattr(item, "obj", None), "__code__", None)
+    for task in tasks(item):
+        frames = list(awaited(task.get_coro()))
+        if any(code is function for code, _ in frames):
+            return kept([places.frame(code.co_filename, line, code.co_name) for code, line in frames])
+    return ()
+
+
+def tasks(item: pytest.Item) -> set[asyncio.Task[Any]]:
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    found: set[asyncio.Task[Any]] = set()
+    for scope in ("function", "class", "module", "package", "session"):
+        for definition in definitions.get(f"_{scope}_scoped_runner", ()):
+            if definition.cached_result and definition.cached_result[2] is None:
+                found |= asyncio.all_tasks(definition.cached_result[0].get_loop())
+    return found
+
+
+def awaited(coroutine: Any) -> Iterator[tuple[Any, int]]:
+    """Go down a coroutine to what it awaits, as far as Python shows it."""
+    while coroutine is not None:
+        for kind in ("cr", "ag", "gi"):
+            frame = getattr(coroutine, f"{kind}_frame", None)
+            if frame is not None:
+                yield frame.f_code, frame.f_lineno
+                break
+        else:
+            return
+        coroutine = getattr(coroutine, f"{kind}_await", None) or getattr(coroutine, "gi_yieldfrom", None)

@@ -1,0 +1,74 @@
+"""The last thing a red run prints: its causes, the weightiest first, on one screen, for somebody who knows nothing of it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from test_framework.errors.capture import of_report, with_circumstances
+from test_framework.errors.categories import Fault
+from test_framework.errors.causes import diagnose
+from test_framework.errors.diagnosis import Cause, Diagnosis
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+SHOWN = 6
+WHOSE = {
+    Fault.INFRASTRUCTURE: "the machine or its services, not the code",
+    Fault.CODE: "the code",
+    Fault.TEST: "the test",
+    Fault.UNKNOWN: "not known",
+}
+
+
+def show(reporter: TerminalReporter) -> Diagnosis:
+    """Write why a run is red; nothing where it is green."""
+    reports = [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]
+    failures = [with_circumstances(of_report(report), reporter.config) for report in reports]
+    diagnosis = diagnose(failures)
+    if not failures:
+        return diagnosis
+    reporter.section(title(diagnosis), sep="=", bold=True, red=True)
+    for cause in diagnosis.causes[:SHOWN]:
+        for line in lines(cause):
+            reporter.write_line(line)
+    for cause in diagnosis.causes[SHOWN:]:
+        reporter.write_line(f"{cause.number}. {cause.category}, {tests(cause)}: {cause.first}")
+    if os.environ.get("GITHUB_ACTIONS"):
+        for cause in diagnosis.causes:
+            reporter.write_line(annotation(cause))
+    return diagnosis
+
+
+def title(diagnosis: Diagnosis) -> str:
+    failures, causes = len(diagnosis.failures), len(diagnosis.causes)
+    of = "one cause" if causes == 1 else f"{causes} causes"
+    return f"why: {failures} failure{'s' if failures > 1 else ''} of {of}"
+
+
+def lines(cause: Cause) -> list[str]:
+    """Return a cause in five lines."""
+    first = "" if cause.count == 1 else ", first"
+    return [
+        f"{cause.number}. {cause.root_cause}",
+        f"   what: {cause.category} ({cause.how_sure}); fault of {WHOSE[cause.fault]}",
+        f"   hit:  {tests(cause)}{first}: {cause.first}",
+        f"   next: {cause.next_command}",
+        *([f"   again: {cause.reproduce}"] if cause.reproduce != cause.next_command else []),
+    ]
+
+
+def tests(cause: Cause) -> str:
+    return "1 test" if len(cause.tests) == 1 else f"{len(cause.tests)} tests"
+
+
+def annotation(cause: Cause) -> str:
+    """Write a cause as a workflow command, which GitHub shows beside the line it is about."""
+    properties = f"file={_escaped(cause.where, ',:')},line={max(cause.line, 1)},title={_escaped(f'{cause.category}: {tests(cause)}', ',:')}"
+    return f"::error {properties}::{_escaped(f'{cause.root_cause} Next: {cause.next_command}')}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    codes = {"%": "%25", "\r": "%0D", "\n": "%0A", ",": "%2C", ":": "%3A"}
+    return "".join(codes[letter] if letter in "%\r\n" + more else letter for letter in text)

@@ -3,31 +3,36 @@
 async with TestContext(server) as ada:
     run = await ada.run_agent("How many words are these?")
     ada.capture.assert_grammatical(run.id)
+    assert ada.validate().valid
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-import websockets
 from websockets.asyncio.client import ClientConnection
 
 from app.api.runs import RunView
+from app.events.envelope import Envelope
 from app.events.kinds import EventKind
 from test_framework.backend_client import BackendClient
+from test_framework.event_difference import label
 from test_framework.servers import Server
 from test_framework.users import TestUserContext
+from test_framework.verdicts import Latency, Performance, Validation, judge
 from test_framework.websocket_capture import WebSocketEventCapture
+from test_framework.websocket_line import Closed, SocketClosed, WebSocketLine
 
 DEADLINE_SECONDS = 10.0
 
 
 class TestContext:
-    """A user who is connected from the moment the block begins."""
+    """A user who is connected from the moment the block begins, and shown everything from `after` on."""
 
     __test__ = False
 
@@ -36,76 +41,168 @@ class TestContext:
     ) -> None:
         self.server = server
         self.user = user or TestUserContext.of(server.settings)
-        self.client = BackendClient(server.url, self.user.token)
-        self.capture = WebSocketEventCapture(after or 0)
+        self.client = BackendClient.of(server, self.user)
+        self.capture = WebSocketEventCapture(after or 0, user=self.user)
+        self.connections = 0
         self._after = after
         self._joined = joined
-        self._socket: ClientConnection | None = None
+        self._news = asyncio.Event()
+        self._line = WebSocketLine(self._take, self._news)
+        self._received = 0
+        self._drop_after: int | None = None
+        self._began = time.monotonic()
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave, and close all connections."""
         await self.disconnect()
-        await self.client.__aexit__(kind, error, trace)
+        await self.client.close()
 
     @property
     def socket(self) -> ClientConnection:
-        if self._socket is None:
-            raise RuntimeError("not connected: await connect() first")
-        return self._socket
+        return self._line.connection
 
-    async def connect(self, url: str | None = None) -> None:
-        """Open a socket, say who we are, and go on after what was captured."""
-        address = (url or self.server.url).replace("http", "ws", 1) + "/ws"
-        self._socket = await websockets.connect(
-            address, open_timeout=DEADLINE_SECONDS, compression=None, max_size=None, max_queue=None, proxy=None
-        )
+    @property
+    def closed(self) -> Closed | None:
+        """With which code and reason the server has closed the socket; None while it is open."""
+        return self._line.closed
+
+    async def connect(self, url: str | None = None, *, token: str | None = None, small: bool = False) -> None:
+        """Open a socket, say who we are, and go on after what was captured; `url` is another process than the first."""
+        await self.disconnect()
+        self._line = WebSocketLine(self._take, self._news)
         after = self.capture.cursor if self.capture.events else self._after
-        await self._socket.send(json.dumps({"token": self.user.token, "after": after, "joined": self._joined}))
-        hello = json.loads(await self._next("the server's hello"))
-        assert hello.get("type") == "hello", f"expected a hello, got {hello}"
+        hello = {"token": token or self.user.token, "after": after, "joined": self._joined}
+        cursor = await self._line.open(url or self.server.url, hello, DEADLINE_SECONDS, small=small)
+        self.connections += 1
         if not self.capture.events:
-            self.capture.after = hello["cursor"]
+            self.capture.after = cursor
 
     async def disconnect(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
-            self._socket = None
+        """Close the socket; what was captured stays, and `connect` goes on from there."""
+        await self._line.close()
+
+    def drop(self) -> None:
+        """Vanish without a word, as a client does whose network is gone."""
+        self._line.drop()
+
+    def drop_after(self, events: int) -> None:
+        """Vanish in the moment in which so many events have been captured."""
+        self._drop_after = events
+        self._drop_if_due()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the socket, so that the server has to hold it back."""
+        self._line.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._line.resume_reading()
+
+    async def send(self, message: Mapping[str, object] | str) -> None:
+        """Say something on the socket: JSON, or whatever text a test wants to be wrong with."""
+        await self._line.send(message if isinstance(message, str) else json.dumps(message))
+
+    async def ping(self, deadline: float = DEADLINE_SECONDS) -> None:
+        """Ask the service on the socket whether it is there."""
+        before = len(self.capture.said)
+        await self.send({"type": "ping"})
+        await self.wait_until(lambda: len(self.capture.said) > before, "the pong", deadline)
+
+    async def start_run(self, message: str, key: str | None = None) -> RunView:
+        """Start a run, and know it as this user's own."""
+        run = await self.client.start_run(message, key)
+        self.capture.own_runs.add(run.id)
+        return run
 
     async def run_agent(self, message: str, deadline: float = DEADLINE_SECONDS) -> RunView:
         """Start a run and capture events until it has ended."""
-        run = await self.client.start_run(message)
+        run = await self.start_run(message)
         await self.wait_for_end(run.id, deadline)
         return run
 
+    async def receive(self, deadline: float = DEADLINE_SECONDS) -> Envelope:
+        """Give the next event that was not received so yet."""
+        await self.wait_until(lambda: len(self.capture.events) > self._received, "another event", deadline)
+        self._received += 1
+        return self.capture.events[self._received - 1]
+
+    async def wait_for_events(
+        self, kinds: Sequence[EventKind], deadline: float = DEADLINE_SECONDS, *, run_id: str | None = None
+    ) -> list[Envelope]:
+        """Capture until events of these kinds have come in this order, whatever else between them; and give them."""
+        names = ", ".join(kinds)
+        of_run = "" if run_id is None else f" of run {run_id}"
+        await self.wait_until(lambda: len(self._in_order(kinds, run_id)) == len(kinds), f"{names}{of_run}", deadline)
+        return self._in_order(kinds, run_id)
+
     async def wait_for_end(self, run_id: str, deadline: float = DEADLINE_SECONDS) -> None:
         """Capture until a run's `agent_completed` is there."""
-        await self.wait_until(
-            lambda: EventKind.AGENT_COMPLETED in self.capture.kinds(run_id),
-            f"agent_completed of run {run_id}",
-            deadline,
-        )
+        await self.wait_for_events([EventKind.AGENT_COMPLETED], deadline, run_id=run_id)
 
     async def wait_for_seq(self, seq: int, deadline: float = DEADLINE_SECONDS) -> None:
         """Capture until the event with a number is there."""
         await self.wait_until(lambda: self.capture.cursor >= seq, f"event {seq}", deadline)
 
+    async def wait_for_close(self, deadline: float = DEADLINE_SECONDS) -> Closed:
+        """Wait until the server has closed the socket, and tell with what."""
+        await self.wait_until(lambda: self.closed is not None, "the close of the socket", deadline)
+        assert self.closed is not None
+        return self.closed
+
     async def wait_until(self, there: Callable[[], bool], what: str, deadline: float = DEADLINE_SECONDS) -> None:
-        """Capture until something is there; a time-out says what was awaited, and what came."""
+        """Capture until something is there; a time-out and a close say what was awaited, and what came."""
         try:
             async with asyncio.timeout(deadline):
                 while not there():
-                    self.capture.capture(str(await self.socket.recv()))
+                    if self.closed is not None:
+                        awaited = f"{what} was awaited; {self._what_came()}"
+                        raise SocketClosed(self.closed.code, self.closed.reason, awaited)
+                    self._news.clear()
+                    await self._news.wait()
         except TimeoutError:
-            came = [f"{event.seq} {event.kind}" for event in self.capture.events]
-            raise AssertionError(f"{what} did not come within {deadline:g} s; what came: {came}") from None
+            raise AssertionError(f"{what} did not come within {deadline:g} s; {self._what_came()}") from None
 
-    async def _next(self, what: str) -> str:
-        try:
-            return str(await asyncio.wait_for(self.socket.recv(), DEADLINE_SECONDS))
-        except TimeoutError:
-            raise AssertionError(f"{what} did not come within {DEADLINE_SECONDS:g} s") from None
+    def validate(self, expected: Sequence[EventKind] | None = None) -> Validation:
+        """Say what is missing from the stream, too much in it or out of order; `expected` is every kind, in order."""
+        return judge(self.capture, expected)
+
+    def performance(self) -> Performance:
+        """Say how many events came, how quickly, over how many connections."""
+        seconds = time.monotonic() - self._began
+        latency = Latency.of(self.capture.latencies)
+        return Performance(len(self.capture.events), seconds, latency, self.connections)
+
+    def _take(self, text: str) -> None:
+        self.capture.capture(text)
+        self._drop_if_due()
+
+    def _drop_if_due(self) -> None:
+        if self._drop_after is not None and len(self.capture.events) >= self._drop_after:
+            self._drop_after = None
+            self._line.drop()
+
+    def _in_order(self, kinds: Sequence[EventKind], run_id: str | None) -> list[Envelope]:
+        """The first events that are of these kinds, as many as there are."""
+        found: list[Envelope] = []
+        for event in self.capture.events:
+            if len(found) < len(kinds) and event.kind is kinds[len(found)] and run_id in {None, event.run_id}:
+                found.append(event)
+        return found
+
+    def _what_came(self) -> str:
+        came = [label(event) for event in self.capture.events]
+        said = f", and {self.capture.said}" if self.capture.said else ""
+        malformed = f", and what is no event: {self.capture.malformed}" if self.capture.malformed else ""
+        return f"what came: {came}{said}{malformed}"

@@ -1,12 +1,17 @@
-"""Simulated users: each with an identity that the app really accepts, and tokens it must not."""
+"""Simulated users: each with an identity that the app really accepts, and tokens it must not.
+
+What a user does can be told from what others do: their requests carry their session in `X-Request-ID` and their thread as
+the W3C trace, and the service writes both into every event that comes of it.
+"""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 
-from app.api.tokens import Tokens
+from app.api.tokens import LIFETIME, Tokens
 from app.settings import Settings
 
 
@@ -19,20 +24,30 @@ class TestUserContext:
     settings: Settings = field(repr=False)
     id: str
     name: str = "Ada"
+    role: str = "user"  # a label for tests: the service knows no roles until yours does
+    session_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    thread_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    metadata: dict[str, object] = field(default_factory=dict, compare=False)
+    _requests: count[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     @classmethod
-    def of(cls, settings: Settings, name: str = "ada") -> TestUserContext:
-        return cls(settings, id=f"{name}-{secrets.token_hex(4)}", name=name)
+    def of(cls, settings: Settings, name: str = "ada", *, role: str = "user", **metadata: object) -> TestUserContext:
+        """Make a user whom no other test knows."""
+        return cls(settings, id=f"{name}-{secrets.token_hex(4)}", name=name, role=role, metadata=metadata)
 
     @property
     def token(self) -> str:
         """A token that the app accepts."""
-        return Tokens(self.settings).issue(self.id)
+        return self.token_for(LIFETIME)
+
+    def token_for(self, lifetime: timedelta) -> str:
+        """Make a token that the app accepts for so long."""
+        return Tokens(self.settings).issue(self.id, lifetime)
 
     @property
     def expired_token(self) -> str:
         """A token that was good until a minute ago."""
-        return Tokens(self.settings).issue(self.id, timedelta(minutes=-1))
+        return self.token_for(timedelta(minutes=-1))
 
     @property
     def forged_token(self) -> str:
@@ -41,3 +56,10 @@ class TestUserContext:
             update={"token_secret": type(self.settings.token_secret)(secrets.token_hex(32))}
         )
         return Tokens(stranger).issue(self.id)
+
+    def traces(self) -> dict[str, str]:
+        """The headers by which the next request can be told to be this user's, also from its events."""
+        return {
+            "X-Request-ID": f"{self.session_id}-{next(self._requests)}",
+            "traceparent": f"00-{self.thread_id}-{secrets.token_hex(8)}-01",
+        }

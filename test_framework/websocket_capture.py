@@ -1,29 +1,65 @@
-"""What arrived at a socket, when, and whether it is what had to: the truth is held against the grammar and the sequence."""
+"""What arrived at a socket, when, and whether it is what had to: the truth is held against the grammar and the sequence.
+
+    capture.assert_unbroken()             # every event once, in order, none missing, from the cursor on
+    capture.assert_grammatical(run.id)    # one run's events, from agent_started to agent_completed
+    capture.counts, capture.missing, capture.duplicates, capture.latencies, …
+
+An assertion that fails shows event by event what was expected and what came.
+"""
 
 from __future__ import annotations
 
-import time
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import JsonValue, ValidationError
 
 from app.events.envelope import Envelope
-from app.events.kinds import EventKind, Grammar, GrammarError
+from app.events.kinds import EventKind
+from test_framework.event_difference import difference, label, unbroken, ungrammatical
+from test_framework.users import TestUserContext
+
+LONGEST_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """What came and was no event, nor a word about the connection."""
+
+    text: str
+    reason: str
 
 
 @dataclass
 class WebSocketEventCapture:
-    """Collects the events of one socket; `after` is the cursor it began at."""
+    """Collects the events of one socket: `after` is the cursor it began at, `user` whose events they have to be."""
 
     after: int = 0
     events: list[Envelope] = field(default_factory=list)
-    arrivals: list[float] = field(default_factory=list)
+    arrivals: list[datetime] = field(default_factory=list)
+    said: list[dict[str, JsonValue]] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+    user: TestUserContext | None = None
+    own_runs: set[str] = field(default_factory=set)
 
     def capture(self, text: str) -> None:
-        """Take a message of one or several events."""
+        """Take a message: an event, several on a line each, or a word about the connection."""
+        arrived = datetime.now(UTC)
         for line in text.split("\n"):
-            self.events.append(Envelope.model_validate_json(line))
-            self.arrivals.append(time.monotonic())
+            try:
+                self.events.append(Envelope.model_validate_json(line))
+                self.arrivals.append(arrived)
+            except ValidationError as error:
+                self._take_no_event(line, error)
+
+    def clear(self) -> None:
+        """Forget what came, and go on from there."""
+        self.after = self.cursor
+        for collected in (self.events, self.arrivals, self.said, self.malformed):
+            collected.clear()
 
     @property
     def cursor(self) -> int:
@@ -33,40 +69,119 @@ class WebSocketEventCapture:
     def counts(self) -> Counter[EventKind]:
         return Counter(event.kind for event in self.events)
 
+    @property
+    def runs(self) -> list[str]:
+        """The runs that events came of, in the order of their first."""
+        return list(dict.fromkeys(event.run_id for event in self.events))
+
+    @property
+    def latencies(self) -> list[float]:
+        """Seconds from an event's writing to its arrival; of those that were seen arriving."""
+        return [(came - event.at).total_seconds() for event, came in zip(self.events, self.arrivals, strict=False)]
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers that were passed over."""
+        seen = {event.seq for event in self.events}
+        return [seq for seq in range(self.after + 1, max(seen, default=self.after)) if seq not in seen]
+
+    @property
+    def duplicates(self) -> list[Envelope]:
+        """The events that had come before, under the same number."""
+        seen: set[int] = set()
+        again = list[Envelope]()
+        for event in self.events:
+            if event.seq in seen:
+                again.append(event)
+            seen.add(event.seq)
+        return again
+
+    @property
+    def disordered(self) -> list[Envelope]:
+        """The events that came for the first time after one with a greater number."""
+        seen, highest = set[int](), 0
+        late = list[Envelope]()
+        for event in self.events:
+            if event.seq < highest and event.seq not in seen:
+                late.append(event)
+            seen.add(event.seq)
+            highest = max(highest, event.seq)
+        return late
+
+    @property
+    def foreign(self) -> list[Envelope]:
+        """The events of runs that others began: of another thread than the user's, where the user is known."""
+        if self.user is None:
+            return []
+        own = {None, self.user.thread_id}
+        return [event for event in self.events if event.trace_id not in own and event.run_id not in self.own_runs]
+
+    def late(self, seconds: float) -> list[Envelope]:
+        """The events that took longer than that from their writing to their arrival."""
+        return [event for event, took in zip(self.events, self.latencies, strict=False) if took > seconds]
+
     def of_run(self, run_id: str) -> list[Envelope]:
         return [event for event in self.events if event.run_id == run_id]
+
+    def of_kind(self, kind: EventKind) -> list[Envelope]:
+        return [event for event in self.events if event.kind is kind]
 
     def kinds(self, run_id: str) -> list[EventKind]:
         return [event.kind for event in self.of_run(run_id)]
 
     def assert_unbroken(self) -> None:
-        """Every event once, in order, none missing, from the cursor on."""
-        got = [event.seq for event in self.events]
-        expected = list(range(self.after + 1, self.after + 1 + len(got)))
-        assert got == expected, f"the stream is broken:\n{difference(expected, got)}"
+        """Every event once, in order, none missing and nothing malformed, from the cursor on."""
+        self.assert_well_formed()
+        if broken := unbroken(self.events, self.after):
+            raise AssertionError(broken)
+
+    def assert_well_formed(self) -> None:
+        """Nothing came but events and words about the connection."""
+        lines = [f"{fault.text!r}: {fault.reason}" for fault in self.malformed]
+        assert not lines, "\n".join(["what came and is no event:", *lines])
 
     def assert_grammatical(self, run_id: str) -> None:
         """The run's events obey the grammar, to the end."""
-        grammar = Grammar()
-        kinds = self.kinds(run_id)
-        try:
-            for kind in kinds:
-                grammar.accept(kind)
-        except GrammarError as error:
-            raise AssertionError(f"{error}, in {[str(kind) for kind in kinds]}") from None
-        assert grammar.complete, f"the run did not end; its events: {[str(kind) for kind in kinds]}"
+        if fault := ungrammatical(self.of_run(run_id)):
+            raise AssertionError(fault)
 
     def assert_kinds(self, run_id: str, expected: Sequence[EventKind]) -> None:
         """The run had just these kinds of event, in this order."""
         got = self.kinds(run_id)
         assert got == list(expected), f"other events than expected:\n{difference(expected, got)}"
 
+    def assert_counts(self, expected: Mapping[EventKind, int]) -> None:
+        """So many events of each kind came, and of no other."""
+        wanted = [f"{kind} × {expected.get(kind, 0)}" for kind in EventKind]
+        got = [f"{kind} × {self.counts[kind]}" for kind in EventKind]
+        assert wanted == got, f"other counts than expected:\n{difference(wanted, got)}"
 
-def difference(expected: Sequence[object], got: Sequence[object]) -> str:
-    """Show two sequences side by side, each line marked where they part."""
-    lines = []
-    for place in range(max(len(expected), len(got))):
-        wanted = str(expected[place]) if place < len(expected) else "–"
-        came = str(got[place]) if place < len(got) else "–"
-        lines.append(f"{'  ' if wanted == came else '→ '}{wanted:<20} {came}")
-    return "\n".join([f"  {'expected':<20} got", *lines])
+    def assert_nothing_foreign(self) -> None:
+        """Not one event came of a run that somebody else began."""
+        assert self.user is not None, "whose events these have to be is not known: make the capture with a user"
+        lines = [f"{label(event)} of run {event.run_id}" for event in self.foreign]
+        assert not lines, "\n".join([f"{len(lines)} of {len(self.events)} events are not {self.user.id}'s:", *lines])
+
+    def assert_on_time(self, seconds: float) -> None:
+        """Every event arrived within so long of its writing."""
+        pairs = zip(self.events, self.latencies, strict=False)
+        lines = [f"{label(event)} took {took:.3f} s" for event, took in pairs if took > seconds]
+        assert not lines, "\n".join([f"later than {seconds:g} s:", *lines])
+
+    def assert_same_as(self, other: WebSocketEventCapture) -> None:
+        """Another socket was shown the very same events."""
+        if self.events != other.events:
+            theirs, ours = ([f"{label(e)} {e.payload}" for e in capture.events] for capture in (other, self))
+            raise AssertionError(f"two sockets were shown different events:\n{difference(theirs, ours)}")
+
+    def _take_no_event(self, line: str, error: ValidationError) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if isinstance(message, dict) and "type" in message and "kind" not in message:
+            self.said.append(message)
+            return
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        self.malformed.append(Malformed(line[:LONGEST_SHOWN], f"{where}: {fault['msg']}".removeprefix(": ")))

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -16,6 +12,7 @@ import pytest_asyncio
 from app.api.wire import ROOM_BYTES
 from app.events import hub as hub_module
 from app.settings import Settings
+from test_framework.clients import slow_reader
 from test_framework.event_path import thought
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
@@ -61,14 +58,14 @@ async def test_there_is_no_seam_between_replay_and_live_while_many_write(server:
     for context in contexts:
         await context.wait_for_seq(head)
         context.capture.assert_unbroken()
-        await context.__aexit__(None, None, None)
+        await context.close()
     assert len(contexts) > 2
 
 
 async def test_a_socket_cut_off_again_and_again_resumes_without_loss_or_repetition(server: InLoopServer) -> None:
     async with TestContext(server) as ada:
         for number in range(1, 21):
-            ada.socket.transport.abort()
+            ada.drop()
             await asyncio.gather(ada.connect(), write(server, ada.user.id, str(number)))
             await ada.wait_for_seq(number)
 
@@ -91,7 +88,7 @@ async def test_a_socket_that_does_not_read_is_let_go_and_holds_up_nobody(
     server: InLoopServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "SLOW_SECONDS", 0.3)
-    async with TestContext(server) as ada, who_reads_nothing(server, ada.user):
+    async with TestContext(server) as ada, slow_reader(server, ada.user):
         for number in range(LARGE_EVENTS):
             await write(server, ada.user.id, str(number % 10) * LARGE)
         await ada.wait_for_seq(LARGE_EVENTS)
@@ -113,29 +110,7 @@ async def test_a_replay_puts_no_more_into_a_socket_than_it_takes(server: InLoopS
         full = max((connection.transport.get_write_buffer_size() for connection in server.connections), default=0)
         return full > ROOM_BYTES
 
-    async with who_reads_nothing(server, ada):
+    async with slow_reader(server, ada):
         await becomes(holds_a_page, "a page in the socket's buffer")
         with pytest.raises(AssertionError, match="in vain"):
             await becomes(lambda: holds_a_page() and full > 4 * LARGE, "more than a page in the socket's buffer", 0.5)
-
-
-@asynccontextmanager
-async def who_reads_nothing(server: InLoopServer, user: TestUserContext) -> AsyncIterator[None]:
-    """A client that says hello, and then never takes anything from its small buffer again."""
-    address = urlsplit(server.url)
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        client.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(client, (address.hostname, address.port))
-        hello = json.dumps({"token": user.token, "after": 0}).encode()
-        mask = b"\0\0\0\0"
-        frame = b"\x81\xfe" + len(hello).to_bytes(2, "big") + mask + hello
-        handshake = (
-            f"GET /ws HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        await loop.sock_sendall(client, handshake.encode())
-        assert b"101" in await loop.sock_recv(client, 1024)
-        await loop.sock_sendall(client, frame)
-        yield

@@ -166,7 +166,7 @@ async def test_a_second_signal_ends_a_drain_that_waits(embedded: Environment) ->
 
 async def drains(client: BackendClient) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while (await client.ready())["status"] != "draining":  # noqa: ASYNC110
+        while (await client.ready()).status != "draining":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

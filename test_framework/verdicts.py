@@ -1,0 +1,100 @@
+"""What is to be said of a stream that was captured: whether it is what it had to be, and how quick it was."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.events.kinds import EventKind, Grammar, GrammarError
+from test_framework.event_difference import label
+
+if TYPE_CHECKING:
+    from test_framework.websocket_capture import WebSocketEventCapture
+
+
+@dataclass(frozen=True)
+class Latency:
+    """From the writing of an event to its arrival, in seconds."""
+
+    count: int = 0
+    median: float = 0.0
+    p95: float = 0.0
+    worst: float = 0.0
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Latency:
+        if not seconds:
+            return cls()
+        ordered = sorted(seconds)
+        return cls(len(ordered), statistics.median(ordered), ordered[len(ordered) * 95 // 100], ordered[-1])
+
+
+@dataclass(frozen=True)
+class Performance:
+    """How quick a user's stream was."""
+
+    events: int
+    seconds: float
+    latency: Latency
+    connections: int
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is wrong with a stream; valid where nothing is."""
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    order: tuple[str, ...]
+    counts: Mapping[EventKind, int]
+    latency: Latency
+
+    @property
+    def valid(self) -> bool:
+        return not (self.missing or self.extra or self.order)
+
+    def __str__(self) -> str:
+        if self.valid:
+            return f"a valid stream of {sum(self.counts.values())} events"
+        faults = {"missing": self.missing, "extra": self.extra, "order": self.order}
+        return "\n".join(f"{name}: {', '.join(what)}" for name, what in faults.items() if what)
+
+
+def judge(capture: WebSocketEventCapture, expected: Sequence[EventKind] | None = None) -> Validation:
+    """Hold a stream against its numbers, each of its runs against the grammar, and all of it against what is expected."""
+    runs = {run_id: capture.kinds(run_id) for run_id in capture.runs}
+    wanted, came = Counter(expected or ()), capture.counts
+    missing = [f"event {seq}" for seq in capture.missing]
+    missing += [f"{EventKind.AGENT_COMPLETED} of run {run_id}" for run_id, kinds in runs.items() if not _ended(kinds)]
+    extra = [f"event {label(event)}, again" for event in capture.duplicates]
+    extra += [f"event {label(event)} of {event.run_id}, another's run" for event in capture.foreign]
+    extra += [f"what is no event: {fault.reason}" for fault in capture.malformed]
+    order = [f"event {label(event)}, too late" for event in capture.disordered]
+    order += [f"{fault} in run {run_id}" for run_id, kinds in runs.items() if (fault := _fault(kinds))]
+    if expected is not None:
+        missing += [f"{count} × {kind}" for kind, count in (wanted - came).items()]
+        extra += [f"{count} × {kind}" for kind, count in (came - wanted).items()]
+        if wanted == came and list(expected) != [event.kind for event in capture.events]:
+            order.append("the kinds that were expected came in another order")
+    return Validation(tuple(missing), tuple(extra), tuple(order), came, Latency.of(capture.latencies))
+
+
+def _ended(kinds: Sequence[EventKind]) -> bool:
+    return EventKind.AGENT_COMPLETED in kinds
+
+
+def _fault(kinds: Sequence[EventKind]) -> str:
+    grammar = Grammar()
+    try:
+        for kind in kinds:
+            grammar.accept(kind)
+    except GrammarError as error:
+        return str(error)
+    return ""

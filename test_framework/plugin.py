@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from test_framework.service_pool import ServicePool
 
-pytest_plugins = ["test_framework.fixtures"]
+pytest_plugins = ["test_framework.fixtures", "test_framework.shared_server", "pytester"]
 
 MODE = pytest.StashKey[Mode]()
 POOL = pytest.StashKey["ServicePool | None"]()

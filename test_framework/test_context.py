@@ -79,13 +79,20 @@ class TestContext:
         """With which code and reason the server has closed the socket; None while it is open."""
         return self._line.closed
 
-    async def connect(self, url: str | None = None, *, token: str | None = None, small: bool = False) -> None:
+    async def connect(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        small: bool = False,
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
         """Open a socket, say who we are, and go on after what was captured; `url` is another process than the first."""
         await self.disconnect()
         self._line = WebSocketLine(self._take, self._news)
         after = self.capture.cursor if self.capture.events else self._after
         hello = {"token": token or self.user.token, "after": after, "joined": self._joined}
-        cursor = await self._line.open(url or self.server.url, hello, DEADLINE_SECONDS, small=small)
+        cursor = await self._line.open(url or self.server.url, hello, deadline, small=small)
         self.connections += 1
         if not self.capture.events:
             self.capture.after = cursor

@@ -37,6 +37,7 @@ RUN = "service_pool_run"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modes")
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
+    group.addoption("--shard", default=None, metavar="I/N", help="run the I-th of N shares of the tests, e.g. 2/4")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,6 +51,18 @@ def pytest_configure(config: pytest.Config) -> None:
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[POOL] = None
+    if wanted := config.getoption("--shard"):
+        _run_one_shard(config, wanted)
+
+
+def _run_one_shard(config: pytest.Config, wanted: str) -> None:
+    from test_framework.sharded_run import ShardedRun
+    from test_framework.sharding import Shard, ShardError
+
+    try:
+        config.pluginmanager.register(ShardedRun(config, Shard.parse(wanted), config.stash[MODE]))
+    except ShardError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> str:

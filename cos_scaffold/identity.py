@@ -1,4 +1,4 @@
-"""Write a project's identity into its pyproject.toml, line by line, so that every other line stays as it was.
+"""Write a project's identity into its pyproject.toml and workflows, line by line, so that every other line stays as it was.
 
 A TOML library would do, but the hooks run wherever cookiecutter is installed and may import nothing it doesn't bring.
 """
@@ -37,6 +37,22 @@ def with_identity(pyproject: str, answers: Answers) -> str:
     for (table, key), value in values.items():
         pyproject = replaced(pyproject, table, key, value)
     return pyproject.rstrip("\n") + "\n" + CRUFT
+
+
+def with_pythons(workflow: str, answers: Answers) -> str:
+    """Return a workflow whose matrix has no Python older than the project's lowest."""
+
+    def younger(found: re.Match[str]) -> str:
+        versions = [
+            version for version in re.findall(r"\d+\.\d+", found[2]) if _at_least(version, answers.lowest_python)
+        ]
+        return f"{found[1]}[{', '.join(map(quoted, versions))}]"
+
+    return re.sub(r"(?m)^(\s*python: )\[([^\]]*)\]", younger, workflow)
+
+
+def _at_least(version: str, lowest: str) -> bool:
+    return tuple(map(int, version.split("."))) >= tuple(map(int, lowest.split(".")))
 
 
 def quoted(text: str) -> str:

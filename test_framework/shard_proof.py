@@ -126,7 +126,7 @@ def _missing(proofs: Sequence[Proof]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Merge the proofs below a directory, mode by mode; 0 where every test ran once and none failed."""
     try:
-        proofs = read_proofs(Path(*arguments[:1] or [DIRECTORY]))
+        proofs = read_proofs(Path(arguments[0]) if arguments else DIRECTORY)
     except ShardError as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from test_framework.services.state import SERVICE_NAMES, ServiceError
 
 BUILD_SECONDS = 600.0
 DOWN_SECONDS = 60.0
-SECRET = "APP_TOKEN_SECRET"
+SECRET = "APP_TOKEN_SECRET"  # pragma: allowlist secret
 PARTS = ("proxy", "app")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cos_scaffold.answers import CHOICES, Answers
-from cos_scaffold.identity import quoted, replaced, with_identity
+from cos_scaffold.identity import quoted, replaced, with_identity, with_pythons
 from tests.template.workbench import ANSWERS, ROOT
 
 LIVE = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -36,6 +36,16 @@ def test_every_tool_is_told_the_lowest_python(python: str) -> None:
     assert made["project"]["requires-python"] == f">={python}"
     assert made["tool"]["ruff"]["target-version"] == "py" + python.replace(".", "")
     assert made["tool"]["mypy"]["python_version"] == python
+
+
+def test_the_workflows_test_no_python_that_is_too_old() -> None:
+    live = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+
+    made = with_pythons(live, replace(GOOD, lowest_python="3.12"))
+
+    assert 'python: ["3.11", "3.12", "3.13"]' in live
+    assert made == live.replace('["3.11", "3.12", "3.13"]', '["3.12", "3.13"]')
+    assert with_pythons(live, GOOD) == live
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

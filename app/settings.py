@@ -53,7 +53,9 @@ class Settings(BaseSettings):
         description="redis://… carries events between processes; empty: one process, no Redis",
     )
     channel_prefix: str = Field(
-        "events", min_length=1, description="what the names of this service's Redis channels begin with"
+        "events",
+        pattern=r"^[^{}]+$",
+        description="what the names of this service's Redis channels begin with; no braces, which tell a cluster where a channel lives",
     )
     token_secret: SecretStr = Field(
         SecretStr(""),

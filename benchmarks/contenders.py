@@ -10,6 +10,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from app.api.tokens import Tokens
+from app.events.channels import Channels
 from app.events.envelope import Draft, frame
 from app.events.kinds import EventKind
 from app.settings import Settings
@@ -74,7 +75,7 @@ class Ours:
         return Crowd(port, "/ws", sockets, json.dumps(says), '"hello"')
 
     def message(self, user: str, number: int) -> tuple[str, bytes]:
-        return f"{self._settings.channel_prefix}:user:{user}", event_text(number).encode()
+        return Channels(self._settings.channel_prefix).of_user(user), event_text(number).encode()
 
 
 class Broadcaster:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from app.events.channels import Channels
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
@@ -122,7 +123,7 @@ async def test_whoever_leaves_is_unsubscribed_from_redis(make_settings: MakeSett
     settings = make_settings()
     user = TestUserContext.of(settings)
     async with in_loop(settings) as server, Redis.from_url(settings.redis_url, protocol=3) as redis:
-        channel = f"{settings.channel_prefix}:user:{user.id}"
+        channel = Channels(settings.channel_prefix).of_user(user.id)
 
         async def subscribers() -> int:
             [(_, count)] = await redis.pubsub_numsub(channel)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
 from tests.unit.api.inside import eventually
 
@@ -19,7 +20,7 @@ async def test_whoever_comes_while_the_bus_connects_is_subscribed_to_and_whoever
     async with Redis.from_url(redis_url, protocol=3) as redis:
 
         async def subscribed(prefix: str) -> list[bytes | str]:
-            return list(await redis.pubsub_channels(f"{prefix}:user:*"))
+            return list(await redis.pubsub_channels(f"{prefix}:*:user:*"))
 
         for steps in STEPS:
             prefix = f"{request.node.name}-{steps}"
@@ -30,6 +31,6 @@ async def test_whoever_comes_while_the_bus_connects_is_subscribed_to_and_whoever
                 await asyncio.sleep(0)
             await asyncio.gather(bus.watch("comes"), bus.unwatch("leaves"))
 
-            expected = [f"{prefix}:user:comes".encode()]
+            expected = [Channels(prefix).of_user("comes").encode()]
             await eventually(lambda: subscribed(prefix), lambda found: found == expected)  # noqa: B023
             await asyncio.wait_for(bus.close(), 2.0)

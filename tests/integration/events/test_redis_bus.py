@@ -6,47 +6,23 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from app.events.bus import BusAway
-from app.events.envelope import Batch, frame
-from app.events.redis_bus import ANSWER_SECONDS, RedisBus
+from app.events.channels import Channels
+from app.events.redis_bus import RedisBus
+from app.events.redis_link import ANSWER_SECONDS
 from test_framework.service_pool import Service, ServicePool
 from test_framework.slow_proxy import slow_proxy
 from test_framework.waiting import becomes
+from tests.integration.events.bus_kit import Ear, events, opened, publish_until
 
-DEADLINE_SECONDS = 5.0
 NOTICED_SECONDS = 1.0
 GRACE_SECONDS = 0.15
-
-
-class Ear:
-    """What a process received."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self._heard = asyncio.Event()
-
-    def __call__(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self._heard.set()
-
-    @property
-    def frames(self) -> list[str]:
-        return [frame for batch in self.batches for frame in batch.frames]
-
-    async def hear(self, user_id: str, seq: int) -> None:
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while not any(batch.user_id == user_id and batch.first <= seq <= batch.last for batch in self.batches):
-                    self._heard.clear()
-                    await self._heard.wait()
-        except TimeoutError:
-            raise AssertionError(f"event {seq} of {user_id} did not come; what came: {self.frames}") from None
 
 
 @pytest.fixture(scope="session")
@@ -67,33 +43,6 @@ def redis(pool: ServicePool) -> Iterator[Service]:
 @pytest.fixture
 def prefix() -> str:
     return f"test-{secrets.token_hex(4)}"
-
-
-@asynccontextmanager
-async def opened(url: str, prefix: str, *users: str) -> AsyncIterator[tuple[RedisBus, Ear]]:
-    """A process's bus, up and subscribed."""
-    bus, ear = RedisBus(url, prefix, secrets.token_hex(4)), Ear()
-    await bus.start(ear)
-    try:
-        await becomes(lambda: bus.healthy, "the bus healthy")
-        for user in users:
-            await bus.watch(user)
-        yield bus, ear
-    finally:
-        await bus.close()
-
-
-def events(user_id: str, first: int, last: int) -> Batch:
-    return Batch(user_id, first, [frame(seq, '{"v":1}') for seq in range(first, last + 1)])
-
-
-async def publish_until(bus: RedisBus, ear: Ear, user_id: str, seq: int) -> None:
-    """Publish as the relay does: what can't be sent now is not sent, and the next may be."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not any(batch.first == seq for batch in ear.batches):
-            with suppress(BusAway):
-                await bus.publish([events(user_id, seq, seq)])
-            await asyncio.sleep(0.02)
 
 
 @pytest_asyncio.fixture
@@ -167,7 +116,7 @@ class TestCarrying:
     ) -> None:
         publisher, listener, ear = pair
         async with Redis.from_url(redis.url) as stranger:
-            await stranger.publish(f"{prefix}:user:ada", noise)
+            await stranger.publish(Channels(prefix).of_user("ada"), noise)
 
         await publisher.publish([events("ada", 1, 1)])
         await ear.hear("ada", 1)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.events.bus import MemoryBus
-from app.events.redis_bus import RedisBus
+from app.events.channels import PARTITIONS, Channels
 from tests.unit.api.inside import Inside, assert_problem, eventually
 
 LOOKALIKES = (
@@ -87,14 +87,14 @@ async def test_a_cursor_within_ones_own_stream_shows_ones_own_events(own: Inside
     assert all(his in frame and hers not in frame for frame in found.frames)
 
 
-async def test_the_channels_of_any_two_users_differ() -> None:
-    bus = RedisBus("redis://nowhere", "events", "process")
+def test_the_channels_of_any_two_users_differ() -> None:
+    names = Channels("events")
 
-    channels = [bus._channels + user for user in LOOKALIKES]
+    channels = [names.of_user(user) for user in LOOKALIKES]
 
     assert len(set(channels)) == len(LOOKALIKES)
-    assert bus._beat not in channels
-    await bus.close()
+    assert tuple(names.user_of(channel) for channel in channels) == LOOKALIKES
+    assert not {names.beat(number, "process") for number in range(PARTITIONS)} & set(channels)
 
 
 async def test_the_in_process_bus_brings_a_user_their_own_alone(own: Inside) -> None:

@@ -1,0 +1,67 @@
+"""What tests of a bus on a real Redis need: ears, events, and a bus that is up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from app.events.bus import BusAway
+from app.events.envelope import Batch, frame
+from app.events.redis_bus import RedisBus
+from test_framework.waiting import becomes
+
+DEADLINE_SECONDS = 5.0
+
+
+class Ear:
+    """What a process received."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self._heard = asyncio.Event()
+
+    def __call__(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self._heard.set()
+
+    @property
+    def frames(self) -> list[str]:
+        return [frame for batch in self.batches for frame in batch.frames]
+
+    async def hear(self, user_id: str, seq: int) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not any(batch.user_id == user_id and batch.first <= seq <= batch.last for batch in self.batches):
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            raise AssertionError(f"event {seq} of {user_id} did not come; what came: {self.frames}") from None
+
+
+@asynccontextmanager
+async def opened(url: str, prefix: str, *users: str) -> AsyncIterator[tuple[RedisBus, Ear]]:
+    """A process's bus, up and subscribed."""
+    bus, ear = RedisBus(url, prefix, secrets.token_hex(4)), Ear()
+    await bus.start(ear)
+    try:
+        await becomes(lambda: bus.healthy, "the bus healthy")
+        for user in users:
+            await bus.watch(user)
+        yield bus, ear
+    finally:
+        await bus.close()
+
+
+def events(user_id: str, first: int, last: int) -> Batch:
+    return Batch(user_id, first, [frame(seq, '{"v":1}') for seq in range(first, last + 1)])
+
+
+async def publish_until(bus: RedisBus, ear: Ear, user_id: str, seq: int) -> None:
+    """Publish as the relay does: what can't be sent now is not sent, and the next may be."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not any(batch.user_id == user_id and batch.first == seq for batch in ear.batches):
+            with suppress(BusAway):
+                await bus.publish([events(user_id, seq, seq)])
+            await asyncio.sleep(0.02)

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     channel_prefix: str = Field(
         "events",
         pattern=r"^[^{}]+$",
-        description="what the names of this service's Redis channels begin with; no braces, which tell a cluster where a channel lives",
+        description="what the names of this service's Redis channels begin with, without braces",
     )
     token_secret: SecretStr = Field(
         SecretStr(""),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from test_framework.event_path import EventPath
     from test_framework.servers import Server
-    from test_framework.service_pool import ServicePool
+    from test_framework.service_pool import Service, ServicePool
+    from test_framework.services.state import ServiceName
 
 MakeSettings = Callable[..., "Settings"]
 
@@ -50,8 +51,7 @@ async def database_url(
         return
     from test_framework.isolation.postgres import PostgresTemplate
 
-    pool: ServicePool = request.getfixturevalue("pool")
-    async with PostgresTemplate(pool.get("postgres").url).clone() as url:
+    async with PostgresTemplate(_service(request, "postgres").url).clone() as url:
         yield url
 
 
@@ -65,12 +65,33 @@ def servers_that_stay() -> Iterator[ServicePool]:
 
 
 @pytest.fixture
+def redis(servers_that_stay: ServicePool) -> Iterator[Service]:
+    """A Redis to pause, kill and flush, which `redis_url` then leads to: nobody else's, and well again afterwards."""
+    service = servers_that_stay.get("redis")
+    yield service
+    service.ensure()
+
+
+@pytest.fixture
+def postgres(servers_that_stay: ServicePool) -> Iterator[Service]:
+    """A Postgres to pause and kill, which `database_url` then leads to: nobody else's, and well again afterwards."""
+    service = servers_that_stay.get("postgres")
+    yield service
+    service.ensure()
+
+
+def _service(request: pytest.FixtureRequest, name: ServiceName) -> Service:
+    """The run's own, or the one that a test may break where it asks for that."""
+    pool: ServicePool = request.getfixturevalue("servers_that_stay" if name in request.fixturenames else "pool")
+    return pool.get(name)
+
+
+@pytest.fixture
 def redis_url(mode: Mode, request: pytest.FixtureRequest) -> str:
     """The Redis of this run; empty where nothing is real."""
     if mode is Mode.LIGHTWEIGHT:
         return ""
-    pool: ServicePool = request.getfixturevalue("pool")
-    return pool.get("redis").url
+    return _service(request, "redis").url
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -19,7 +19,7 @@ import pytest_asyncio
 from app.settings import Settings
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process
-from test_framework.service_pool import Service, ServicePool
+from test_framework.service_pool import Service
 from test_framework.slow_proxy import SlowProxy, slow_proxy
 from tests.performance.crowd import Answer, Crowd, gathered
 
@@ -34,21 +34,6 @@ SHOWN_SECONDS = 5.0
 ENDED_SECONDS = 5.0
 LEASE_SECONDS = 25.0
 DRAINED_SECONDS = 5.0
-
-
-@pytest.fixture(scope="session")
-def pool(servers_that_stay: ServicePool) -> ServicePool:
-    """What is ended and begun here is nobody else's, and keeps its address."""
-    return servers_that_stay
-
-
-@pytest.fixture
-def redis(pool: ServicePool) -> Iterator[Service]:
-    """The Redis of this run, well again afterwards."""
-    service = pool.get("redis")
-    yield service
-    service.unpause()
-    service.ensure()
 
 
 @pytest_asyncio.fixture

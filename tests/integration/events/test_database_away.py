@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,24 +16,12 @@ from app.events.hub import Hub
 from app.events.watchers import Mailbox
 from test_framework.agent_room import agent_room
 from test_framework.event_path import EventPath
-from test_framework.service_pool import Service, ServicePool
+from test_framework.service_pool import Service
+
+pytestmark = pytest.mark.usefixtures("postgres")  # the one that is ours to break
 
 THOUGHTS = 30
 DEADLINE_SECONDS = 15.0
-
-
-@pytest.fixture(scope="session")
-def pool(servers_that_stay: ServicePool) -> ServicePool:
-    """What is ended and begun here is nobody else's, and keeps its address."""
-    return servers_that_stay
-
-
-@pytest.fixture
-def postgres(pool: ServicePool) -> Iterator[Service]:
-    """The Postgres of this run, well again afterwards."""
-    service = pool.get("postgres")
-    yield service
-    service.ensure()
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -16,28 +16,13 @@ from app.events.bus import BusAway
 from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
 from app.events.redis_link import ANSWER_SECONDS
-from test_framework.service_pool import Service, ServicePool
+from test_framework.service_pool import Service
 from test_framework.slow_proxy import slow_proxy
 from test_framework.waiting import becomes
 from tests.integration.events.bus_kit import Ear, events, opened, publish_until
 
 NOTICED_SECONDS = 1.0
 GRACE_SECONDS = 0.15
-
-
-@pytest.fixture(scope="session")
-def pool(servers_that_stay: ServicePool) -> ServicePool:
-    """What is ended and begun here is nobody else's, and keeps its address."""
-    return servers_that_stay
-
-
-@pytest.fixture
-def redis(pool: ServicePool) -> Iterator[Service]:
-    """The Redis of this run, well again afterwards."""
-    service = pool.get("redis")
-    yield service
-    service.unpause()
-    service.ensure()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from test_framework.fault_fixtures import service_of
 from test_framework.modes import Mode
 
 if TYPE_CHECKING:
     from app.settings import Settings
     from test_framework.event_path import EventPath
     from test_framework.servers import Server
-    from test_framework.service_pool import Service, ServicePool
-    from test_framework.services.state import ServiceName
+    from test_framework.skewed_clock import Clock
 
 MakeSettings = Callable[..., "Settings"]
 
@@ -51,39 +51,8 @@ async def database_url(
         return
     from test_framework.isolation.postgres import PostgresTemplate
 
-    async with PostgresTemplate(_service(request, "postgres").url).clone() as url:
+    async with PostgresTemplate(service_of(request, "postgres").url).clone() as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def servers_that_stay() -> Iterator[ServicePool]:
-    """Servers of a worker's own that come back where they were: a container that was ended has another port."""
-    from test_framework.service_pool import ServicePool
-
-    with ServicePool("bundled") as own:
-        yield own
-
-
-@pytest.fixture
-def redis(servers_that_stay: ServicePool) -> Iterator[Service]:
-    """A Redis to pause, kill and flush, which `redis_url` then leads to: nobody else's, and well again afterwards."""
-    service = servers_that_stay.get("redis")
-    yield service
-    service.ensure()
-
-
-@pytest.fixture
-def postgres(servers_that_stay: ServicePool) -> Iterator[Service]:
-    """A Postgres to pause and kill, which `database_url` then leads to: nobody else's, and well again afterwards."""
-    service = servers_that_stay.get("postgres")
-    yield service
-    service.ensure()
-
-
-def _service(request: pytest.FixtureRequest, name: ServiceName) -> Service:
-    """The run's own, or the one that a test may break where it asks for that."""
-    pool: ServicePool = request.getfixturevalue("servers_that_stay" if name in request.fixturenames else "pool")
-    return pool.get(name)
 
 
 @pytest.fixture
@@ -91,7 +60,7 @@ def redis_url(mode: Mode, request: pytest.FixtureRequest) -> str:
     """The Redis of this run; empty where nothing is real."""
     if mode is Mode.LIGHTWEIGHT:
         return ""
-    return _service(request, "redis").url
+    return service_of(request, "redis").url
 
 
 @pytest.fixture
@@ -119,11 +88,15 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 
 @pytest_asyncio.fixture
-async def server(mode: Mode, settings: Settings) -> AsyncIterator[Server]:
+async def server(request: pytest.FixtureRequest, mode: Mode, settings: Settings) -> AsyncIterator[Server]:
     """The service under test, running behind its own server: in this loop, or in full as a process."""
     from test_framework.servers import in_loop, in_process
 
     async with AsyncExitStack() as stack:
+        if "clock" in request.fixturenames:
+            skewed: Clock = request.getfixturevalue("clock")
+            yield await stack.enter_async_context(in_process(settings, skewed.environment))
+            return
         running: Server = await stack.enter_async_context((in_process if mode is Mode.FULL else in_loop)(settings))
         yield running
 

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
     from test_framework.service_pool import ServicePool
 
-pytest_plugins = ["test_framework.fixtures", "test_framework.shared_server", "pytester"]
+pytest_plugins = [
+    "test_framework.fault_fixtures",
+    "test_framework.fixtures",
+    "test_framework.shared_server",
+    "pytester",
+]
 
 MODE = pytest.StashKey[Mode]()
 POOL = pytest.StashKey["ServicePool | None"]()

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypedDict
 
-Kind = Literal["paused", "process", "compose", "container", "network", "volume", "directory", "lease"]
+Kind = Literal["paused", "process", "compose", "container", "network", "volume", "mount", "directory", "lease"]
 
 GRACE_SECONDS = 0.5
 ENGINE_SECONDS = 20.0
@@ -112,6 +112,7 @@ def end_registered(folder: Path, *, looks: int = 2) -> list[str]:
         ({"paused"}, let_go_on),
         ({"process"}, end_processes),
         ({"compose", "container", "network", "volume"}, functools.partial(end_on_engine, looks=looks)),
+        ({"mount"}, unmount),
         ({"directory", "lease"}, remove_paths),
     ):
         chosen = [(entry, registration) for entry, registration in entries if registration["kind"] in kinds]
@@ -249,6 +250,15 @@ def side_by_side(commands: list[list[str]]) -> list[tuple[int, str]]:
     return [
         (process.wait(), said) for process in processes for said in [process.communicate(timeout=ENGINE_SECONDS)[0]]
     ]
+
+
+def unmount(registrations: list[Registration]) -> list[str]:
+    """Take disks out of the tree of folders at once; each is gone when the last file on it is closed."""
+    import ctypes
+
+    for registration in registrations:
+        ctypes.CDLL(None).umount2(os.fsencode(registration["name"]), 2)  # 2 is MNT_DETACH
+    return [registration["name"] for registration in registrations if Path(registration["name"]).is_mount()]
 
 
 def remove_paths(registrations: list[Registration]) -> list[str]:

@@ -25,6 +25,7 @@ from app.settings import Settings, variable_name
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+NOTHING_MORE: Mapping[str, str] = {}
 _ADDRESS = re.compile(r"http://\S+")
 
 
@@ -73,14 +74,14 @@ async def in_loop(settings: Settings) -> AsyncIterator[InLoopServer]:
 
 
 @asynccontextmanager
-async def in_process(settings: Settings) -> AsyncIterator[ProcessServer]:
-    """Serve in a process of its own until the block ends."""
+async def in_process(settings: Settings, environment: Mapping[str, str] = NOTHING_MORE) -> AsyncIterator[ProcessServer]:
+    """Serve in a process of its own until the block ends; `environment` is what it gets beside its settings."""
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop a server that has much to say
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "app",
-            env=_environment(settings),
+            env={**_environment(settings), **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )

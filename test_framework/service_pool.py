@@ -11,15 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
+from test_framework.services.fault import Fault
 from test_framework.services.guardian import Guardian
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
-from test_framework.services.stack import CHECKOUT, Stack, own_directory
+from test_framework.services.stack import CHECKOUT, Stack, Storage, own_directory
 from test_framework.services.state import (
     SERVICE_NAMES,
     Observation,
@@ -77,9 +77,25 @@ class Service:
     def restart(self, seconds: float = DEADLINE_SECONDS) -> Observation:
         return self.lifecycle.restart(self.name, seconds)
 
-    def paused(self) -> AbstractContextManager[None]:
-        """Freeze it for the length of a block; it goes on afterwards, even if this process is killed meanwhile."""
-        return self.lifecycle.paused(self.name)
+    def paused(self, for_: float | None = None) -> Fault:
+        """Freeze it for a block: it keeps its connections and answers none. It goes on also if this process is killed."""
+        return Fault(self.pause, self._go_on, for_)
+
+    def killed(self, for_: float | None = None) -> Fault:
+        """End it for a block, as a crash would; its data stays where the stack keeps it."""
+        return Fault(self.kill, self.ensure, for_)
+
+    def stopped(self, for_: float | None = None) -> Fault:
+        """End it for a block, in good order."""
+        return Fault(self.stop, self.ensure, for_)
+
+    def restarted(self) -> Fault:
+        """End it in good order and have it start again at once, while the block goes on."""
+        return self.stopped(for_=0)
+
+    def _go_on(self) -> None:
+        self.unpause()
+        self.ensure()
 
     def __str__(self) -> str:
         return f"{self.name}: {self.provider} ({self.reason}), {self.identity}, {self.start_seconds * 1000:.0f} ms"
@@ -104,9 +120,13 @@ class ServicePool:
         owner: bool = True,
         say: Callable[[str], None] | None = None,
         checkout: Path = CHECKOUT,
+        own: Storage | None = None,
     ) -> None:
         self.wanted = wanted or wanted_provider()
-        self.stack = Stack.of_a_run(run, checkout)
+        self.own = own is not None
+        if self.own and self.wanted == "external":
+            self.wanted = "auto"  # what is not ours is never broken
+        self.stack = Stack.of_a_run(run, checkout, own or "memory")
         self.owner = owner
         self.say = say or (lambda line: print(line, file=sys.stderr))
         self._services: dict[ServiceName, Service] = {}
@@ -185,7 +205,7 @@ class ServicePool:
 
     def _choose(self, name: ServiceName, seconds: float) -> Choice:
         """Bring the service up with the first provider that can, write down which, and say so in one line."""
-        for choice in candidates(name, self.stack, self.wanted):
+        for choice in candidates(name, self.stack, self.wanted, own=self.own):
             try:
                 found = self._lifecycle(choice).ensure(name, seconds)
             except ProviderUnavailableError as reason:

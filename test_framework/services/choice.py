@@ -46,18 +46,21 @@ def wanted_provider(environment: Mapping[str, str] = os.environ) -> str:
     return wanted
 
 
-def candidates(service: ServiceName, stack: Stack, wanted: str) -> Iterator[Choice]:
+def candidates(service: ServiceName, stack: Stack, wanted: str, *, own: bool = False) -> Iterator[Choice]:
     """Yield what can run a service here, best first; whoever asks for the next one found that this one could not.
 
     That is the provider asked for; on `auto` it is what is up, then what is given, then compose, native and bundled.
+    Whoever asks for servers of its `own` is given no others, since it is going to break them.
     """
     if wanted != "auto":
         yield asked_for(service, stack, wanted)
         return
-    if warm := already_up(service, stack):
+    if not own and (warm := already_up(service, stack)):
         yield warm
     passed: list[str] = []
     for name, make in MAKERS.items():
+        if own and name == "external":
+            continue
         provider = make(stack)
         lacking = provider.missing(service)
         if lacking is None:

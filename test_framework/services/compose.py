@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 DATABASE = "app"
+DATA_FOLDERS: dict[ServiceName, str] = {"postgres": "/var/lib/postgresql/data", "redis": "/data"}
 PULL_SECONDS = 600.0
 STOP_SECONDS = 10
 STATES = {
@@ -214,6 +215,12 @@ class ComposeProvider(ComposeProject):
             "--remove-orphans",
             *options,
             service="the stack",
+        )
+
+    def run_in_data(self, service: ServiceName, line: str) -> None:
+        folder = DATA_FOLDERS[service]
+        self.on_container(
+            service, lambda found: self.client.containers.get(found).exec_run(["sh", "-c", line], workdir=folder)
         )
 
     def url(self, service: ServiceName) -> str:

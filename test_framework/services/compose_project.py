@@ -11,6 +11,7 @@ from typing import Literal
 from test_framework.services import engine
 from test_framework.services.credentials import passwords, pinned_ports
 from test_framework.services.diagnosis import diagnose
+from test_framework.services.small_disk import SMALL_DISK
 from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
 from test_framework.services.stack import Stack, project_name
 from test_framework.services.state import SERVICE_NAMES, ProviderUnavailableError, ServiceError, ServiceName
@@ -58,7 +59,7 @@ class ComposeProject:
 
     def files(self) -> Iterator[Path]:
         yield COMPOSE_FILE
-        if not self.stack.lasting:
+        if not self.stack.durable:
             yield COMPOSE_FILE.with_name("compose.test.yml")
         if tuple(map(int, engine.look("/version")["ApiVersion"].split("."))) >= START_INTERVAL_API:
             yield COMPOSE_FILE.with_name("compose.start-interval.yml")
@@ -70,8 +71,9 @@ class ComposeProject:
             "STACK_CHECKOUT": str(self.stack.checkout),
             "STACK_RUN": self.stack.run,
         }
-        durable = {} if self.stack.lasting else NOT_DURABLE
-        return {**os.environ, **pinned_ports(self.stack), **passwords(self.stack), **stack, **durable}
+        durable = {} if self.stack.durable else NOT_DURABLE
+        disk = {"POSTGRES_DISK": SMALL_DISK} if self.stack.storage == "small" else {}
+        return {**os.environ, **pinned_ports(self.stack), **passwords(self.stack), **stack, **durable, **disk}
 
     def labels(self, **more: str) -> list[str]:
         wanted = {"project": self.stack.name, **more}

@@ -85,6 +85,9 @@ class ExternalProvider:
     def clear(self, *, data: bool) -> None:
         """Leave alone what is not ours."""
 
+    def run_in_data(self, service: ServiceName, line: str) -> None:
+        self.refuse(service, "reach the data of")
+
     def refuse(self, service: ServiceName, step: str) -> None:
         variable = VARIABLES[service]
         why = f"{variable} points to a server that is not ours"

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from test_framework import reaper
-from test_framework.services import cluster_cache, probes
+from test_framework.services import cluster_cache, probes, small_disk
 from test_framework.services.cluster_cache import Account, server_account
 from test_framework.services.spec import NOT_DURABLE, service_specs
 from test_framework.services.stack import Stack, own_directory
@@ -45,7 +45,7 @@ class ProcessProvider:
         self.stack = stack
         self.find = find
         self.home = stack.directory / name
-        self.data_home = stack.data / name
+        self.data_home = stack.data / name / "disk" if stack.storage == "small" else stack.data / name
 
     def missing(self, service: ServiceName) -> str | None:
         found = self.find(service)
@@ -85,6 +85,8 @@ class ProcessProvider:
     def start(self, service: ServiceName) -> None:
         for folder in (self.stack.directory, self.home, self.stack.data, self.data_home):
             own_directory(folder)
+        if self.stack.storage == "small":
+            small_disk.mount(self.data_home, self.stack.register)
         binary = self.find(service)
         if isinstance(binary, str):
             raise ProviderUnavailableError(f"{self.name} cannot run {service}", binary, "invoke doctor")
@@ -206,6 +208,10 @@ class ProcessProvider:
                 self.stop(service)
                 self.remove(service, data=data)
 
+    def run_in_data(self, service: ServiceName, line: str) -> None:
+        command = ["/bin/sh", "-c", line]
+        subprocess.run(command, cwd=self.data(service), check=False, capture_output=True, timeout=STARTING_SECONDS)
+
     def url(self, service: ServiceName) -> str:
         if service == "redis":
             return f"unix://{self.socket(service)}?db=0"
@@ -221,7 +227,7 @@ class ProcessProvider:
 
     def values(self) -> dict[str, str]:
         names = {"STACK": self.stack.name, "STACK_RUN": self.stack.run, "REDIS_PASSWORD": ""}
-        return names if self.stack.lasting else names | NOT_DURABLE
+        return names if self.stack.durable else names | NOT_DURABLE
 
     def postgres_options(self) -> list[str]:
         settings = {

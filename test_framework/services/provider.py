@@ -51,6 +51,9 @@ class Provider(Protocol):
     def clear(self, *, data: bool) -> None:
         """Take away the whole stack, in good order; its data too if asked."""
 
+    def run_in_data(self, service: ServiceName, line: str) -> None:
+        """Run a line of shell where the service keeps its data."""
+
     def url(self, service: ServiceName) -> str:
         """Return where a client reaches it now."""
 

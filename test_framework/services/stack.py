@@ -17,29 +17,38 @@ import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 CHECKOUT = Path(__file__).parents[2]
 DEV = "dev"
 ROOM_NEEDED = 512 * 1024 * 1024
+# a run's data: in memory and gone with its server, or kept when that ends, or on a disk so small that it can be filled
+Storage = Literal["memory", "kept", "small"]
 
 
 @dataclass(frozen=True)
 class Stack:
     checkout: Path
     run: str
+    storage: Storage = "memory"
 
     @classmethod
     def dev(cls, checkout: Path = CHECKOUT) -> Stack:
         return cls(checkout.resolve(), DEV)
 
     @classmethod
-    def of_a_run(cls, run: str | None = None, checkout: Path = CHECKOUT) -> Stack:
-        return cls(checkout.resolve(), run or f"run{secrets.token_hex(4)}")
+    def of_a_run(cls, run: str | None = None, checkout: Path = CHECKOUT, storage: Storage = "memory") -> Stack:
+        return cls(checkout.resolve(), run or f"run{secrets.token_hex(4)}", storage)
 
     @property
     def lasting(self) -> bool:
         """Whether data and processes outlive whoever started them."""
         return self.run == DEV
+
+    @property
+    def durable(self) -> bool:
+        """Whether what was committed must outlive a crash."""
+        return self.lasting or self.storage == "kept"
 
     @property
     def digest(self) -> str:

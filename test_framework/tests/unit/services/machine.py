@@ -74,6 +74,9 @@ class Machine:
     def frozen(self, service: ServiceName) -> reaper.Registration:
         return {"kind": "paused", "pid": 0, "started": "never"}
 
+    def run_in_data(self, service: ServiceName, line: str) -> None:
+        self.steps.append(line)
+
     def url(self, service: ServiceName) -> str:
         return "machine://"
 

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.api import dev, health, metrics, page, problems, runs, sockets, stream
 from app.api.doors import Doors
-from app.api.gate import Gate
+from app.api.gate import ALWAYS_OPEN, Gate
 from app.api.health import Health
 from app.api.limits import Limits
 from app.api.tokens import Tokens
@@ -39,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(startup, cleanup),
         docs_url=None,  # FastAPI's pages for people load their scripts from elsewhere; /openapi.json is ours
         redoc_url=None,
+        telemetry={"auto_configure": False, "exclude": lambda scope: scope["path"].startswith(ALWAYS_OPEN)},
     )
     app.state.service = service
     app.state.tokens = Tokens(settings)

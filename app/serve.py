@@ -19,8 +19,10 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
+from app import tracing
 from app.api.wire import LendingProtocol
-from app.lifecycle.cleanup import CleanupCoordinator
+from app.identity import identity
+from app.lifecycle.cleanup import CleanupCoordinator, Priority
 from app.lifecycle.signals import signals_routed
 from app.lifecycle.startup import StartupError, StartupManager
 from app.main import create_app
@@ -108,6 +110,7 @@ def server_for(app: FastAPI) -> Server:
 async def serve(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
     app = create_app(settings)
     service = cast("Service", app.state.service)
+    _trace(app)
     server = server_for(app)
     stop, forced = asyncio.Event(), asyncio.Event()
 
@@ -138,6 +141,17 @@ async def serve(settings: Settings, listener: socket.socket, started: Callable[[
             await asyncio.wait(waiting)
     failed = ready.done() and not ready.cancelled() and not ready.result()
     return 1 if failed else await _exit_code(app.state.cleanup)
+
+
+def _trace(app: FastAPI) -> None:
+    """Export traces where OpenTelemetry's settings ask for that; a service without its traces is a service all the same."""
+    try:
+        provider = tracing.set_up(identity().name)
+    except tracing.TracingUnavailable as unavailable:
+        logger.warning("no traces: %s", unavailable)
+        return
+    if provider is not None:
+        app.state.cleanup.register("traces", provider.shutdown, priority=Priority.LAST, timeout=tracing.FLUSH_SECONDS)
 
 
 async def _ready(startup: StartupManager, started: Callable[[], None]) -> bool:

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from opentelemetry.trace import SpanKind
 from pydantic import JsonValue
+
+from app.tracing import tracer
 
 Arguments = Mapping[str, JsonValue]
 
@@ -61,11 +64,15 @@ async def recorded(turn: Turn, model: str, prompt: str) -> AsyncIterator[ModelCa
     """Keep a request to a model, however it ends; the block fills in what was answered."""
     call = ModelCall(model, prompt)
     started = time.monotonic()
-    try:
-        yield call
-    except BaseException as error:
-        call.error = str(error) if isinstance(error, ModelError) else type(error).__name__
-        raise
-    finally:
-        call.milliseconds = round((time.monotonic() - started) * 1000, 1)
-        await turn.record(call)
+    about = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    with tracer.start_as_current_span(f"chat {model}", kind=SpanKind.CLIENT, attributes=about) as span:
+        try:
+            yield call
+        except BaseException as error:
+            call.error = str(error) if isinstance(error, ModelError) else type(error).__name__
+            raise
+        finally:
+            call.milliseconds = round((time.monotonic() - started) * 1000, 1)
+            span.set_attribute("gen_ai.usage.input_tokens", call.input_tokens)
+            span.set_attribute("gen_ai.usage.output_tokens", call.output_tokens)
+            await turn.record(call)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+from opentelemetry.trace import get_current_span, use_span
 from pydantic import JsonValue
 
 from app import logs
@@ -21,6 +22,7 @@ from app.agents.turn import JournaledTurn
 from app.db.database import CONNECTION_LOST
 from app.db.models import Run, RunStatus
 from app.events.envelope import Draft
+from app.tracing import tracer
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +108,14 @@ class Runner:
             record=lambda call: self._persist(lambda: self._runs.record(origin, run.id, call)),
         )
         self._spoken[run.id] = asyncio.get_running_loop().time()
-        answering = asyncio.create_task(self._answer(run, turn), name=f"run {run.id}: answer")
+        span = tracer.start_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent", "run.id": run.id})
+        with use_span(span):
+            answering = asyncio.create_task(self._answer(run, turn), name=f"run {run.id}: answer")
+            working = asyncio.create_task(self._work(origin, run, turn, answering), name=f"run {run.id}")
         self._answering[run.id] = answering
-        working = asyncio.create_task(self._work(origin, run, turn, answering), name=f"run {run.id}")
         self._working[run.id] = working
         working.add_done_callback(lambda _: self._forget(run.id))
+        working.add_done_callback(lambda _: span.end())
         if self._draining:
             answering.cancel()
 
@@ -147,6 +152,7 @@ class Runner:
         """See a run to its end; only the answering can be cancelled, the ending never."""
         await asyncio.wait([answering])
         status, ending = self._outcome(run, answering)
+        get_current_span().set_attribute("run.status", str(status))
         await turn.close()
         try:
             await self._persist(lambda: self._runs.finish(origin, run.id, status, ending))

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from app.agents.dispatcher import Dispatcher
 from app.agents.models import Arguments, ModelCall
 from app.events.kinds import EventKind, Grammar
+from app.tracing import tracer
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ class JournaledTurn:
         await self._act(self._announce(EventKind.AGENT_THINKING, {"thought": thought}))
 
     async def call(self, tool: str, arguments: Arguments) -> JsonValue:
-        return await self._act(self._dispatcher.call(tool, arguments, self._announce))
+        about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
+        with tracer.start_as_current_span("execute_tool", attributes=about):
+            return await self._act(self._dispatcher.call(tool, arguments, self._announce))
 
     async def record(self, call: ModelCall) -> None:
         await self._record(call)

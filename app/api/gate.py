@@ -20,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from app import logs
 from app.api.problems import METHODS, problem_response
 from app.lifecycle.startup import StartupManager
+from app.tracing import current_trace_id
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,7 +49,7 @@ class Gate:
         headers = Headers(scope=scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = _request_id(headers)
-        state["trace_id"] = trace_id = _trace_id(headers)
+        state["trace_id"] = trace_id = current_trace_id() or _trace_id(headers)
         logs.request_id.set(request_id)
         logs.trace_id.set(trace_id)
         began = time.perf_counter()
@@ -101,6 +102,6 @@ def _request_id(headers: Headers) -> str:
 
 
 def _trace_id(headers: Headers) -> str:
-    """The W3C trace that a request belongs to; a new one where it names none."""
+    """The W3C trace that a request belongs to, where nobody records it; a new one where it names none."""
     parent = _TRACE_PARENT.match(headers.get("traceparent", ""))
     return parent.group(1) if parent else secrets.token_hex(16)

@@ -16,8 +16,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -29,6 +30,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from app.events.bus import Bus, BusAway
 from app.events.envelope import Batch, merged
 from app.events.tally import Tally
+from app.tracing import tracer
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Staged:
 
     outbox: Outbox
     batch: Batch
+    span: Span
 
 
 class Outbox:
@@ -61,7 +64,7 @@ class Outbox:
     def stage(self, session: AsyncSession, connection: AsyncConnection, batch: Batch) -> None:
         """Remember events until their transaction ends; a rollback forgets them."""
         written_by = _sync(connection)
-        written_by.info.setdefault(STAGED, []).append(Staged(self, batch))
+        written_by.info.setdefault(STAGED, []).append(Staged(self, batch, _publishing(batch)))
         session.sync_session.info.setdefault(STAGED, set()).add(written_by)
 
     def feed(self, relay: Relay | None) -> None:
@@ -73,14 +76,20 @@ class Outbox:
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
-    def promote(self, batch: Batch, *, certain: bool) -> None:
+    def promote(self, staged: Staged, *, certain: bool) -> None:
         """Have events published: those of a transaction that is over, certain where it committed all that it wrote."""
         if certain:
-            self._tally.committed += len(batch.frames)
+            self._tally.committed += len(staged.batch.frames)
         if self._relay is not None:
-            self._relay.take(batch, certain=certain)
+            self._relay.take(staged.batch, certain=certain, span=staged.span)
         for listener in self._listeners:
-            listener(batch.user_id)
+            listener(staged.batch.user_id)
+
+
+def _publishing(batch: Batch) -> Span:
+    """The record of a publishing that may come: one that is never ended, because of a rollback, is never exported."""
+    about = {"messaging.operation.type": "send", "messaging.batch.message_count": len(batch.frames)}
+    return tracer.start_span("publish events", kind=SpanKind.PRODUCER, attributes=about)
 
 
 def _sync(connection: AsyncConnection) -> Connection:
@@ -122,7 +131,7 @@ def _checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) ->
 
 def _settle(info: dict[Any, Any], *, certain: bool) -> None:
     for staged in info.pop(STAGED, ()):
-        staged.outbox.promote(staged.batch, certain=certain)
+        staged.outbox.promote(staged, certain=certain)
 
 
 def _listen() -> None:
@@ -139,6 +148,11 @@ def _listen() -> None:
             event.listen(target, name, hook)
 
 
+class _Taken(NamedTuple):
+    batch: Batch
+    span: Span
+
+
 class Relay:
     """Publishes what was committed, in the background, as many events at a time as have come together."""
 
@@ -146,21 +160,22 @@ class Relay:
         self._bus = bus
         self._read = read
         self._tally = tally
-        self._batches: list[Batch] = []
-        self._doubtful: list[Batch] = []
+        self._certain: list[_Taken] = []
+        self._doubtful: list[_Taken] = []
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name="outbox relay")
 
-    def take(self, batch: Batch, *, certain: bool = True) -> None:
+    def take(self, batch: Batch, *, certain: bool = True, span: Span = INVALID_SPAN) -> None:
         """Publish this; where it is not certain to be committed, only what the journal has of it. Never raises."""
+        taken = _Taken(batch, span)
         if _running_loop() is self._loop:
-            self._take(batch, certain)
+            self._take(taken, certain)
         else:
             with suppress(RuntimeError):  # a loop that is closed: hubs read the journal
-                self._loop.call_soon_threadsafe(self._take, batch, certain)
+                self._loop.call_soon_threadsafe(self._take, taken, certain)
 
     async def idle(self, deadline: float) -> bool:
         """Wait until all that was taken is published or given up; False when the deadline comes first."""
@@ -176,12 +191,12 @@ class Relay:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    def _take(self, batch: Batch, certain: bool) -> None:
-        queue = self._batches if certain else self._doubtful
+    def _take(self, taken: _Taken, certain: bool) -> None:
+        queue = self._certain if certain else self._doubtful
         if len(queue) >= LONGEST_QUEUE:
-            self._tally.left_to_journal += len(batch.frames)
+            self._tally.left_to_journal += len(taken.batch.frames)
             return
-        queue.append(batch)
+        queue.append(taken)
         self._idle.clear()
         self._work.set()
 
@@ -189,22 +204,22 @@ class Relay:
         while True:
             await self._work.wait()
             self._work.clear()
-            batches, self._batches = self._batches, []
+            certain, self._certain = self._certain, []
             doubtful, self._doubtful = self._doubtful, []
             try:
-                await self._publish(merged(batches + await self._committed(doubtful)))
+                await self._publish(certain + await self._committed(doubtful))
             except Exception:
-                logger.exception("the relay could not publish %d batches, hubs will read them", len(batches))
+                logger.exception("the relay could not publish %d batches, hubs will read them", len(certain))
             if not self._work.is_set():
                 self._idle.set()
 
-    async def _committed(self, doubtful: list[Batch]) -> list[Batch]:
+    async def _committed(self, doubtful: list[_Taken]) -> list[_Taken]:
         """Ask the journal which batches it has: it has all of one or nothing, since one statement wrote it."""
         if not doubtful:
             return []
         before: dict[str, int] = {}
         last: dict[str, int] = {}
-        for batch in doubtful:
+        for batch, _ in doubtful:
             before[batch.user_id] = min(batch.first - 1, before.get(batch.user_id, batch.first))
             last[batch.user_id] = max(batch.last, last.get(batch.user_id, 0))
         try:
@@ -213,19 +228,23 @@ class Relay:
             logger.warning("the relay could not read the journal, hubs will: %s", error)
             return []
         there = {(batch.user_id, frame) for batch in written for frame in batch.frames}
-        found = [batch for batch in doubtful if (batch.user_id, batch.frames[0]) in there]
-        self._tally.committed += sum(len(batch.frames) for batch in found)
+        found = [taken for taken in doubtful if (taken.batch.user_id, taken.batch.frames[0]) in there]
+        self._tally.committed += sum(len(batch.frames) for batch, _ in found)
         return found
 
-    async def _publish(self, batches: list[Batch]) -> None:
-        count = sum(len(batch.frames) for batch in batches)
+    async def _publish(self, taken: list[_Taken]) -> None:
+        count = sum(len(batch.frames) for batch, _ in taken)
         try:
-            await self._bus.publish(batches)
+            await self._bus.publish(merged([batch for batch, _ in taken]))
         except BusAway as away:
             self._tally.left_to_journal += count
             logger.debug("left %d events to the journal: %s", count, away)
+            for _, span in taken:
+                span.set_status(StatusCode.ERROR, "the bus is away: left to the journal")
         else:
             self._tally.published += count
+        for _, span in taken:
+            span.end()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -10,8 +10,9 @@ import pytest_asyncio
 
 from app.settings import ROOT, Settings
 from test_framework.env_files import file_for_tests
+from test_framework.servers import InLoopServer, in_loop
 from test_framework.settings import IsolatedSettings
-from tests.unit.api.inside import Inside, started
+from tests.unit.api.inside import Inside, eventually, left_over, started
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,20 @@ async def shared(plain: Settings) -> AsyncIterator[Inside]:
 def inside(shared: Inside) -> Inside:
     """The service, ready, without a server: shared by tests, each of which brings a user of its own."""
     return shared.for_somebody_new()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def served(plain: Settings) -> AsyncIterator[InLoopServer]:
+    """One server for all who watch: what one socket or stream does must not be noticed by another."""
+    async with in_loop(plain) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def watched(served: InLoopServer) -> AsyncIterator[InLoopServer]:
+    """That server; after the test nobody watches any more, and no task of a socket or stream is left."""
+    yield served
+    await eventually(lambda: left_over(served), lambda left: not left)
 
 
 @pytest_asyncio.fixture

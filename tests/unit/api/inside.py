@@ -16,6 +16,7 @@ from app.lifecycle.startup import StartupManager
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
+from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
 
 DEADLINE_SECONDS = 5.0
@@ -85,6 +86,13 @@ async def eventually(ask: Callable[[], Awaitable[Answer]], good: Callable[[Answe
                 last = await ask()
     except TimeoutError:
         raise AssertionError(f"not within {DEADLINE_SECONDS:g} s; the last answer was {last!r}") from None
+
+
+async def left_over(server: InLoopServer) -> list[str]:
+    """What sockets and streams have left in a server: tasks by name, and watchers."""
+    names = [task.get_name() for task in asyncio.all_tasks()]
+    tasks = [name for name in names if name.startswith(("socket:", "stream:", "hub: lead"))]
+    return [*tasks, *(["a watcher"] * server.service.hub.watchers)]
 
 
 def assert_problem(answer: httpx.Response, status: int, *words: str) -> None:

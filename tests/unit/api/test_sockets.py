@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,28 +20,15 @@ from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
-from tests.unit.api.inside import PROBLEM, eventually
+from tests.unit.api.inside import PROBLEM
 from tests.unit.api.test_tokens import WORTHLESS
 from tests.unit.api.wire import BINARY, PING, PONG, TEXT, Address, Wire, frame, wire
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(plain: Settings) -> AsyncIterator[InLoopServer]:
-    """One server for all: what one socket does must not be noticed by another."""
-    async with in_loop(plain) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def _nothing_is_left_behind(server: InLoopServer) -> AsyncIterator[None]:
-    """After every test nobody watches any more, and no task of a socket is left."""
-    yield
-    await eventually(lambda: left_over(server), lambda left: not left)
-
-
-async def left_over(server: InLoopServer) -> list[str]:
-    tasks = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(("socket:", "hub: lead"))]
-    return [*tasks, *(["a watcher"] * server.service.hub.watchers)]
+@pytest.fixture(autouse=True)
+def server(watched: InLoopServer) -> InLoopServer:
+    """The server that all of these share."""
+    return watched
 
 
 @pytest_asyncio.fixture

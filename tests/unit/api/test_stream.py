@@ -20,28 +20,15 @@ from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.users import TestUserContext
-from tests.unit.api.inside import PROBLEM, assert_problem, bearer, eventually
+from tests.unit.api.inside import PROBLEM, assert_problem, bearer, eventually, left_over
 
 DEADLINE_SECONDS = 5.0
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(plain: Settings) -> AsyncIterator[InLoopServer]:
-    """One server for all."""
-    async with in_loop(plain) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def _nothing_is_left_behind(server: InLoopServer) -> AsyncIterator[None]:
-    """After every test nobody watches any more, and no task of a stream is left."""
-    yield
-    await eventually(lambda: left_over(server), lambda left: not left)
-
-
-async def left_over(server: InLoopServer) -> list[str]:
-    tasks = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("stream:")]
-    return [*tasks, *(["a watcher"] * server.service.hub.watchers)]
+@pytest.fixture(autouse=True)
+def server(watched: InLoopServer) -> InLoopServer:
+    """The server that all of these share."""
+    return watched
 
 
 @dataclass

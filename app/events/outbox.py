@@ -88,7 +88,10 @@ class Outbox:
 
 def _publishing(batch: Batch) -> Span:
     """The record of a publishing that may come: one that is never ended, because of a rollback, is never exported."""
-    about = {"messaging.operation.type": "send", "messaging.batch.message_count": len(batch.frames)}
+    about: dict[str, str | int] = {
+        "messaging.operation.type": "send",
+        "messaging.batch.message_count": len(batch.frames),
+    }
     return tracer.start_span("publish events", kind=SpanKind.PRODUCER, attributes=about)
 
 

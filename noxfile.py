@@ -131,6 +131,13 @@ def merge(session: nox.Session) -> None:
     session.run("python", "-m", "test_framework.shard_proof", *session.posargs)
 
 
+@nox.session(default=False)
+def rehearse(session: nox.Session) -> None:
+    """Run the workflows here as GitHub would: in clean clones, sharded, merged; `-- test-parallel` runs one of them."""
+    install(session)
+    session.run("python", "-m", "test_framework.rehearsal", *session.posargs)
+
+
 @nox.session(default=False, python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the lightweight tests on every Python we support."""

@@ -23,7 +23,7 @@ def render(report: Report) -> str:
     template = (HERE / "index.html").read_text(encoding="utf-8")
     style = (HERE / "style.css").read_text(encoding="utf-8")
     script = "\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    before, data, after = template.partition("{}")
+    before, _, after = template.partition("{}")
     return f"{before}{_data(report)}{after}".replace("/* style */", style, 1).replace("/* script */", script, 1)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -57,15 +56,8 @@ def place_of(path: Path, root: Path) -> tuple[str, bool]:
     return (below[0] if below else ""), KIT in parts[:1]
 
 
-def left_out(root: Path, mode: Mode) -> Counter[str]:
-    """How many test files of each folder a mode does not run."""
-    files = [file for tests in ("tests", f"{KIT}/tests") for file in (root / tests).rglob("test_*.py")]
-    places = [place_of(file, root) for file in files]
-    return Counter(folder for folder, of_the_kit in places if mode not in modes_of(folder, of_the_kit=of_the_kit))
-
-
 NEEDS: dict[str, str] = {
-    "unit": "one room at a time, which lightweight shows best",
+    "unit": "what lightweight shows best",
     "integration": "real Postgres and Redis",
     "performance": "real Postgres and Redis",
     "template": "cookiecutter and cruft",  # template only
@@ -74,7 +66,10 @@ NEEDS: dict[str, str] = {
 
 def chosen(option: str | None, environment: Mapping[str, str] = os.environ) -> Mode:
     """The mode that was asked for; lightweight where none was."""
-    wanted = option or environment.get(VARIABLE) or Mode.LIGHTWEIGHT
+    variable = environment.get(VARIABLE)
+    if option and variable and option != variable:
+        raise ValueError(f"--mode={option} and {VARIABLE}={variable} contradict each other: drop one of them")
+    wanted = option or variable or Mode.LIGHTWEIGHT
     try:
         return Mode(wanted)
     except ValueError:

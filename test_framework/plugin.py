@@ -5,22 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from test_framework.modes import (
-    FOLDERS,
-    NEEDS,
-    VARIABLE,
-    WHAT_IS_REAL,
-    Mode,
-    chosen,
-    left_out,
-    modes_of,
-    place_of,
-)
+from test_framework import needs
+from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
+from test_framework.selection import ORDERS
+from test_framework.whole_run import WholeRun
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -42,6 +34,8 @@ RUN = "service_pool_run"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modes")
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
+    group.addoption("--without-model", action="store_true", help="in full, leave out the tests that need a real model")
+    group.addoption("--order", choices=ORDERS, default="random", help="in which order tests run")
     group.addoption("--shard", default=None, metavar="I/N", help="run the I-th of N shares of the tests, e.g. 2/4")
 
 
@@ -53,11 +47,25 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     try:
         config.stash[MODE] = chosen(config.getoption("--mode"))
+        needs.demand_whole_model(config.stash[MODE])
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+    config.addinivalue_line("markers", needs.MARKER)
     config.stash[POOL] = None
+    _follow_the_rules_of_the_house(config)
+    config.pluginmanager.register(WholeRun(config, config.stash[MODE]))
     if wanted := config.getoption("--shard"):
         _run_one_shard(config, wanted)
+
+
+def _follow_the_rules_of_the_house(config: pytest.Config) -> None:
+    """A worker that died takes its share of the truth along, so nobody takes its place; an order can be chosen."""
+    if config.getoption("trace") and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("--trace needs the terminal that the workers of -n have not got: use -n0")
+    if getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "0"
+    if config.getoption("--order") != "random":
+        config.option.randomly_reorganize = False
 
 
 def _run_one_shard(config: pytest.Config, wanted: str) -> None:
@@ -73,20 +81,6 @@ def _run_one_shard(config: pytest.Config, wanted: str) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     mode = config.stash[MODE]
     return f"mode: {mode} (real: {WHAT_IS_REAL[mode]})"
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Don't even import what this mode can't run; the summary counts it, so that nothing is missing in silence."""
-    folder, of_the_kit = place_of(collection_path, config.rootpath)
-    away = folder in FOLDERS and config.stash[MODE] not in modes_of(folder, of_the_kit=of_the_kit)
-    return True if away else None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse a test in a folder that no mode runs."""
-    for item in items:
-        if place_of(item.path, config.rootpath)[0] not in FOLDERS:
-            raise pytest.UsageError(f"no mode runs {item.nodeid}: put it in one of {', '.join(FOLDERS)}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -121,12 +115,6 @@ def pytest_make_collect_report(
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    mode = config.stash[MODE]
-    for folder, count in sorted(left_out(config.rootpath, mode).items()):
-        others = " or ".join(f"nox -s {other}" for other in Mode if other in FOLDERS[folder])
-        terminalreporter.write_line(
-            f"not run in {mode}: {count} files of {folder}/, which need {NEEDS.get(folder, 'more')}: {others}"
-        )
     pool = config.stash[POOL]
     if pool is not None:
         for name, seconds in pool.statistics.started.items():
@@ -149,6 +137,8 @@ def pool_of(config: pytest.Config) -> ServicePool:
     """The services of this run: owned by the controller, shared by its workers, started by the first who asks."""
     pool = config.stash[POOL]
     if pool is None:
+        if config.stash[MODE] is Mode.LIGHTWEIGHT:
+            raise RuntimeError("lightweight starts no service: have the test say needs(…), or move it to integration/")
         from test_framework.service_pool import ServicePool
 
         worker: dict[str, str] | None = getattr(config, "workerinput", None)

@@ -1,0 +1,125 @@
+"""What a mode can't run is left out with its reason and a number; what no mode can run is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from test_framework.planted import Planted
+
+WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+
+
+@WORKERS
+def test_a_folder_of_another_mode_is_not_imported_but_counted(planted: Planted, workers: str) -> None:
+    planted.file("tests/unit/test_it.py", "def test_good(): pass\n")
+    planted.file(
+        "tests/integration/test_it.py", "raise SystemExit('imported')\ndef test_1(): pass\ndef test_2(): pass\n"
+    )
+
+    ended = planted.run(workers)
+
+    assert ended.code == 0
+    ended.line("not run in lightweight: 2 test functions in 1 file of integration/", "nox -s integration")
+
+
+def test_only_what_was_asked_for_is_missed(planted: Planted) -> None:
+    planted.file("tests/unit/test_it.py", "def test_good(): pass\n")
+    planted.file("tests/integration/test_it.py", "def test_1(): pass\n")
+
+    ended = planted.run("tests/unit/test_it.py")
+
+    assert "not run" not in ended.said
+
+
+def test_a_file_of_another_mode_is_left_out_even_when_it_is_named(planted: Planted) -> None:
+    planted.file("tests/integration/test_it.py", "def test_1(): assert False\n")
+
+    ended = planted.run("tests/integration/test_it.py")
+
+    assert ended.code == 5
+    ended.line("not run in lightweight: 1 test function in 1 file of integration/")
+
+
+@WORKERS
+def test_a_need_that_the_mode_has_not_got_is_left_out_and_counted(planted: Planted, workers: str) -> None:
+    planted.file(
+        "tests/mission_critical/test_it.py",
+        """
+        import pytest
+
+        def test_anywhere(): pass
+
+        @pytest.mark.needs("processes")
+        def test_processes(): assert False
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_pool(pool, number): assert False
+        """,
+    )
+
+    ended = planted.run(workers)
+
+    assert ended.code == 0
+    ended.line("1 passed")
+    ended.line("1 test needs the service as processes of its own: nox -s full")
+    ended.line("2 tests need a real Postgres: nox -s integration or nox -s full")
+
+
+def test_a_need_that_the_machine_has_not_got_is_left_out_with_the_reason(planted: Planted) -> None:
+    source = "import pytest\n\n@pytest.mark.needs('curl')\ndef test_curl(): pass\ndef test_other(): pass\n"
+    planted.file("tests/unit/test_it.py", source)
+
+    ended = planted.run(PATH=str(planted.root))
+
+    assert ended.code == 0
+    ended.line("1 test needs curl: curl is not on PATH")
+
+
+@WORKERS
+def test_demands_that_contradict_each_other_are_refused_and_both_are_named(planted: Planted, workers: str) -> None:
+    planted.file("tests/unit/test_a.py", "import pytest\npytestmark = pytest.mark.needs('redis')\ndef test_a(): pass\n")
+    planted.file("tests/unit/test_b.py", "def test_b(pool): pass\n")
+    planted.file("tests/unit/test_c.py", "import pytest\n@pytest.mark.needs('elephant')\ndef test_c(): pass\n")
+
+    ended = planted.run(workers)
+
+    assert ended.code == 4
+    ended.line("test_a.py::test_a", "unit/", "needs('redis')", "integration and full")
+    ended.line("test_b.py::test_b", "unit/", "the fixture pool", "a real Postgres")
+    ended.line("test_c.py::test_c", "'elephant'", "nobody knows", "postgres")
+
+
+@WORKERS
+def test_a_test_that_no_mode_runs_is_refused(planted: Planted, workers: str) -> None:
+    planted.file("tests/elsewhere/test_it.py", "def test_lost(): pass\n")
+
+    ended = planted.run(workers)
+
+    assert ended.code == 4
+    ended.line("no mode runs", "test_lost", "unit")
+
+
+def test_an_option_against_the_variable_is_refused_and_both_are_named(planted: Planted) -> None:
+    planted.file("tests/unit/test_it.py", "def test_good(): pass\n")
+
+    ended = planted.run("--mode=lightweight", TEST_MODE="full")
+
+    assert ended.code == 4
+    assert "--mode=lightweight and TEST_MODE=full contradict each other" in ended.complained
+
+
+def test_the_variable_alone_chooses(planted: Planted) -> None:
+    planted.file("tests/integration/test_it.py", "def test_good(mode): assert mode == 'integration'\n")
+
+    assert planted.run(TEST_MODE="integration").code == 0
+
+
+def test_a_debugger_for_several_workers_is_refused(planted: Planted) -> None:
+    planted.file("tests/unit/test_it.py", "def test_good(): pass\n")
+
+    for option in ("--pdb", "--trace"):
+        ended = planted.run("-n2", option)
+
+        assert ended.code == 4
+        assert option in ended.complained
+        assert "-n" in ended.complained

@@ -95,7 +95,7 @@ def test_where_it_stopped_is_told_with_what_was_left(planted: Planted) -> None:
     ended.line("not run: 2 of 3 selected tests")
 
 
-@pytest.mark.parametrize("how", ["-O", "-OO", "PYTHONOPTIMIZE"])
+@pytest.mark.parametrize("how", ["-O", "PYTHONOPTIMIZE"])
 @WORKERS
 def test_python_that_drops_asserts_is_refused(planted: Planted, workers: str, how: str) -> None:
     planted.file("tests/unit/test_it.py", "def test_false(): assert False\n")

@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+            expose_headers=["Link", "Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(Doors, hosts=settings.allowed_hosts)
     app.add_middleware(Gate, startup=startup, requests=service.requests)
@@ -79,8 +80,13 @@ def plan(service: Service, cleanup: CleanupCoordinator) -> StartupManager:
     startup.add("bus", phase=Phase.BUS, start=service.open_bus, stop=service.bus.close)
     startup.add("relay", phase=Phase.BUS, start=service.open_relay, stop=service.close_relay, after=("bus",))
     startup.add("hub", phase=Phase.BUS, start=service.hub.start, stop=service.hub.close, after=("bus",))
-    startup.add("runner", phase=Phase.AGENTS, start=service.runner.open, stop=service.runner.close)
+    startup.add("model", phase=Phase.AGENTS, start=_at_once, stop=service.model.close)
+    startup.add("runner", phase=Phase.AGENTS, start=service.runner.open, stop=service.runner.close, after=("model",))
     return startup
+
+
+async def _at_once() -> None:
+    """Start what needs nothing to be started, and has something to let go of."""
 
 
 class DatabaseRefused(Exception):

@@ -35,7 +35,8 @@ class Service:
         self.bus = choose_bus(settings, self.process)
         self.hub = Hub(self.journal, self.bus, self.tally)
         self.runs = Runs(self.database, self.journal, owner=self.process)
-        self.runner = Runner(self.runs, choose_model(settings), ToolDispatcher(TOOLS))
+        self.model = choose_model(settings)
+        self.runner = Runner(self.runs, self.model, ToolDispatcher(TOOLS))
         self.draining = False
         self.requests: dict[tuple[str, str, int], tuple[int, float]] = {}
         self._relay: Relay | None = None

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     model_key: SecretStr = Field(SecretStr(""), description="the key for that endpoint")
     model_name: str = Field("", description="which model to ask there")
     model_seconds: float = Field(60.0, gt=0, description="how long to wait there for one answer")
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="what a scraper of /metrics sends as its bearer token; empty: loopback alone is answered",
+    )
     requests_per_minute: int = Field(
         1200, ge=1, description="how many requests a user may make in a minute, per process"
     )
@@ -126,6 +130,9 @@ class Settings(BaseSettings):
                 f"production needs APP_TOKEN_SECRET, random and of at least {SHORTEST_SECRET} characters: "
                 'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
             )
+        metrics = self.metrics_token.get_secret_value()
+        if self.environment == "production" and metrics and guessable(metrics):
+            raise ValueError(f"APP_METRICS_TOKEN must be random and of at least {SHORTEST_SECRET} characters, or empty")
         if self.model == "openai" and not (self.model_url and self.model_name):
             raise ValueError("the openai model needs APP_MODEL_URL and APP_MODEL_NAME (and mostly APP_MODEL_KEY)")
         return self

@@ -29,6 +29,9 @@ class ToldModel:
     async def answer(self, message: str, turn: Turn) -> str:
         return await self.act(turn)
 
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
 
 @dataclass
 class AgentRoom:
@@ -62,8 +65,8 @@ class AgentRoom:
         return run
 
     async def events(self, run_id: str) -> list[Envelope]:
-        frames = await self.path.journal.of_run(self.origin.user_id, run_id)
-        return [Envelope.model_validate_json(frame) for frame in frames]
+        page = await self.path.journal.of_run(self.origin.user_id, run_id)
+        return [Envelope.model_validate_json(frame) for frame in page.frames]
 
 
 @asynccontextmanager

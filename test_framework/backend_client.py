@@ -107,10 +107,14 @@ class BackendClient:
         return RunView.model_validate_json((await self._expect(200, "GET", f"/api/runs/{run_id}")).content)
 
     async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Envelope]:
-        """Read a run's events from the journal."""
+        """Read a run's events from the journal: all, page by page, or no more than a limit."""
         asked = _given({"after": after, "limit": limit})
         answer = await self._expect(200, "GET", f"/api/runs/{run_id}/events", params=asked)
-        return _EVENTS.validate_json(answer.content)
+        events = _EVENTS.validate_json(answer.content)
+        while limit is None and (more := answer.links.get("next")):
+            answer = await self._expect(200, "GET", more["url"])
+            events += _EVENTS.validate_json(answer.content)
+        return events
 
     async def cancel(self, run_id: str) -> RunView:
         """Have a run ended; to ask twice is to ask once."""

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
+from pydantic import SecretStr
+
 from app.api.tokens import Tokens
 from app.api.wire import LendingProtocol
 from app.main import create_app
@@ -122,11 +124,12 @@ def _text(log: IO[bytes]) -> str:
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:
-    """The environment that makes `python -m app` load the same settings."""
-    plain = {
-        variable_name(name): ",".join(value) if isinstance(value, tuple) else str(value)
-        for name, value in settings.model_dump().items()
-        if not name.endswith(("_secret", "_key"))
-    }
-    secret = {"APP_TOKEN_SECRET": settings.token_secret.get_secret_value()}
-    return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **plain, **secret}
+    """The environment that makes `python -m app` load the same settings, the secret ones too."""
+    given = {variable_name(name): _spelled(value) for name, value in settings}
+    return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **given}
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)

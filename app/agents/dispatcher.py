@@ -7,10 +7,12 @@ import contextlib
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from inspect import Parameter
+from typing import Any, Literal, NotRequired, Protocol, get_type_hints
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
+from typing_extensions import TypedDict
 
 from app.agents.models import Arguments
 from app.events.kinds import EventKind
@@ -36,6 +38,7 @@ class Dispatcher(Protocol):
 class ToolDispatcher:
     def __init__(self, tools: Iterable[Tool], *, seconds: float = TOOL_SECONDS) -> None:
         self.tools: dict[str, Tool] = {tool.__name__: tool for tool in tools}
+        self._arguments = {name: arguments_of(tool) for name, tool in self.tools.items()}
         self._seconds = seconds
 
     async def call(self, tool: str, arguments: Arguments, announce: Announce) -> JsonValue:
@@ -59,16 +62,37 @@ class ToolDispatcher:
         if tool is None:
             raise ToolError(f"there is no tool {name!r}; there are {', '.join(sorted(self.tools))}")
         try:
-            inspect.signature(tool).bind(**arguments)
-        except TypeError as error:
-            raise ToolError(f"{name} can't be called so: {error}") from None
+            fitting = self._arguments[name].validate_python(arguments)
+        except ValidationError as invalid:
+            raise ToolError(f"{name} can't be called so: {_faults(invalid)}") from None
         try:
             async with asyncio.timeout(self._seconds):
-                return _json(await tool(**arguments))
+                return _json(await tool(**fitting))
         except TimeoutError:
             raise ToolError(f"{name} took longer than {self._seconds:g} s") from None
         except Exception as error:
             raise ToolError(f"{name} raised {type(error).__name__}: {error}") from error
+
+
+def arguments_of(tool: Tool) -> TypeAdapter[dict[str, Any]]:
+    """What a tool may be called with, read off its signature: types, which must be given, and no others."""
+    hints = get_type_hints(tool, include_extras=True)
+    fields: dict[str, Any] = {}
+    extra: Literal["allow", "forbid"] = "forbid"
+    for name, parameter in inspect.signature(tool).parameters.items():
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            extra = "allow"
+        elif parameter.kind is not Parameter.VAR_POSITIONAL:
+            wanted = hints.get(name, Any)
+            fields[name] = wanted if parameter.default is Parameter.empty else NotRequired[wanted]
+    shape: Any = TypedDict(tool.__name__, fields)  # type: ignore[operator] # made from what is only known now
+    shape.__pydantic_config__ = ConfigDict(extra=extra)
+    return TypeAdapter(shape)
+
+
+def _faults(invalid: ValidationError) -> str:
+    faults = invalid.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}" for fault in faults)
 
 
 def _json(value: object) -> JsonValue:

@@ -58,6 +58,10 @@ class Model(Protocol):
         """Work on a message to the end; raises `ModelError`."""
         ...
 
+    async def close(self) -> None:
+        """Let go of what serves all answers."""
+        ...
+
 
 @asynccontextmanager
 async def recorded(turn: Turn, model: str, prompt: str) -> AsyncIterator[ModelCall]:

@@ -42,6 +42,7 @@ TOOL_CALLS = 100
 ATTEMPTS = 4
 LONGEST_PAUSE = 20.0
 CONNECT_SECONDS = 5.0
+IDLE_CONNECTIONS = 20
 ANY_OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))  # it is the dispatcher that judges
 
 
@@ -61,7 +62,8 @@ class OpenAIModel:
         self.name = endpoint.model
         self._endpoint = endpoint
         self._known = {tool.__name__ for tool in tools}
-        self._connect(_client())  # it reads its tables now, not during a run
+        self._http = _client()
+        self._chat = self._connect(self._http)  # it reads its tables now, not during a run
         self._agent = Agent(
             deps_type=Turn,
             toolsets=[_Dispatched(FunctionToolset[Turn](tools, sequential=True))],
@@ -69,21 +71,24 @@ class OpenAIModel:
         )
 
     async def answer(self, message: str, turn: Turn) -> str:
-        async with _client() as http:
-            model = _Recorded(self._connect(http), self._endpoint, turn)
-            limits = UsageLimits(request_limit=STEPS, tool_calls_limit=TOOL_CALLS)
-            try:
-                async with self._agent.iter(message, model=model, deps=turn, usage_limits=limits) as run:
-                    async for node in run:
-                        if Agent.is_call_tools_node(node):
-                            await self._show(node.model_response, turn)
-            except UsageLimitExceeded:
-                raise ModelError(f"{self.name} was not done after {STEPS} steps or {TOOL_CALLS} tool calls") from None
-            except AgentRunError as error:
-                raise explain(error, self.name) from None
+        model = _Recorded(self._chat, self._endpoint, turn)
+        limits = UsageLimits(request_limit=STEPS, tool_calls_limit=TOOL_CALLS)
+        try:
+            async with self._agent.iter(message, model=model, deps=turn, usage_limits=limits) as run:
+                async for node in run:
+                    if Agent.is_call_tools_node(node):
+                        await self._show(node.model_response, turn)
+        except UsageLimitExceeded:
+            raise ModelError(f"{self.name} was not done after {STEPS} steps or {TOOL_CALLS} tool calls") from None
+        except AgentRunError as error:
+            raise explain(error, self.name) from None
         if run.result is None:
             raise ModelError(f"{self.name} gave no answer")
         return run.result.output
+
+    async def close(self) -> None:
+        """Let go of the connections to the endpoint."""
+        await self._http.aclose()
 
     def _connect(self, http: httpx2.AsyncClient) -> OpenAIChatModel:
         key = self._endpoint.key or "none"
@@ -168,9 +173,10 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _client() -> httpx2.AsyncClient:
-    """A client that takes nothing from the environment, and leaves it to us how long an answer may take."""
+    """The process's client: it takes nothing from the environment, and how long an answer may take is ours to say."""
     timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-    return httpx2.AsyncClient(trust_env=False, verify=_certificates(), timeout=timeout)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS)
+    return httpx2.AsyncClient(trust_env=False, verify=_certificates(), timeout=timeout, limits=limits)
 
 
 def _arguments(call: ToolCallPart) -> dict[str, JsonValue]:

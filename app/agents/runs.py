@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.agents.models import ModelCall
@@ -144,13 +144,25 @@ class Runs:
         async with self._database.reading() as session:
             return await session.scalar(select(Run).where(Run.user_id == user_id, Run.id == run_id))
 
-    async def list(self, user_id: str, limit: int, before: datetime | None = None) -> Sequence[Run]:
-        """A user's runs, the newest first."""
-        query = select(Run).where(Run.user_id == user_id).order_by(Run.created_at.desc(), Run.id).limit(limit)
+    async def list(
+        self, user_id: str, limit: int, size: int, before: datetime | None = None, beyond: str | None = None
+    ) -> tuple[Sequence[Run], bool]:
+        """A user's runs, the newest first, a page that fills a size at most; and whether there are more.
+
+        They begin before a moment, or within it beyond the run with an id: several may have been made at once.
+        """
+        mine = select(Run.id, Run.created_at, func.length(Run.message).label("size")).where(Run.user_id == user_id)
         if before is not None:
-            query = query.where(Run.created_at < before)
+            later = Run.created_at < before
+            mine = mine.where(later if beyond is None else or_(later, and_(Run.created_at == before, Run.id > beyond)))
+        some = mine.order_by(Run.created_at.desc(), Run.id).limit(limit + 1).subquery()
+        running = func.sum(some.c.size).over(order_by=(some.c.created_at.desc(), some.c.id)) - some.c.size
+        page = select(some.c.id, running.label("before"), func.count().over().label("found")).subquery()
+        query = select(Run, page.c.found).join(page, Run.id == page.c.id).where(page.c.before < size)
         async with self._database.reading() as session:
-            return (await session.scalars(query)).all()
+            rows = (await session.execute(query.order_by(Run.created_at.desc(), Run.id))).all()
+        shown = [run for run, _ in rows[:limit]]
+        return shown, bool(rows) and rows[0].found > len(shown)
 
 
 def closing(

@@ -28,6 +28,9 @@ class ScriptedModel:
             call.output_tokens = len(call.answer.split())
         return call.answer
 
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
 
 async def _perform(message: str, turn: Turn) -> str:
     script = [line[1:] for line in message.splitlines() if line.startswith("!")]

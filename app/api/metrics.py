@@ -1,20 +1,29 @@
-"""`GET /metrics`: what Prometheus is told. The numbers are kept as plain integers where they arise, and only read here."""
+"""`GET /metrics`: what Prometheus is told. The numbers are kept as plain integers where they arise, and only read here.
+
+They say how much is going on, and of what kind: so they are not for whoever reaches the port.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hmac import compare_digest
+from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.api.dependencies import ServiceDep
+from app.api.problems import Problem
 from app.service import Service
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 router = APIRouter(include_in_schema=False)
+
+FORWARDED = {"forwarded", "x-forwarded-for", "x-real-ip", "via"}
 
 COUNTERS = {
     "events_committed": "events whose commit this process saw",
@@ -27,7 +36,32 @@ COUNTERS = {
 }
 
 
-@router.get("/metrics")
+def demand_scraper(request: Request, service: ServiceDep) -> None:
+    """Refuse whoever is neither at this machine, without a proxy between, nor has the token."""
+    token = service.settings.metrics_token.get_secret_value()
+    if token:
+        given = request.headers.get("authorization", "")
+        if not compare_digest(given.encode(), f"Bearer {token}".encode()):
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED, "send APP_METRICS_TOKEN, as Authorization: Bearer <token>", challenge
+            )
+    elif request.client is None or not _on_loopback(request.client.host) or FORWARDED & set(request.headers):
+        raise Problem(
+            HTTPStatus.FORBIDDEN, "metrics are told to loopback alone: set APP_METRICS_TOKEN to scrape from afar"
+        )
+
+
+def _on_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+@router.get("/metrics", dependencies=[Depends(demand_scraper)])
 async def metrics(service: ServiceDep) -> Response:
     """Tell this process's numbers."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest

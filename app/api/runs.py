@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Self
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -13,7 +14,7 @@ from app.api.dependencies import OriginDep, ServiceDep, UserDep
 from app.api.problems import Problem, responses
 from app.db.models import ID_LENGTH, KEY_LENGTH, Run, RunStatus
 from app.events.envelope import Envelope
-from app.events.journal import LARGEST_NUMBER
+from app.events.journal import LARGEST_NUMBER, PAGE_CHARACTERS
 
 router = APIRouter(
     prefix="/api/runs",
@@ -24,6 +25,17 @@ router = APIRouter(
 LONGEST_MESSAGE = 1 << 20
 LARGEST_PAGE = 500
 NO_NUL = r"^[^\x00]*$"
+
+PAGED: dict[int | str, dict[str, object]] = {
+    200: {
+        "headers": {
+            "Link": {
+                "description": 'where there is more: `</api/…>; rel="next"`, the address of the next page (RFC 8288)',
+                "schema": {"type": "string"},
+            }
+        }
+    }
+}
 
 RunId = Annotated[str, Field(max_length=ID_LENGTH, pattern="^[0-9a-f]+$", description="a run's id")]
 
@@ -91,15 +103,25 @@ async def start_run(
     return RunView.of(run)
 
 
-@router.get("", responses=responses(HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get("", responses={**PAGED, **responses(HTTPStatus.UNPROCESSABLE_ENTITY)})
 async def list_runs(
     user: UserDep,
     service: ServiceDep,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
     before: Annotated[Moment | None, Query(description="only runs made before this moment")] = None,
+    beyond: Annotated[
+        RunId | None, Query(description="of the runs made at that very moment, those that follow this one in the list")
+    ] = None,
 ) -> list[RunView]:
-    """List your runs, the newest first."""
-    return [RunView.of(run) for run in await service.runs.list(user.id, limit, before)]
+    """List your runs, the newest first, a page of about a megabyte at most; `Link` leads to the next."""
+    runs, more = await service.runs.list(user.id, limit, PAGE_CHARACTERS, before, beyond)
+    if more:
+        last = runs[-1]
+        response.headers["Link"] = _next(
+            "/api/runs", limit=limit, before=last.created_at.isoformat().replace("+00:00", "Z"), beyond=last.id
+        )
+    return [RunView.of(run) for run in runs]
 
 
 @router.get("/{run_id}", responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY))
@@ -111,7 +133,7 @@ async def show_run(run_id: RunId, user: UserDep, service: ServiceDep) -> RunView
 @router.get(
     "/{run_id}/events",
     response_model=list[Envelope],
-    responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    responses={**PAGED, **responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)},
 )
 async def list_events(
     run_id: RunId,
@@ -120,10 +142,11 @@ async def list_events(
     after: Annotated[int, Query(ge=0, le=LARGEST_NUMBER, description="only events with a greater seq")] = 0,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = LARGEST_PAGE,
 ) -> Response:
-    """Read a run's events from the journal, a page at a time."""
+    """Read a run's events from the journal, a page of about a megabyte at most; `Link` leads to the next."""
     _found(await service.runs.get(user.id, run_id), run_id)
-    frames = await service.journal.of_run(user.id, run_id, after, limit)
-    return Response(f"[{','.join(frames)}]", media_type="application/json")
+    page = await service.journal.of_run(user.id, run_id, after, limit, PAGE_CHARACTERS)
+    more = {} if page.next is None else {"Link": _next(f"/api/runs/{run_id}/events", after=page.next, limit=limit)}
+    return Response(f"[{','.join(page.frames)}]", media_type="application/json", headers=more)
 
 
 @router.post(
@@ -134,6 +157,10 @@ async def list_events(
 async def cancel_run(run_id: RunId, user: UserDep, service: ServiceDep) -> RunView:
     """Have one of your runs ended; its `agent_completed` says when it has been."""
     return RunView.of(_found(await service.runner.cancel(user.id, run_id), run_id))
+
+
+def _next(path: str, **query: object) -> str:
+    return f'<{path}?{urlencode(query)}>; rel="next"'
 
 
 def _found(run: Run | None, run_id: str) -> Run:

@@ -7,6 +7,7 @@ so numbers appear in commit order and "everything after n" misses nothing; on SQ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic_core import to_json
 from sqlalchemy import text
@@ -21,6 +22,13 @@ PAGE = 500
 PAGE_CHARACTERS = 1 << 20
 ANY_SIZE = 1 << 62
 LARGEST_NUMBER = (1 << 63) - 1
+
+
+class RunPage(NamedTuple):
+    """Some events of a run, and the number to go on after where there are more."""
+
+    frames: list[str]
+    next: int | None
 
 
 class Journal:
@@ -75,11 +83,16 @@ class Journal:
         """Whether an event was written after all, when the answer to its commit got lost."""
         return await session.scalar(_HOLDS, {"run_id": draft.run_id, "body": draft.body}) is not None
 
-    async def of_run(self, user_id: str, run_id: str, after: int = 0, limit: int = PAGE) -> list[str]:
-        """The frames of one run of a user."""
+    async def of_run(
+        self, user_id: str, run_id: str, after: int = 0, limit: int = PAGE, size: int = ANY_SIZE
+    ) -> RunPage:
+        """A run's next events after a number, no more than a limit and no more than fills a size, but one at least."""
+        bound = {"user_id": user_id, "run_id": run_id, "after": after, "page": limit + 1, "size": size}
         async with self._database.reading() as session:
-            rows = await session.execute(_OF_RUN, {"user_id": user_id, "run_id": run_id, "after": after, "page": limit})
-            return [frame(row.seq, row.body) for row in rows]
+            rows = (await session.execute(_OF_RUN, bound)).all()
+        shown = rows[:limit]
+        more = bool(shown) and rows[0].found > len(shown)
+        return RunPage([frame(row.seq, row.body) for row in shown], shown[-1].seq if more else None)
 
 
 _HEAD = text("SELECT max(seq) FROM events WHERE user_id = :user_id")
@@ -89,7 +102,16 @@ _LAST_KIND = text("SELECT kind FROM events WHERE run_id = :run_id ORDER BY seq D
 _HOLDS = text("SELECT seq FROM events WHERE run_id = :run_id AND body = :body")
 
 _OF_RUN = text(
-    "SELECT seq, body FROM events WHERE user_id = :user_id AND run_id = :run_id AND seq > :after ORDER BY seq LIMIT :page"
+    """
+    SELECT seq, body, found FROM (
+        SELECT seq, body, count(*) OVER () AS found, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
+            SELECT seq, body FROM events
+            WHERE user_id = :user_id AND run_id = :run_id AND seq > :after ORDER BY seq LIMIT :page
+        ) AS page
+    ) AS event
+    WHERE before < :size
+    ORDER BY seq
+    """
 )
 
 

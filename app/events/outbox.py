@@ -3,7 +3,8 @@
 The hook never lets out what was not committed. Events are staged on the connection that wrote them, because only its
 transaction tells what becomes of them. Where that was plain, they are handed over as they are: the commit has just made
 them true. Around savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early
-and too often: there it is a mere wake-up, and the relay asks the journal which of them are really there.
+and too often: there, and where somebody wrote `SAVEPOINT` or `COMMIT` as SQL of their own, it is a mere wake-up, and the relay asks
+the journal which of them are really there.
 
 The relay is no guarantee, only speed: what it can't publish, because Redis is away or this process dies, every hub reads
 from the journal by itself.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +39,10 @@ logger = logging.getLogger(__name__)
 STAGED = "events staged for the outbox"
 SAVEPOINT_SEEN = "a savepoint was set in this transaction"
 LONGEST_QUEUE = 10_000
+_TRANSACTION_CONTROL = re.compile(
+    r"(?:\s|;|/\*.*?\*/|--[^\n]*\n)*(?:savepoint|rollback|release|commit|end|abort|prepare)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 Listener = Callable[[str], None]
 
@@ -123,6 +129,14 @@ def _savepoint(connection: Connection, name: str) -> None:
     connection.info[SAVEPOINT_SEEN] = name
 
 
+def _statement(
+    connection: Connection, cursor: object, statement: str, parameters: object, context: object, many: bool
+) -> None:
+    """Notice a transaction's end, and every kind of savepoint, that somebody wrote in SQL of their own."""
+    if _TRANSACTION_CONTROL.match(statement):
+        connection.info[SAVEPOINT_SEEN] = statement
+
+
 def _rollback(connection: Connection) -> None:
     if not connection.invalidated:
         connection.info.pop(STAGED, None)
@@ -144,6 +158,7 @@ def _listen() -> None:
         (Session, "after_transaction_end", _after_transaction_end),
         (Engine, "begin", _begin),
         (Engine, "savepoint", _savepoint),
+        (Engine, "before_cursor_execute", _statement),
         (Engine, "rollback", _rollback),
         (Pool, "checkin", _checkin),
     ):

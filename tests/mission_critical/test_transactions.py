@@ -104,6 +104,42 @@ async def nothing_but_a_savepoint_rolled_back(path: EventPath) -> None:
         await nested.rollback()
 
 
+@shape("ac")
+async def a_savepoint_in_sql_rolled_back_then_a_commit(path: EventPath) -> None:
+    async with path.database.transaction() as session:
+        await log(path, session, "a")
+        await session.execute(text("SAVEPOINT by_hand"))
+        await log(path, session, "b")
+        await session.execute(text("ROLLBACK TO SAVEPOINT by_hand"))
+        await log(path, session, "c")
+
+
+@shape("ab")
+async def a_savepoint_in_sql_released_then_a_commit(path: EventPath) -> None:
+    async with path.database.transaction() as session:
+        await log(path, session, "a")
+        await session.execute(text("/* by hand */ savepoint by_hand"))
+        await log(path, session, "b")
+        await session.execute(text("-- and let go\n release savepoint by_hand"))
+
+
+@shape("")
+async def nothing_but_a_savepoint_in_sql_rolled_back(path: EventPath) -> None:
+    async with path.database.transaction() as session:
+        await (await session.connection()).exec_driver_sql("SAVEPOINT by_hand")
+        await log(path, session, "a")
+        await (await session.connection()).exec_driver_sql("ROLLBACK TO by_hand")
+
+
+@shape("")
+async def a_savepoint_in_sql_released_then_a_rollback(path: EventPath) -> None:
+    async with path.database.transaction() as session:
+        await session.execute(text("SAVEPOINT by_hand"))
+        await log(path, session, "a")
+        await session.execute(text("RELEASE SAVEPOINT by_hand"))
+        await session.rollback()
+
+
 @shape("abe")
 async def nested_savepoints_of_every_kind(path: EventPath) -> None:
     async with path.database.transaction() as session:

@@ -59,6 +59,8 @@ class ChatServer:
     asked: list[Json] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: int = 0
+    open: int = 0
 
     @property
     def url(self) -> str:
@@ -71,6 +73,8 @@ class ChatServer:
         return [message for message in messages if isinstance(message, dict)]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().split("\r\n")
@@ -85,6 +89,7 @@ class ChatServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.open -= 1
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()

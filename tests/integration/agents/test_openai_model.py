@@ -18,6 +18,7 @@ from app.agents.models import Arguments, ModelCall, ModelError
 from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
 from app.agents.tools import TOOLS
 from app.events.kinds import EventKind
+from test_framework.waiting import becomes
 from tests.integration.agents.endpoint import CUT, HANG, ChatServer, Reply, chat_server, refuses, says
 
 KEY = "sk-very-secret"
@@ -59,7 +60,9 @@ async def model_with(
 ) -> AsyncIterator[tuple[OpenAIModel, ChatServer]]:
     async with chat_server(*replies) as server:
         endpoint = Endpoint(url.format(server.url), KEY, "tiny", seconds=seconds, pause=0.001)
-        yield OpenAIModel(endpoint, TOOLS), server
+        model = OpenAIModel(endpoint, TOOLS)
+        yield model, server
+        await model.close()
 
 
 async def failure_of(*replies: Reply, seconds: float = 10.0) -> tuple[str, HeardTurn]:
@@ -77,6 +80,19 @@ async def test_the_words_of_a_model_are_its_answer() -> None:
         assert server.said_last()[-1] == {"role": "user", "content": "Sag „Grüß dich“ 🚀"}
         assert server.asked[0]["model"] == "tiny"
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+async def test_answers_share_connections_which_are_closed_with_the_model() -> None:
+    async with model_with(says("hello")) as (model, server):
+        for _ in range(5):
+            await model.answer("hello", HeardTurn())
+        one_after_another = server.connections
+        await asyncio.gather(*(model.answer("hello", HeardTurn()) for _ in range(5)))
+
+        assert one_after_another == 1
+        assert server.connections <= 5
+        await model.close()
+        await becomes(lambda: server.open == 0, "the end of every connection")
 
 
 async def test_a_model_is_told_of_the_tools_with_their_schemas_and_docstrings() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.main import create_app
 from test_framework.backend_client import BackendClient
+from test_framework.fixtures import MakeSettings
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
-from tests.unit.api.inside import eventually
+from tests.unit.api.inside import Inside, assert_problem, bearer, eventually, open_up
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -68,3 +72,45 @@ async def test_requests_are_counted_by_their_route_and_not_by_their_path(server:
         routes = {dict(labels)["route"] for name, labels in samples if name == "http_requests_count"}
         assert not [route for route in routes if run.id in route or route in {"/one", "/two", "/web/page.js"}], routes
         assert "BREW" not in {dict(labels)["method"] for name, labels in samples if name == "http_requests_count"}
+
+
+TOKEN = "kMt7-sS0q_4vYx2n9Lb8Rw1cJe5Hg3Td6Uf"
+
+
+async def scrape(inside: Inside, peer: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """Ask as somebody at an address."""
+    transport = httpx.ASGITransport(inside.app, client=(peer, 40_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return await client.get("/metrics", headers=headers)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+async def test_metrics_are_told_to_this_machine(inside: Inside, peer: str) -> None:
+    assert (await scrape(inside, peer)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers"),
+    [
+        ("10.0.0.7", {}),
+        ("fe80::1", {}),
+        ("::ffff:10.0.0.7", {}),
+        ("somewhere", {}),
+        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.7"}),
+        ("127.0.0.1", {"Forwarded": "for=10.0.0.7"}),
+        ("10.0.0.7", bearer("guessed")),
+    ],
+)
+async def test_metrics_are_told_to_nobody_else(inside: Inside, peer: str, headers: dict[str, str]) -> None:
+    assert_problem(await scrape(inside, peer, headers), 403, "APP_METRICS_TOKEN")
+
+
+async def test_with_a_token_metrics_are_told_to_whoever_has_it_and_to_nobody_else(make_settings: MakeSettings) -> None:
+    settings = make_settings(metrics_token=TOKEN)
+    async with open_up(settings, create_app(settings)) as inside:
+        for peer in ("10.0.0.7", "127.0.0.1"):
+            assert (await scrape(inside, peer, bearer(TOKEN))).status_code == 200
+            for worthless in ({}, bearer(""), bearer(TOKEN[:-1]), {"Authorization": TOKEN}):
+                answer = await scrape(inside, peer, worthless)
+                assert_problem(answer, 401, "APP_METRICS_TOKEN")
+                assert answer.headers["www-authenticate"] == "Bearer"

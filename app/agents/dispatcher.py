@@ -85,7 +85,8 @@ def arguments_of(tool: Tool) -> TypeAdapter[dict[str, Any]]:
         elif parameter.kind is not Parameter.VAR_POSITIONAL:
             wanted = hints.get(name, Any)
             fields[name] = wanted if parameter.default is Parameter.empty else NotRequired[wanted]
-    shape: Any = TypedDict(tool.__name__, fields)  # type: ignore[operator] # made from what is only known now
+    make: Any = TypedDict  # whose names and types are written out, as far as a type checker knows
+    shape = make(tool.__name__, fields)
     shape.__pydantic_config__ = ConfigDict(extra=extra)
     return TypeAdapter(shape)
 

@@ -23,6 +23,8 @@ from app.lifecycle.startup import StartupError, StartupManager
 from app.service import Service
 from app.settings import Settings
 
+CLEANUP_SECONDS = 5.0
+
 _Lifespan = AbstractAsyncContextManager[None]
 
 
@@ -115,7 +117,7 @@ def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[
         try:
             yield
         finally:
-            await cleanup.run("the service stops")
+            await cleanup.run("the service stops", CLEANUP_SECONDS)
             starting.cancel()
             await asyncio.wait([starting])
 

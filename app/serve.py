@@ -10,6 +10,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Generator
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 LARGEST_CLIENT_MESSAGE = 64 * 1024
 START_SECONDS = 120.0
 NEXT_PORTS = 20
+SEND_SECONDS = 3
+HEEDS_SECONDS = 1.0
 
 
 class CannotListen(Exception):
@@ -86,7 +89,22 @@ def _listener(host: str, port: int) -> socket.socket:
 def run(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
     """Serve until told to stop; the exit code says whether everything was let go of in good order."""
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        return runner.run(serve(settings, listener, started))
+        code = runner.run(serve(settings, listener, started))
+        if stubborn := runner.run(_end_what_is_left()):
+            logger.error("abandoned, because they ignore that they are cancelled: %s", ", ".join(stubborn))
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(code or 1)  # the loop would wait for them for ever
+    return code
+
+
+async def _end_what_is_left() -> list[str]:
+    """Cancel what still runs; the names of what doesn't end."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    stubborn = (await asyncio.wait(left, timeout=HEEDS_SECONDS))[1] if left else set()
+    return sorted(task.get_name() for task in stubborn)
 
 
 def server_for(app: FastAPI) -> Server:
@@ -102,7 +120,7 @@ def server_for(app: FastAPI) -> Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=SEND_SECONDS,
         )
     )
 

@@ -30,11 +30,16 @@ RUN_SECONDS = 600.0
 PERSIST_SECONDS = 60.0
 SILENT_SECONDS = 90.0
 ENDING_SECONDS = 5.0
+HEEDS_SECONDS = 1.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 5
 
 
 class Draining(Exception):
     """This process is about to end and takes no more runs."""
+
+
+class RunsAbandoned(Exception):
+    """Runs whose end this process could not write."""
 
 
 class Runner:
@@ -89,12 +94,20 @@ class Runner:
         await self._wait(ENDING_SECONDS)
 
     async def close(self) -> None:
-        await self.drain(0)
+        """Stop; raises `RunsAbandoned` where runs could not be ended, because the database is away."""
+        if not self._draining:
+            await self.drain(0)
+        abandoned = sorted(self._working)
         tasks = [*self._working.values(), *([self._heart] if self._heart is not None else [])]
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=HEEDS_SECONDS)
+        if abandoned:
+            raise RunsAbandoned(
+                f"{len(abandoned)} runs could not be ended ({', '.join(abandoned[:5])}): another process ends them as "
+                f"interrupted when their leases have run out, within {LEASE_SECONDS:g} s"
+            )
 
     async def _wait(self, deadline: float) -> None:
         if self._working:

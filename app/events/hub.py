@@ -14,7 +14,6 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,15 +86,18 @@ class Hub:
 
     async def dismiss(self, deadline: float) -> None:
         """Bring every watcher up to what is committed, then tell all of them to come back elsewhere."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(deadline):
-                await self._catch_up(set(self._feeds))
-                leading = [task for feed in self._feeds.values() for task in feed.behind.values()]
-                if leading:
-                    await asyncio.wait(leading)
+        showing = self._spawn(self._show_all(), "hub: show all")
+        await asyncio.wait([showing], timeout=deadline)
+        showing.cancel()  # and not waited for: a frozen database may keep it as long as it likes
         for feed in self._feeds.values():
             for watcher in (*feed.live, *feed.behind):
                 watcher.dismiss(Goodbye.RESTART)
+
+    async def _show_all(self) -> None:
+        await self._catch_up(set(self._feeds))
+        leading = [task for feed in self._feeds.values() for task in feed.behind.values()]
+        if leading:
+            await asyncio.wait(leading)
 
     async def attach(self, watcher: Watcher, user_id: str) -> None:
         """Show a watcher all of a user's events after its position, and then every one as it comes."""
@@ -282,7 +284,8 @@ class Hub:
                     self._advance(feed, new)
                     users.add(batch.user_id)
 
-    def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Literal, cast
 
@@ -84,7 +85,9 @@ class Health:
         self._database = Question(service.database.ping)
 
     def started(self) -> StartupReport:
-        return self._startup.report()
+        """Tell how far the start is; outside dev without what errors say, which may be an address, a name or a file."""
+        report = self._startup.report()
+        return report if self._service.settings.environment == "dev" else _without_words(report)
 
     async def assess(self) -> Readiness:
         """Say whether this process can serve, by asking what it depends on."""
@@ -102,6 +105,20 @@ class Health:
         """Ask nothing: the bus hears its own beat five times a second, and knows when it stays away."""
         healthy = self._service.bus.healthy
         return Check(ok=healthy, detail="answers" if healthy else "away: events come from the journal")
+
+
+def _without_words(report: StartupReport) -> StartupReport:
+    phases = tuple(
+        replace(phase, components=tuple(replace(part, error=_kind(part.error)) for part in phase.components))
+        for phase in report.phases
+    )
+    return replace(report, error=_kind(report.error), phases=phases)
+
+
+def _kind(error: str) -> str:
+    """What went wrong, up to the words of the error itself."""
+    before, colon, _ = error.partition(": ")
+    return f"{before}: the log says more" if colon else error
 
 
 def get_health(request: Request) -> Health:

@@ -1,6 +1,6 @@
 /** The service over HTTP: its answers, its problems in its own words, and what time it is there. */
 
-const RETRY_AFTER = 300;
+const RETRY_AFTER = [300, 900];
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -11,7 +11,7 @@ export class Problem extends Error {
 
 /** Asks the service; throws a `Problem` that reads well, also when nobody answers (its status is 0 then). */
 export async function ask(path, { token, body, headers = {}, method = body ? "POST" : "GET", accept = [] } = {}) {
-  const response = await fetchTwice(path, {
+  const response = await fetchAgain(path, {
     method,
     body: body && JSON.stringify(body),
     headers: {
@@ -26,17 +26,17 @@ export async function ask(path, { token, body, headers = {}, method = body ? "PO
 }
 
 /** Browsers give a request up when any network of the machine comes or goes; all that is asked here may be repeated. */
-async function fetchTwice(path, request, again = true) {
+async function fetchAgain(path, request, [pause, ...later] = RETRY_AFTER) {
   const sent = Date.now();
   try {
     const response = await fetch(path, { ...request, signal: AbortSignal.timeout(10_000) });
     compareClocks(sent, response.headers.get("Date"));
     return response;
   } catch (failure) {
-    if (!again || failure.name === "TimeoutError") throw new Problem(0, "The service does not answer. Is it running?");
+    if (!pause || failure.name === "TimeoutError") throw new Problem(0, "The service does not answer. Is it running?");
   }
-  await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
-  return fetchTwice(path, request, false);
+  await new Promise((resolve) => setTimeout(resolve, pause));
+  return fetchAgain(path, request, later.length ? later : [0]);
 }
 
 let [leastAhead, mostAhead] = [-Infinity, Infinity];

@@ -14,6 +14,7 @@ from app.lifecycle.plan import Phase
 from app.lifecycle.startup import StartupError
 from app.main import create_app
 from app.settings import Settings
+from test_framework.fixtures import MakeSettings
 from tests.unit.api.inside import Inside, assert_problem, eventually, open_up, started
 
 DEADLINE_SECONDS = 2.0
@@ -172,6 +173,24 @@ async def test_a_start_that_failed_says_why_and_stays_not_ready(settings: Settin
         report = (await inside.client.get("/health/startup")).json()
         assert "engine room did not start (phase agents): RuntimeError: the engine is broken" in report["error"]
         assert_problem(await inside.client.get("/api/runs", headers=inside.user()), 503)
+
+
+async def refused() -> None:
+    raise ConnectionError("postgresql://somebody:hunter2@10.0.0.5:5432/secrets said no")
+
+
+async def test_outside_dev_a_start_that_failed_says_what_and_not_where(make_settings: MakeSettings, ping: Ping) -> None:
+    settings = make_settings(environment="production")
+    async with starting_with(settings, refused) as inside:
+        with pytest.raises(StartupError):
+            await inside.startup.wait_ready(DEADLINE_SECONDS)
+
+        answer = await inside.client.get("/health/startup")
+
+    assert answer.json()["error"] == "engine room did not start (phase agents): the log says more"
+    assert "ConnectionError: the log says more" in answer.text
+    for secret in ("hunter2", "somebody", "10.0.0.5", "secrets"):
+        assert secret not in answer.text
 
 
 async def test_a_service_that_drains_is_alive_and_not_ready(settings: Settings, ping: Ping) -> None:

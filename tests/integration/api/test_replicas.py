@@ -1,0 +1,114 @@
+"""The image as it runs in production: two replicas behind a proxy, on Postgres and Redis in containers of this test's own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from app.settings import Settings
+from test_framework.backend_client import BackendClient
+from test_framework.services import engine
+from test_framework.services.replicas import Replicas
+from test_framework.services.run import Run
+from test_framework.services.stack import Stack
+from test_framework.services.state import EngineDownError
+from test_framework.settings import IsolatedSettings
+from test_framework.test_context import TestContext
+from test_framework.users import TestUserContext
+
+pytestmark = pytest.mark.timeout(900)  # an image that was never built takes its time
+
+RUNS = 6
+NUMBERS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics', timeout=2).read().decode())"
+
+
+@dataclass
+class Behind:
+    """What stands behind the proxy."""
+
+    settings: Settings
+    url: str
+    containers: list[Any]
+
+    def number(self, container: Any, name: str) -> float:
+        """One of a replica's own metrics, which it tells to its own loopback alone."""
+        code, said = container.exec_run(["python", "-c", NUMBERS])
+        assert code == 0, said.decode()
+        return next(float(line.split()[1]) for line in said.decode().splitlines() if line.startswith(f"{name} "))
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[Behind]:
+    try:
+        engine.compose_command()
+        client = engine.connect()
+    except EngineDownError as reason:
+        pytest.skip(f"needs a container engine: {reason}")
+    secret = secrets.token_urlsafe(48)
+    stack = Stack.of_a_run()
+    run = Run(stack)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("APP_TOKEN_SECRET", secret)
+        patch.setenv("DOCKER_BUILDKIT", "0")  # the builder that every engine has
+        replicas = Replicas(stack)
+        try:
+            url = replicas.up()
+            labels = [f"com.docker.compose.project={stack.name}", "com.docker.compose.service=app"]
+            yield Behind(
+                IsolatedSettings(token_secret=secret, environment="production"),
+                url,
+                client.containers.list(filters={"label": labels}),
+            )
+        finally:
+            left = run.end()
+            for image in client.images.list(name=f"{stack.name}-app"):
+                client.images.remove(image.tags[0], force=True)
+            client.close()
+    assert left == []
+
+
+def test_replicas_are_nobody_in_particular_on_a_root_they_can_not_write_and_healthy(behind: Behind) -> None:
+    assert len(behind.containers) == 2
+    for container in behind.containers:
+        container.reload()
+        assert container.attrs["State"]["Health"]["Status"] == "healthy"
+        assert container.attrs["HostConfig"]["ReadonlyRootfs"] is True
+        _, who = container.exec_run(["python", "-c", "import os; print(os.getuid(), os.getgid())"])
+        assert who.decode().split() == ["10001", "10001"]
+        _, written = container.exec_run(["sh", "-c", "touch /service/x || echo refused"])
+        assert "refused" in written.decode()
+
+
+async def test_the_events_of_a_run_at_any_replica_reach_a_socket_at_any_other(behind: Behind) -> None:
+    user = TestUserContext.of(behind.settings)
+    async with AsyncExitStack() as stack:
+        watching = [await stack.enter_async_context(TestContext(behind, user)) for _ in range(4)]
+        runs = []
+        for _ in range(RUNS):  # each over a connection of its own, which the proxy hands to the next replica
+            async with BackendClient(behind.url, user.token) as client:
+                runs.append(await client.start_run("how many words are these"))
+        for ada in watching:
+            for run in runs:
+                await ada.wait_for_end(run.id)
+            ada.capture.assert_unbroken()
+        watchers = [behind.number(container, "watchers") for container in behind.containers]
+        committed = [behind.number(container, "events_committed_total") for container in behind.containers]
+
+    assert sum(watchers) == len(watching)
+    assert all(watchers), f"one replica has all the sockets: {watchers}"
+    assert sum(committed) == 5 * RUNS
+    assert all(committed), f"one replica has made all the runs: {committed}"
+    assert len({json.dumps([event.seq for event in ada.capture.events]) for ada in watching}) == 1
+
+
+async def test_metrics_are_not_told_to_whoever_reaches_the_port(behind: Behind) -> None:
+    async with BackendClient(behind.url) as client:
+        answer = await client.request("GET", "/metrics")
+
+    assert answer.status_code == 403

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 15.0
+LAST_SECONDS = 1.0
 
 
 class EventStream(Response):
@@ -43,7 +44,9 @@ class EventStream(Response):
         self._service = service
         self._limits = limits
         self._user = user
-        self._mailbox = Mailbox(cursor)
+        self._mailbox = Mailbox(cursor, dismissed=self._hurry)
+        self._sending: asyncio.Timeout | None = None
+        self._last_moment = float("inf")
 
     def _demand_open(self) -> None:
         if self._service.draining:
@@ -66,22 +69,36 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._tell(send)
         except TimeoutError:
-            logger.warning("a stream was cut: its client has read nothing for %g s", SLOW_SECONDS)
+            logger.warning("a stream was cut: its client reads too slowly")
         finally:
             leaving.cancel()
 
     async def _tell(self, send: Send) -> None:
-        await _send(send, f": hello, you are at {self._mailbox.position}\n\n")
+        await self._send(send, f": hello, you are at {self._mailbox.position}\n\n")
         while (left := (self._user.expires - datetime.now(UTC)).total_seconds()) > 0:
             try:
                 batch = await asyncio.wait_for(self._mailbox.take(), min(left, KEEP_ALIVE_SECONDS))
             except TimeoutError:
-                await _send(send, ": still here\n\n")
+                await self._send(send, ": still here\n\n")
                 continue
             if batch is None:
                 break
-            await _send(send, _told(batch))
-        await _send(send, "", last=True)
+            await self._send(send, _told(batch))
+        await self._send(send, "", last=True)
+
+    async def _send(self, send: Send, text: str, *, last: bool = False) -> None:
+        until = min(asyncio.get_running_loop().time() + SLOW_SECONDS, self._last_moment)
+        try:
+            async with asyncio.timeout_at(until) as self._sending:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
+        finally:
+            self._sending = None
+
+    def _hurry(self) -> None:
+        """Give the client a moment to take what is left: a reader that is stuck must not hold up the end of a process."""
+        self._last_moment = asyncio.get_running_loop().time() + LAST_SECONDS
+        if self._sending is not None and not self._sending.expired():
+            self._sending.reschedule(self._last_moment)
 
     async def _hear_it_leave(self, receive: Receive) -> None:
         try:
@@ -90,11 +107,6 @@ class EventStream(Response):
                     pass
         finally:
             self._mailbox.dismiss(Goodbye.RESTART)
-
-
-async def _send(send: Send, text: str, *, last: bool = False) -> None:
-    async with asyncio.timeout(SLOW_SECONDS):
-        await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
 
 
 def _told(batch: Batch) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
@@ -40,9 +41,10 @@ class Watcher(Protocol):
 class Mailbox:
     """A watcher that somebody reads from, a batch at a time."""
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, dismissed: Callable[[], None] = lambda: None) -> None:
         self.position = position
         self.goodbye: Goodbye | None = None
+        self._dismissed = dismissed
         self._batches: deque[Batch] = deque()
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
@@ -62,6 +64,7 @@ class Mailbox:
     def dismiss(self, goodbye: Goodbye) -> None:
         self.goodbye = goodbye
         self._arrived.set()
+        self._dismissed()
 
     async def take(self) -> Batch | None:
         """Wait for the next batch; None once dismissed and read to the end."""

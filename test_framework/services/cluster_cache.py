@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from test_framework.services.diagnosis import diagnose
 from test_framework.services.stack import cache_root
 from test_framework.services.state import ServiceError
 
@@ -140,5 +141,9 @@ def run(command: list[str], purpose: str, text: str = "") -> None:
         **account.popen_options(),  # type: ignore[call-overload]
     )
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise ServiceError(purpose, said[-1] if said else f"exit code {done.returncode}", "invoke doctor")
+        said = (done.stderr or done.stdout).strip()
+        last = said.splitlines()[-1] if said else f"exit code {done.returncode}"
+        known = diagnose(said, "postgres")
+        raise ServiceError(
+            purpose, f"{known.why} ({last})" if known else last, known.next_command if known else "invoke doctor"
+        )

@@ -6,17 +6,12 @@ every start; and it is healthy when the service itself answers to our password, 
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import json
-import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 from test_framework import reaper
 from test_framework.services import engine, probes
-from test_framework.services.compose_project import UP_SECONDS, ComposeProject
+from test_framework.services.compose_project import UP_SECONDS
+from test_framework.services.containers import Container, Containers, host_port
 from test_framework.services.spec import service_specs
 from test_framework.services.stack import Stack, own_directory
 from test_framework.services.state import (
@@ -29,11 +24,9 @@ from test_framework.services.state import (
 )
 
 if TYPE_CHECKING:
-    from docker import DockerClient
     from filelock import BaseFileLock
 
 DATABASE = "app"
-DATA_FOLDERS: dict[ServiceName, str] = {"postgres": "/var/lib/postgresql/data", "redis": "/data"}
 PULL_SECONDS = 600.0
 STOP_SECONDS = 10
 STATES = {
@@ -44,10 +37,9 @@ STATES = {
     "exited": State.EXITED,
     "dead": State.DEAD,
 }
-Container = dict[str, Any]  # what the engine's inspect returns: documented, large, and typed nowhere
 
 
-class ComposeProvider(ComposeProject):
+class ComposeProvider(Containers):
     """Runs the services of a stack as one compose project."""
 
     name = "compose"
@@ -55,18 +47,6 @@ class ComposeProvider(ComposeProject):
     def __init__(self, stack: Stack, *, pull: bool = False) -> None:
         super().__init__(stack)
         self.pull = pull
-        self._client: DockerClient | None = None
-
-    @property
-    def client(self) -> DockerClient:
-        if self._client is None:
-            self._client = engine.connect()
-        return self._client
-
-    def disconnect(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     def missing(self, service: ServiceName) -> str | None:
         try:
@@ -77,9 +57,6 @@ class ComposeProvider(ComposeProject):
         except EngineDownError as reason:
             return str(reason) if not engine.start_if_allowed() else None
         return None
-
-    def has_image(self, service: ServiceName) -> bool:
-        return engine.look(f"/images/{service_specs()[service].image}/json") is not None
 
     def observe(self, service: ServiceName) -> Observation:
         try:
@@ -131,7 +108,7 @@ class ComposeProvider(ComposeProject):
         container = self.find(service)
         if container is None:
             container = self.create(service)
-        if not self.act(lambda: self.client.api.start(container["Id"])):
+        if not engine.tell("POST", f"/containers/{container['Id']}/start"):
             self.remove(service, data=False)
             self.compose("up", "--detach", "--no-deps", "--no-build", "--pull=never", service, service=service)
 
@@ -144,8 +121,6 @@ class ComposeProvider(ComposeProject):
                 self.compose("pull", "--quiet", service, service=service, seconds=PULL_SECONDS)
             if not self.stack.lasting:
                 reaper.register_once(self.stack.register, {"kind": "compose", "name": self.stack.name})
-            # starting what compose makes takes the SDK, whose import takes as long as compose does
-            threading.Thread(target=importlib.import_module, args=("docker",), daemon=True).start()
             makeable = [name for name in SERVICE_NAMES if self.has_image(name)]
             self.compose("create", "--no-recreate", "--no-build", "--pull=never", *makeable, service=service)
         if container := self.find(service):
@@ -161,9 +136,8 @@ class ComposeProvider(ComposeProject):
         """Give an old volume's Postgres the password or the database it lacks; renew a Redis that has another password."""
         if found.state is State.ENGINE_DOWN:
             return engine.start_if_allowed()
-        container = self.find(service)
-        port = host_port(container, service_specs()[service].port) if container else None
-        if container is None or port is None:
+        port = self.published(service)
+        if port is None:
             self.remove(service, data=False)  # it lost its network, which only a new one gets back
             return True
         secret = self.environment()["POSTGRES_PASSWORD"]
@@ -174,7 +148,7 @@ class ComposeProvider(ComposeProject):
         if service == "postgres":
             statement = f"ALTER USER postgres PASSWORD '{secret}'"
             command = ["psql", "--username=postgres", "--dbname=postgres", "--quiet", "--command", statement]
-            return self.client.containers.get(container["Id"]).exec_run(command).exit_code == 0
+            return self.run_in(service, command)
         self.remove(service, data=False)
         return True
 
@@ -182,27 +156,9 @@ class ComposeProvider(ComposeProject):
         container = self.find(service)
         return {"kind": "paused", "name": container["Id"] if container else ""}
 
-    def pause(self, service: ServiceName) -> None:
-        self.on_container(service, self.client.api.pause)
-
-    def unpause(self, service: ServiceName) -> None:
-        self.on_container(service, self.client.api.unpause)
-
     def stop(self, service: ServiceName) -> None:
-        if self.stack.lasting:
-            self.on_container(service, lambda found: self.client.api.stop(found, timeout=STOP_SECONDS))
-        else:
-            self.kill(service)
-
-    def kill(self, service: ServiceName) -> None:
-        self.on_container(service, self.client.api.kill)
-
-    def remove(self, service: ServiceName, *, data: bool) -> None:
-        self.on_container(service, lambda found: self.client.api.remove_container(found, v=True, force=True))
-        if data:
-            with translated():
-                for volume in self.client.volumes.list(filters={"label": self.labels(volume=service)}):
-                    self.act(volume.remove)
+        """End it in good order where its data is wanted again, else as fast as it can be."""
+        self.step(service, f"stop?t={STOP_SECONDS}" if self.stack.durable else "kill")
 
     def clear(self, *, data: bool) -> None:
         options = ["--volumes"] if data else []
@@ -217,15 +173,8 @@ class ComposeProvider(ComposeProject):
             service="the stack",
         )
 
-    def run_in_data(self, service: ServiceName, line: str) -> None:
-        folder = DATA_FOLDERS[service]
-        self.on_container(
-            service, lambda found: self.client.containers.get(found).exec_run(["sh", "-c", line], workdir=folder)
-        )
-
     def url(self, service: ServiceName) -> str:
-        container = self.find(service)
-        port = host_port(container, service_specs()[service].port) if container else None
+        port = self.published(service)
         if port is None:
             raise ServiceError(f"{service} has no address", "its container publishes no port", "invoke services.up")
         secret = self.environment()
@@ -236,50 +185,3 @@ class ComposeProvider(ComposeProject):
     def identity(self, service: ServiceName) -> str:
         container = self.find(service)
         return f"container {container['Id'][:12]}" if container else ""
-
-    def logs(self, service: ServiceName, lines: int) -> str:
-        with contextlib.suppress(EngineDownError):
-            if container := self.find(service):
-                with translated():
-                    return self.client.api.logs(container["Id"], tail=lines).decode(errors="replace")
-        return ""
-
-    def find(self, service: ServiceName) -> Container | None:
-        """Return this service's container as the engine sees it now, a running one rather than another."""
-        filters = quote(json.dumps({"label": self.labels(service=service)}))
-        found: list[Container] = engine.look(f"/containers/json?all=true&filters={filters}") or []
-        found.sort(key=lambda container: container["State"] != "running")
-        seen: Container | None = engine.look(f"/containers/{found[0]['Id']}/json") if found else None
-        return seen
-
-    def on_container(self, service: ServiceName, step: Callable[[str], object]) -> None:
-        if container := self.find(service):
-            self.act(lambda: step(container["Id"]))
-
-    def act(self, step: Callable[[], object]) -> bool:
-        """Take a step; one that the engine refuses found a state that has moved, and whoever asked will look again."""
-        from docker.errors import APIError
-
-        try:
-            with translated():
-                step()
-        except APIError:
-            return False
-        return True
-
-
-def host_port(container: Container, port: int) -> int | None:
-    published = (container["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or []
-    return int(published[0]["HostPort"]) if published else None
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn a lost connection to the engine into the one error that means it."""
-    from requests.exceptions import ConnectionError as LostConnectionError
-    from requests.exceptions import Timeout
-
-    try:
-        yield
-    except (LostConnectionError, Timeout) as reason:
-        raise EngineDownError("the engine does not answer") from reason

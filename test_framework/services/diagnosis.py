@@ -27,7 +27,7 @@ KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     ),
     (
         r"no space left on device|disk full|could not write|disk quota exceeded",
-        Diagnosis("the disk is full", "docker system df, or df -h"),
+        Diagnosis("the disk is full", "df -h, or docker system df"),
     ),
     (
         r"cannot connect to the docker daemon|is the docker daemon running|connection refused.*docker",

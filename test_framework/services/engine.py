@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,13 @@ COMMAND_SECONDS = 10.0
 STARTING_SECONDS = 60.0
 NO_ANSWER = "the engine does not answer"
 HTTP_OK, HTTP_SERVER_ERROR = 200, 500
+DONE = frozenset({200, 201, 204, 304})
 DEFAULT_SOCKET = "/var/run/docker.sock"
+PLUGINS = (
+    *("~/.docker/cli-plugins", "/usr/local/lib/docker/cli-plugins", "/usr/local/libexec/docker/cli-plugins"),
+    *("/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins"),
+)
+_one_at_a_time = threading.Lock()
 OFF_THE_PATH = ("/usr/local/bin", "/opt/homebrew/bin", "~/.docker/bin", "~/.rd/bin", "~/bin")
 
 
@@ -39,10 +46,18 @@ def docker_binary() -> str:
     raise EngineDownError("docker is not installed")
 
 
-@functools.cache
 def compose_command() -> tuple[str, ...]:
     """Return how compose is called here: as docker's plugin, or as a program of its own."""
-    candidates: list[tuple[str, ...]] = [(docker_binary(), "compose")]
+    with _one_at_a_time:
+        return _find_compose()
+
+
+@functools.cache
+def _find_compose() -> tuple[str, ...]:
+    plugin: tuple[str, ...] = (docker_binary(), "compose")
+    if any(Path(folder).expanduser().joinpath("docker-compose").exists() for folder in PLUGINS):
+        return plugin  # whatever is a plugin of docker's is not of version 1; to ask it takes a fifth of a second
+    candidates = [plugin]
     if alone := shutil.which("docker-compose"):
         candidates.append((alone,))
     for candidate in candidates:
@@ -87,28 +102,38 @@ def look(path: str) -> Any:
 
     Return None for what does not exist.
     """
+    status, text = call("GET", path)
+    return json.loads(text) if status == HTTP_OK else None
+
+
+def tell(method: str, path: str) -> bool:
+    """Have the engine do something; say whether it did, or found it done. A state that has moved is no error."""
+    return call(method, path)[0] in DONE
+
+
+def call(method: str, path: str) -> tuple[int, bytes]:
     address = endpoint()
     if not is_unix(address):
-        return look_with_sdk(path)
+        return call_with_sdk(method, path)
     import http.client
 
     connection = http.client.HTTPConnection("engine", timeout=COMMAND_SECONDS)
     with contextlib.closing(connection), listener(address) as connection.sock:
         try:
-            connection.request("GET", path)
+            connection.request(method, path)
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as reason:
             raise EngineDownError(NO_ANSWER) from reason
-        if answer.status >= HTTP_SERVER_ERROR:
-            raise EngineDownError(f"the engine answers with error {answer.status}")
-        return json.loads(text) if answer.status == HTTP_OK else None
+    if method == "GET" and answer.status >= HTTP_SERVER_ERROR:
+        raise EngineDownError(f"the engine answers with error {answer.status}")
+    return answer.status, text
 
 
-def look_with_sdk(path: str) -> Any:
+def call_with_sdk(method: str, path: str) -> tuple[int, bytes]:
     with contextlib.closing(connect()) as client:
-        answer = client.api.get(f"{client.api.base_url}{path}", timeout=COMMAND_SECONDS)
-        return answer.json() if answer.status_code == HTTP_OK else None
+        answer = client.api.request(method, f"{client.api.base_url}{path}", timeout=COMMAND_SECONDS)
+        return answer.status_code, answer.content
 
 
 def is_unix(address: str) -> bool:
@@ -142,24 +167,11 @@ def connect() -> DockerClient:
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    demand_listener(address or "unix:///var/run/docker.sock")
     try:
         client = docker.DockerClient(base_url=address or None, version="auto", timeout=int(COMMAND_SECONDS))
     except (DockerException, RequestException, OSError) as reason:
         raise EngineDownError(NO_ANSWER) from reason
     return client
-
-
-def demand_listener(address: str) -> None:
-    """Try a unix socket before the docker library does, which leaves its own open when nobody answers."""
-    if sys.platform == "win32" or not address.startswith("unix://"):
-        return
-    with socket.socket(socket.AF_UNIX) as trial:
-        trial.settimeout(COMMAND_SECONDS)
-        try:
-            trial.connect("/" + address.removeprefix("unix://").lstrip("/"))
-        except OSError as reason:
-            raise EngineDownError("the engine does not answer") from reason
 
 
 def start_commands() -> list[list[str]]:

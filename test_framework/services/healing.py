@@ -16,7 +16,7 @@ from test_framework.services.state import (
     State,
 )
 
-FIRST_WAIT, LONGEST_WAIT = 0.002, 0.1
+FIRST_WAIT, LONGEST_WAIT = 0.002, 0.05
 ATTEMPTS = 3
 LOOKS = 3
 PATIENCE = 0.4  # the part of the deadline that a starting service gets before it counts as stuck

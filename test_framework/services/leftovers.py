@@ -14,6 +14,7 @@ from pathlib import Path
 
 from test_framework import reaper
 from test_framework.services import engine
+from test_framework.services.engine_sweep import COMPOSE_PROJECT_LABEL
 from test_framework.services.run import is_held, lease_of, sweep_one
 from test_framework.services.stack import DEV, Stack, cache_root, runtime_root
 from test_framework.services.state import EngineDownError
@@ -64,7 +65,7 @@ def on_engine(stack: Stack, unowned: Callable[[str], bool]) -> Iterator[Leftover
         containers = client.api.containers(all=True, filters=mine)
         volumes = client.api.volumes(filters=mine)["Volumes"] or []
         labels = [thing["Labels"] for thing in (*containers, *volumes)]
-        projects = {label[RUN_LABEL]: label[reaper.COMPOSE_PROJECT_LABEL] for label in labels if RUN_LABEL in label}
+        projects = {label[RUN_LABEL]: label[COMPOSE_PROJECT_LABEL] for label in labels if RUN_LABEL in label}
         for run, project in sorted(projects.items()):
             if unowned(run):
                 registration: reaper.Registration = {"kind": "compose", "name": project}

@@ -23,7 +23,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from test_framework import reaper
+from test_framework import process_table
 from test_framework.services.stack import CHECKOUT, own_directory, runtime_root
 
 # below what operating systems hand out by themselves, so that nobody gets one of ours by chance
@@ -47,7 +47,7 @@ class Holder:
 
     @property
     def lives(self) -> bool:
-        return reaper.is_running(self.pid, self.started)
+        return process_table.is_running(self.pid, self.started)
 
 
 @dataclass
@@ -80,7 +80,7 @@ def lease_many(names: Sequence[str], *, stable: bool = False, holder: int | None
     leases: list[Lease] = []
     published = ports_of_containers()
     pid = holder or os.getpid()
-    started = reaper.started_at(pid)
+    started = process_table.started_at(pid)
     if started is None:
         raise PortError(f"no port for process {pid}: it has ended; name one that runs with --holder")
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from test_framework import reaper
+from test_framework import process_table, reaper
 from test_framework.services import cluster_cache, probes, small_disk
 from test_framework.services.cluster_cache import Account, server_account
 from test_framework.services.spec import NOT_DURABLE, service_specs
@@ -55,10 +55,10 @@ class ProcessProvider:
         record = self.record(service)
         if record is None:
             return State.EXITED if self.data(service).exists() else State.ABSENT
-        if not reaper.is_running(record.pid, record.started):
+        if not process_table.is_running(record.pid, record.started):
             return State.EXITED
-        looked = reaper.look_at(record.pid)
-        return State.PAUSED if looked and looked[1] == reaper.STOPPED else State.STARTING
+        looked = process_table.look_at(record.pid)
+        return State.PAUSED if looked and looked[1] == process_table.STOPPED else State.STARTING
 
     def observe(self, service: ServiceName) -> Observation:
         record, state = self.record(service), self.glance(service)
@@ -111,7 +111,7 @@ class ProcessProvider:
         if service == "redis":
             data.mkdir(mode=0o700, exist_ok=True)
         elif data.exists():
-            reaper.release_shared_memory(data)
+            process_table.release_shared_memory(data)
             (data / "postmaster.pid").unlink(missing_ok=True)  # only we start it, and it does not run
         else:
             cluster_cache.copy_cluster(binary, data)
@@ -130,7 +130,7 @@ class ProcessProvider:
             )
         assert process.stdin is not None
         with process.stdin as go:
-            started = reaper.started_at(process.pid) or ""
+            started = process_table.started_at(process.pid) or ""
             entry = self.register(service, process.pid, started)
             record = Record(process.pid, started, time.time(), entry)
             self.record_file(service).write_text(json.dumps(asdict(record)))
@@ -152,9 +152,11 @@ class ProcessProvider:
 
     def end_strays(self, service: ServiceName) -> None:
         """End what is left of a server whose record was lost or whose parent died: two on the same data would destroy it."""
-        strays = {pid: reaper.started_at(pid) or "" for pid in reaper.servers_at_work_in(self.data(service))}
-        reaper.send(strays, signal.SIGKILL)
-        reaper.wait_until_ended(strays, STOPPING_SECONDS)
+        strays = {
+            pid: process_table.started_at(pid) or "" for pid in process_table.servers_at_work_in(self.data(service))
+        }
+        process_table.send(strays, signal.SIGKILL)
+        process_table.wait_until_ended(strays, STOPPING_SECONDS)
 
     def frozen(self, service: ServiceName) -> reaper.Registration:
         record = self.record(service)
@@ -178,18 +180,18 @@ class ProcessProvider:
 
     def end(self, service: ServiceName, number: int) -> None:
         record = self.record(service)
-        if record is None or not reaper.is_running(record.pid, record.started):
+        if record is None or not process_table.is_running(record.pid, record.started):
             return
         family = {record.pid: record.started}
-        for pid in reaper.descendants(record.pid):
-            if stamp := reaper.started_at(pid):
+        for pid in process_table.descendants(record.pid):
+            if stamp := process_table.started_at(pid):
                 family[pid] = stamp
-        reaper.send(family if number == signal.SIGKILL else [record.pid], number)
-        reaper.send(family, signal.SIGCONT)
-        if not reaper.wait_until_ended(family, STOPPING_SECONDS):
-            reaper.send(family, signal.SIGKILL)
-            reaper.wait_until_ended(family, STOPPING_SECONDS)
-        reaper.release_shared_memory(self.data(service))
+        process_table.send(family if number == signal.SIGKILL else [record.pid], number)
+        process_table.send(family, signal.SIGCONT)
+        if not process_table.wait_until_ended(family, STOPPING_SECONDS):
+            process_table.send(family, signal.SIGKILL)
+            process_table.wait_until_ended(family, STOPPING_SECONDS)
+        process_table.release_shared_memory(self.data(service))
         if child := _children.pop(record.pid, None):
             child.wait(STOPPING_SECONDS)  # its threads may end a moment later than it does
         if record.entry:
@@ -245,8 +247,8 @@ class ProcessProvider:
 
     def signal_family(self, service: ServiceName, number: int) -> None:
         record = self.record(service)
-        if record and reaper.is_running(record.pid, record.started):
-            reaper.send([record.pid, *reaper.descendants(record.pid)], number)
+        if record and process_table.is_running(record.pid, record.started):
+            process_table.send([record.pid, *process_table.descendants(record.pid)], number)
 
     def record(self, service: ServiceName) -> Record | None:
         try:

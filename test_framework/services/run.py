@@ -27,7 +27,7 @@ class Watchdog:
 
     def __init__(self, register: Path, *paths: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", reaper.__file__, str(register), *map(str, paths)],
+            [sys.executable, "-I", "-X", "utf8", "-c", reaper.COMMAND, reaper.HOME, str(register), *map(str, paths)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

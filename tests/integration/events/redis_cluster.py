@@ -15,7 +15,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from test_framework import reaper
+from test_framework import process_table, reaper
 from test_framework.service_pool import ServicePool
 from test_framework.services import bundled, port_leases
 from test_framework.services.processes import STOPPING_SECONDS
@@ -50,7 +50,7 @@ class Master:
         self.home.mkdir(exist_ok=True)
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen([str(binary), *self._options()], cwd=self.home, stdout=log, stderr=log)
-        started = reaper.started_at(self.process.pid) or ""
+        started = process_table.started_at(self.process.pid) or ""
         home = str(self.home)
         entry = reaper.Registration(
             kind="process", pid=self.process.pid, started=started, signal=signal.SIGKILL, home=home

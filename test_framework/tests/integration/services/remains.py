@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from test_framework import reaper
 from test_framework.services import engine
+from test_framework.services.engine_sweep import COMPOSE_PROJECT_LABEL
 from test_framework.services.run import lease_of
 from test_framework.services.stack import Stack
 
@@ -27,7 +27,7 @@ class Remains:
         self.found += [f"process {process.pid}" for process in psutil.process_iter() if self.is_of_the_run(process)]
         if containers:
             client = engine.connect()
-            labels = {"label": f"{reaper.COMPOSE_PROJECT_LABEL}={self.stack.name}"}
+            labels = {"label": f"{COMPOSE_PROJECT_LABEL}={self.stack.name}"}
             self.found += [f"container {one['Names']}" for one in client.api.containers(all=True, filters=labels)]
             self.found += [f"network {one['Name']}" for one in client.api.networks(filters=labels)]
             self.found += [f"volume {one['Name']}" for one in client.api.volumes(filters=labels)["Volumes"] or []]

@@ -16,7 +16,8 @@ import pytest
 from docker.models.containers import Container
 
 from test_framework.services import engine
-from test_framework.services.compose import ComposeProvider, host_port
+from test_framework.services.compose import ComposeProvider
+from test_framework.services.containers import host_port
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.probes import Address, ask_postgres
@@ -262,7 +263,7 @@ def use_image(monkeypatch: pytest.MonkeyPatch, folder: Path, image: str) -> None
     changed.parent.mkdir()
     changed.write_text(text)
     monkeypatch.setattr("test_framework.services.compose_project.COMPOSE_FILE", changed)
-    for module in ("compose", "compose_project"):
+    for module in ("compose", "compose_project", "containers"):
         monkeypatch.setattr(f"test_framework.services.{module}.service_specs", lambda: service_specs(changed))
 
 
@@ -297,7 +298,7 @@ def test_a_full_disk_is_named(bench: Bench) -> None:
     with pytest.raises(ServiceError, match="the disk is full") as caught:
         bench.lifecycle.ensure("postgres", DEADLINE)
 
-    assert caught.value.next_command == "docker system df, or df -h"
+    assert caught.value.next_command == "df -h, or docker system df"
 
 
 class Relay:

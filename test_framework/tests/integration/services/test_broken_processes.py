@@ -11,22 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import reaper
+from test_framework import process_table
+from test_framework.services import small_disk
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ExternalProvider, ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
+from test_framework.services.native import native
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.processes import ProcessProvider
 from test_framework.services.run import Run
+from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName
 
 DEADLINE = 10.0
 Break = Callable[[ProcessProvider, ServiceName], None]
 
 
-@pytest.fixture
-def provider(run: Run) -> ProcessProvider:
-    return bundled(run.stack)
+@pytest.fixture(params=["bundled", "native"])
+def provider(request: pytest.FixtureRequest, run: Run, binaries_on_path: None) -> ProcessProvider:
+    return bundled(run.stack) if request.param == "bundled" else native(run.stack)
 
 
 @pytest.fixture
@@ -46,21 +49,21 @@ def stopped(provider: ProcessProvider, service: ServiceName) -> None:
 
 def killed(provider: ProcessProvider, service: ServiceName) -> None:
     pid = pid_of(provider, service)
-    started = reaper.started_at(pid) or ""
+    started = process_table.started_at(pid) or ""
     os.kill(pid, signal.SIGKILL)
-    assert reaper.wait_until_ended({pid: started}, 5)
+    assert process_table.wait_until_ended({pid: started}, 5)
 
 
 def killed_while_its_children_are_stopped(provider: ProcessProvider, service: ServiceName) -> None:
-    reaper.send(reaper.descendants(pid_of(provider, service)), signal.SIGSTOP)
+    process_table.send(process_table.descendants(pid_of(provider, service)), signal.SIGSTOP)
     killed(provider, service)
 
 
 def ended_in_good_order(provider: ProcessProvider, service: ServiceName) -> None:
     pid = pid_of(provider, service)
-    started = reaper.started_at(pid) or ""
+    started = process_table.started_at(pid) or ""
     os.kill(pid, signal.SIGTERM)
-    assert reaper.wait_until_ended({pid: started}, 5)
+    assert process_table.wait_until_ended({pid: started}, 5)
 
 
 def socket_removed(provider: ProcessProvider, service: ServiceName) -> None:
@@ -151,6 +154,20 @@ def test_damaged_data_is_named_with_the_command_that_helps(lifecycle: Lifecycle,
         lifecycle.ensure("postgres", DEADLINE)
 
     assert caught.value.next_command == "invoke services.reset --only postgres"
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := small_disk.obstacle():
+        pytest.skip(reason)
+    monkeypatch.setattr(small_disk, "SMALL_DISK", "8m")
+    run = Run(Stack.of_a_run(storage="small"))
+    lifecycle = Lifecycle(run.stack, bundled(run.stack), register=run.stack.register)
+
+    with pytest.raises(ServiceError, match="the disk is full") as caught:
+        lifecycle.ensure("postgres", DEADLINE)
+
+    assert caught.value.next_command == "df -h, or docker system df"
+    assert run.end() == []
 
 
 def test_a_binary_that_is_missing_makes_the_provider_unavailable(run: Run) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -33,12 +35,15 @@ with ServicePool(provider, run=run) as pool, lease("victim"):
     print("begun", flush=True)
     postgres, redis = pool.get_all()
     print("up", flush=True)
-    redis.pause()
+    if provider != "external":
+        redis.pause()
     time.sleep(60)
 """
 MOMENTS = 10
-SECONDS = {"bundled": 1.0, "compose": 2.0}
-LONGEST = {"bundled": 0.5, "compose": 2.2}
+# what is promised on a machine of its own, and what a machine that others use too is given
+SECONDS = {"bundled": 1.0, "native": 1.0, "external": 1.0, "compose": 2.0}
+STARVED = 5
+LONGEST = {"bundled": 0.5, "native": 0.5, "external": 0.5, "compose": 2.2}
 
 
 @pytest.fixture
@@ -61,15 +66,22 @@ def begin(provider: str, run: str) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("provider", ["bundled", "compose"])
-@pytest.mark.timeout(120)
-def test_a_run_that_is_killed_leaves_nothing(provider: str, bystander: Lifecycle) -> None:
+@pytest.mark.parametrize("provider", sorted(SECONDS))
+@pytest.mark.timeout(180)
+def test_a_run_that_is_killed_leaves_nothing(
+    provider: str, bystander: Lifecycle, binaries_on_path: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if provider == "compose":
         need_engine()
+    if provider == "external":
+        bystander.ensure("postgres")
+        monkeypatch.setenv("REDIS_URL", bystander.provider.url("redis"))
+        monkeypatch.setenv("DATABASE_URL", bystander.provider.url("postgres"))
     identity = bystander.provider.identity("redis")
     seed = random.randrange(2**32)
     moments = random.Random(seed)
     runs: list[Remains] = []
+    took: list[float] = []
 
     for _ in range(MOMENTS):
         stack = Stack.of_a_run()
@@ -80,10 +92,13 @@ def test_a_run_that_is_killed_leaves_nothing(provider: str, bystander: Lifecycle
         victim.wait()
 
         remains = Remains(stack)
-        gone = gone_within(SECONDS[provider], lambda remains=remains: remains.look(containers=provider == "compose"))  # type: ignore[misc]
+        gone = gone_within(SECONDS[provider] * STARVED, partial(remains.look, containers=provider == "compose"))
         assert gone is not None, f"killed after {moment:.3f} s (seed {seed}): {remains.found}"
         runs.append(remains)
+        took.append(gone)
 
+    print(f"\n{provider}: gone after {statistics.median(took):.2f} s, at most {max(took):.2f} s")
+    assert statistics.median(took) < SECONDS[provider]
     # what the engine was still making for a killed client must not turn up later
     assert [run.found for run in runs if run.look(containers=provider == "compose")] == []
     assert bystander.provider.identity("redis") == identity
@@ -132,7 +147,7 @@ def test_what_a_killed_watchdog_could_not_end_is_ended_by_the_next_run(tmp_path:
     while not (stack.directory / "redis.wanted").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     for process in psutil.Process(victim.pid).children():
-        if reaper.__file__ in process.cmdline():
+        if reaper.COMMAND in process.cmdline():
             process.kill()
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import reaper
+from test_framework import process_table, reaper
 from test_framework.services.run import Watchdog
 
 STARTED = "import sys, time; print('up', flush=True); time.sleep(60)"
@@ -41,7 +41,7 @@ def entry_for(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> r
     return {
         "kind": "process",
         "pid": process.pid,
-        "started": reaper.started_at(process.pid) or "",
+        "started": process_table.started_at(process.pid) or "",
         "signal": number,
     }
 
@@ -53,7 +53,7 @@ def test_a_registered_process_is_ended(tmp_path: Path, start: Start) -> None:
     left = reaper.end_registered(tmp_path)
 
     assert left == []
-    assert reaper.started_at(process.pid) is None
+    assert process_table.started_at(process.pid) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,7 +66,7 @@ def test_a_process_that_ignores_the_polite_signal_is_killed(
 
     reaper.end_registered(tmp_path)
 
-    assert reaper.started_at(process.pid) is None
+    assert process_table.started_at(process.pid) is None
 
 
 def test_a_stopped_process_is_ended_too(tmp_path: Path, start: Start) -> None:
@@ -76,7 +76,7 @@ def test_a_stopped_process_is_ended_too(tmp_path: Path, start: Start) -> None:
 
     reaper.end_registered(tmp_path)
 
-    assert reaper.started_at(process.pid) is None
+    assert process_table.started_at(process.pid) is None
 
 
 def test_a_process_that_only_has_the_same_id_is_left_alone(tmp_path: Path, start: Start) -> None:
@@ -85,7 +85,7 @@ def test_a_process_that_only_has_the_same_id_is_left_alone(tmp_path: Path, start
 
     reaper.end_registered(tmp_path)
 
-    assert reaper.started_at(process.pid) is not None
+    assert process_table.started_at(process.pid) is not None
 
 
 def test_what_was_struck_off_the_register_is_left_alone(tmp_path: Path, start: Start) -> None:
@@ -95,19 +95,21 @@ def test_what_was_struck_off_the_register_is_left_alone(tmp_path: Path, start: S
     reaper.unregister(tmp_path, entry_for(process))
     reaper.end_registered(tmp_path)
 
-    assert reaper.started_at(process.pid) is not None
+    assert process_table.started_at(process.pid) is not None
 
 
 def test_a_paused_process_goes_on(tmp_path: Path, start: Start) -> None:
     process = start(STARTED)
-    reaper.register(tmp_path, {"kind": "paused", "pid": process.pid, "started": reaper.started_at(process.pid) or ""})
+    reaper.register(
+        tmp_path, {"kind": "paused", "pid": process.pid, "started": process_table.started_at(process.pid) or ""}
+    )
     process.send_signal(signal.SIGSTOP)
 
     reaper.end_registered(tmp_path)
 
-    found = reaper.look_at(process.pid)
+    found = process_table.look_at(process.pid)
     assert found is not None
-    assert found[1] == reaper.RUNNING
+    assert found[1] == process_table.RUNNING
 
 
 def test_registered_folders_and_files_are_removed(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_the_watchdog_acts_when_the_pipe_closes_and_ignores_signals(tmp_path: Pa
     watchdog.dismiss()
 
     assert watchdog.process.returncode == 0
-    assert reaper.started_at(process.pid) is None
+    assert process_table.started_at(process.pid) is None
 
 
 def ignores(pid: int, number: int) -> bool:

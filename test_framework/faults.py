@@ -58,8 +58,10 @@ class Network:
             way.delay, way.jitter = delay, jitter
 
     def _shut(self, shut: bool, only: Sequence[ServiceName]) -> None:
+        ways = self._ways(only)  # it may have to bring one up, which takes the very loop that turns them
+
         async def turn() -> None:
-            for way in self._ways(only):
+            for way in ways:
                 way.shut = shut
                 if shut:
                     way.cut()

@@ -166,6 +166,11 @@ class Crowd:
             assert time.monotonic() < until, f"{count} runs did not end within {deadline:g} s"
             await asyncio.sleep(0.1)
 
+    async def count_of_runs(self) -> int:
+        """How many runs are written down."""
+        async with self.database.reading() as session:
+            return await session.scalar(select(func.count()).select_from(Run)) or 0
+
     async def assert_all_shown(self, deadline: float) -> int:
         """Every socket was shown what the journal holds of its user: each event once, in order, nothing else."""
         journal = Journal(self.database, Outbox(Tally()))

@@ -17,7 +17,7 @@ from test_framework.services.state import ServiceName
 
 if TYPE_CHECKING:
     from test_framework.faults import Breakable, BreakablePool, Disk, Network
-    from test_framework.service_pool import Service, ServicePool
+    from test_framework.service_pool import ServicePool
     from test_framework.services.stack import Storage
     from test_framework.skewed_clock import Clock
 
@@ -28,12 +28,12 @@ BREAKS: dict[ServiceName, frozenset[str]] = {
 }
 
 
-def service_of(request: pytest.FixtureRequest, name: ServiceName) -> Service:
-    """The service that a test's settings lead to: the run's, or one of its worker's own if the test is going to break it."""
+def pool_of(request: pytest.FixtureRequest, name: ServiceName) -> ServicePool:
+    """Whose service a test's settings lead to: the run's, or one of its worker's own if the test is going to break it."""
     if not BREAKS[name].intersection(request.fixturenames):
         pool: ServicePool = request.getfixturevalue("pool")
-        return pool.get(name)
-    return breakable_pool(request).get(name)
+        return pool
+    return breakable_pool(request)
 
 
 def breakable_pool(request: pytest.FixtureRequest) -> BreakablePool:

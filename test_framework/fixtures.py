@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
-from test_framework.fault_fixtures import service_of
 from test_framework.modes import Mode
 
 if TYPE_CHECKING:
@@ -24,47 +22,8 @@ if TYPE_CHECKING:
 MakeSettings = Callable[..., "Settings"]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def migrated_file(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """An empty SQLite file, migrated once: a copy of it costs a hundredth of migrating another."""
-    if mode is not Mode.LIGHTWEIGHT:
-        return None
-    from app.db import migrate
-    from app.db.database import Database
-
-    file = tmp_path_factory.mktemp("migrated") / "empty.db"
-    database = Database(f"sqlite+aiosqlite:///{file}")
-    await migrate.upgrade(database.engine)
-    await database.close()
-    return file
-
-
-@pytest_asyncio.fixture
-async def database_url(
-    request: pytest.FixtureRequest, migrated_file: Path | None, tmp_path: Path
-) -> AsyncIterator[str]:
-    """An empty, migrated database of this test's own: nobody else's rows, real commits."""
-    if migrated_file is not None:
-        file = tmp_path / "test.db"
-        shutil.copyfile(migrated_file, file)
-        yield f"sqlite+aiosqlite:///{file}"
-        return
-    from test_framework.isolation.postgres import PostgresTemplate
-
-    async with PostgresTemplate(service_of(request, "postgres").url).clone() as url:
-        yield url
-
-
 @pytest.fixture
-def redis_url(mode: Mode, request: pytest.FixtureRequest) -> str:
-    """The Redis of this run; empty where nothing is real."""
-    if mode is Mode.LIGHTWEIGHT:
-        return ""
-    return service_of(request, "redis").url
-
-
-@pytest.fixture
-def make_settings(database_url: str, redis_url: str) -> MakeSettings:
+def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> MakeSettings:
     """Settings for the service under test: this test's database, channels and secret; none of the developer's."""
     from app.settings import ROOT
     from test_framework.env_files import file_for_tests
@@ -74,7 +33,7 @@ def make_settings(database_url: str, redis_url: str) -> MakeSettings:
         "port": 0,
         "database_url": database_url,
         "redis_url": redis_url,
-        "channel_prefix": f"test-{secrets.token_hex(4)}",
+        "channel_prefix": redis_namespace,
         "token_secret": secrets.token_urlsafe(48),
         "log_level": "warning",
     }
@@ -108,3 +67,16 @@ async def path(database_url: str) -> AsyncIterator[EventPath]:
 
     async with event_path(database_url) as wired:
         yield wired
+
+
+@pytest.fixture(autouse=True)
+def _overrides_are_undone() -> Iterator[None]:
+    """A dependency that stays replaced in a server which outlives the test fails the test that replaced it."""
+    yield
+    overrides = sys.modules.get("test_framework.overrides")
+    if overrides is not None and (left := overrides.take_back()):
+        pytest.fail(
+            f"this test left dependencies replaced: {', '.join(left)}\n"
+            "  next: with overridden(server.app, dependency, replacement): … (test_framework/overrides.py)",
+            pytrace=False,
+        )

@@ -34,8 +34,16 @@ def told(answer: httpx.Response, *expected: int) -> str:
             f"{request.method} {request.url}: expected {wanted}, got {answer.status_code} {answer.reason_phrase}",
             *(f"  > {line}" for line in [*asked, *_lines(request.content)]),
             *(f"  < {line}" for line in [*got, *_lines(answer.content)]),
+            *([f"  {_nearest(request)}"] if answer.status_code in {404, 405} else []),
         ]
     )
+
+
+def _nearest(request: httpx.Request) -> str:
+    """What the service has instead; imported only where somebody missed it."""
+    from test_framework.routes import hint, routes_of_dev
+
+    return hint(request.method, request.url.path, routes_of_dev())
 
 
 def _sent_by_us(name: str) -> bool:

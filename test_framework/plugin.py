@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from test_framework import needs
+from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.selection import ORDERS
 from test_framework.whole_run import WholeRun
@@ -18,16 +19,19 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from test_framework.service_pool import ServicePool
+    from test_framework.service_statistics import Share
 
 pytest_plugins = [
     "test_framework.fault_fixtures",
     "test_framework.fixtures",
+    "test_framework.isolation.fixtures",
     "test_framework.shared_server",
     "pytester",
 ]
 
 MODE = pytest.StashKey[Mode]()
 POOL = pytest.StashKey["ServicePool | None"]()
+SHARE = pytest.StashKey["Share"]()
 RUN = "service_pool_run"
 
 
@@ -52,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", needs.MARKER)
     config.stash[POOL] = None
+    config.addinivalue_line("markers", MARKER_LINE)
     _follow_the_rules_of_the_house(config)
     config.pluginmanager.register(WholeRun(config, config.stash[MODE]))
     if wanted := config.getoption("--shard"):
@@ -81,6 +86,15 @@ def _run_one_shard(config: pytest.Config, wanted: str) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     mode = config.stash[MODE]
     return f"mode: {mode} (real: {WHAT_IS_REAL[mode]})"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse an isolation that there is none of."""
+    for item in items:
+        try:
+            level_of(item)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -117,8 +131,11 @@ def pytest_make_collect_report(
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     pool = config.stash[POOL]
     if pool is not None:
-        for name, seconds in pool.statistics.started.items():
-            terminalreporter.write_line(f"started {name} in {seconds * 1000:.0f} ms")
+        from test_framework.service_statistics import lines
+
+        found = pool.statistics
+        for line in lines(share_of(config), found.peak, found.opened, found.stopped):
+            terminalreporter.write_line(line)
     if terminalreporter.stats.keys() & {"failed", "error"}:
         from test_framework.errors import terminal
 
@@ -130,7 +147,9 @@ def pytest_configure_node(node: object) -> None:
     """Tell an xdist worker which run's services it shares."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
     if config.stash[MODE] is not Mode.LIGHTWEIGHT:
-        node.workerinput[RUN] = pool_of(config).run  # type: ignore[attr-defined]
+        pool = pool_of(config)
+        pool.shared = True
+        node.workerinput[RUN] = pool.run  # type: ignore[attr-defined]
 
 
 def pool_of(config: pytest.Config) -> ServicePool:
@@ -143,12 +162,25 @@ def pool_of(config: pytest.Config) -> ServicePool:
 
         worker: dict[str, str] | None = getattr(config, "workerinput", None)
         if worker is not None:
-            pool = ServicePool.join(worker[RUN])
+            pool = ServicePool.join(worker[RUN], worker=worker["workerid"])
         else:
             pool = ServicePool()
             pool.begin()
         config.stash[POOL] = pool
     return pool
+
+
+def share_of(config: pytest.Config) -> Share:
+    """What this process, and in the controller all workers, did with the services."""
+    from test_framework.service_statistics import Share
+
+    return config.stash.setdefault(SHARE, Share())
+
+
+@pytest.fixture(scope="session")
+def service_share(pytestconfig: pytest.Config) -> Share:
+    """Where what is counted about services goes."""
+    return share_of(pytestconfig)
 
 
 @pytest.fixture(scope="session")
@@ -172,6 +204,30 @@ def _no_network_in_lightweight(mode: Mode) -> Iterator[None]:
 
     with loopback_only():
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker's share of the statistics over; the owner ends its services here, so that the summary can tell of it."""
+    if "hypothesis" not in sys.modules:  # its part of the summary would import it for nothing, which takes 70 ms
+        session.config.pluginmanager.unregister(name="hypothesispytest")
+    pool = session.config.stash[POOL]
+    if pool is None:
+        return
+    share = share_of(session.config)
+    share.add({"started": pool.statistics.started})
+    if pool.owner:
+        pool.stop_all()
+    else:
+        session.config.workeroutput[RUN] = share.plain()  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Add up what a worker that has ended says of its services; one that crashed says nothing."""
+    output: dict[str, dict[str, object]] = getattr(node, "workeroutput", {})
+    if RUN in output:
+        share_of(node.config).add(output[RUN])  # type: ignore[attr-defined]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.api.tokens import Tokens
@@ -24,6 +25,7 @@ from app.main import create_app
 from app.serve import listen, server_for
 from app.service import Service
 from app.settings import Settings, variable_name
+from test_framework.overrides import at_work
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
@@ -40,6 +42,7 @@ class Server(Protocol):
 class InLoopServer:
     settings: Settings
     url: str
+    app: FastAPI
     service: Service
     connections: Collection[LendingProtocol]
 
@@ -68,7 +71,9 @@ async def in_loop(settings: Settings) -> AsyncIterator[InLoopServer]:
         await app.state.startup.wait_ready(START_SECONDS)
         host, port = listener.getsockname()[:2]
         connections = cast("Collection[LendingProtocol]", server.server_state.connections)
-        yield InLoopServer(settings, f"http://{host}:{port}", cast("Service", app.state.service), connections)
+        service = cast("Service", app.state.service)
+        with at_work(app):
+            yield InLoopServer(settings, f"http://{host}:{port}", app, service, connections)
     finally:
         await cast("Service", app.state.service).drain()
         server.should_exit = True

@@ -1,7 +1,9 @@
 """Services for a test run: each is started when first asked for, once for all workers, and ended with the run.
 
-The process that makes a pool owns the run. Workers join it by name (`ServicePool.join(run)`), share what is up and own nothing.
-What `invoke services.up` left warm is used as it is and left running.
+The process that makes a pool owns the run. Workers join it by name (`ServicePool.join(run)`), share what is up and own nothing:
+whichever of them asks first, what it starts stands in the run's register and ends when the owner does. Where a Redis costs
+nothing each worker has one for itself, since logical databases isolate no messages. What `invoke services.up` left warm is
+used as it is and left running.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from test_framework.service_statistics import Watcher
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
 from test_framework.services.fault import Fault
 from test_framework.services.guardian import Guardian
@@ -31,6 +34,8 @@ from test_framework.services.state import (
 if TYPE_CHECKING:
     from test_framework.services.run import Run
 
+CHEAP = frozenset({"native", "bundled"})
+
 
 @dataclass(frozen=True)
 class Service:
@@ -41,6 +46,7 @@ class Service:
     reason: str
     warm: bool
     start_seconds: float
+    private: bool
 
     @property
     def provider(self) -> str:
@@ -107,6 +113,9 @@ class PoolStatistics:
     started: dict[ServiceName, float]
     asked: int
     healed: tuple[str, ...]
+    peak: int = 0
+    opened: int = 0
+    stopped: float | None = None
 
 
 class ServicePool:
@@ -118,6 +127,7 @@ class ServicePool:
         *,
         run: str | None = None,
         owner: bool = True,
+        worker: str = "",
         say: Callable[[str], None] | None = None,
         checkout: Path = CHECKOUT,
         own: Storage | None = None,
@@ -128,6 +138,8 @@ class ServicePool:
             self.wanted = "auto"  # what is not ours is never broken
         self.stack = Stack.of_a_run(run, checkout, own or "memory")
         self.owner = owner
+        self.worker = worker
+        self.shared = False
         self.say = say or (lambda line: print(line, file=sys.stderr))
         self._services: dict[ServiceName, Service] = {}
         self._lock = threading.Lock()
@@ -135,11 +147,13 @@ class ServicePool:
         self._run: Run | None = None
         self._asked = 0
         self._guardian = Guardian()
+        self._watcher: Watcher | None = None
+        self._stopped: float | None = None
 
     @classmethod
-    def join(cls, run: str, wanted: str | None = None) -> ServicePool:
-        """Share the services of a run that another process owns."""
-        return cls(wanted, run=run, owner=False)
+    def join(cls, run: str, wanted: str | None = None, *, worker: str = "") -> ServicePool:
+        """Share the services of a run that another process owns; a named worker has its own where that is cheap."""
+        return cls(wanted, run=run, owner=False, worker=worker)
 
     @property
     def run(self) -> str:
@@ -154,6 +168,7 @@ class ServicePool:
             if self.owner and self._run is None:
                 sweep()
                 self._run = Run(self.stack)
+                self._watcher = Watcher(self._postgres_url).begin()
 
     def get(self, name: ServiceName, seconds: float = DEADLINE_SECONDS) -> Service:
         """Return a healthy service, and start it if this is the first to ask."""
@@ -174,11 +189,15 @@ class ServicePool:
     def stop_all(self) -> None:
         """End what this run began; what was warm stays. Say what would not end."""
         with self._lock:
+            began = time.perf_counter()
             self._services.clear()
             self._guardian.end()
+            if self._watcher is not None:
+                self._watcher.end()
             if self._run is None:
                 return
             left, self._run = self._run.end(), None
+            self._stopped = time.perf_counter() - began
         if left:
             raise ServiceError("the run left something behind", ", ".join(left), "invoke clean.run")
 
@@ -190,7 +209,14 @@ class ServicePool:
     @property
     def statistics(self) -> PoolStatistics:
         started = {name: service.start_seconds for name, service in self._services.items() if not service.warm}
-        return PoolStatistics(run=self.run, started=started, asked=self._asked, healed=tuple(self._guardian.healed))
+        peak, opened = (self._watcher.peak, self._watcher.by_the_kit) if self._watcher else (0, 0)
+        healed = tuple(self._guardian.healed)
+        return PoolStatistics(self.run, started, self._asked, healed, peak, opened, self._stopped)
+
+    def _postgres_url(self) -> str | None:
+        """Where this run's Postgres is, if anybody has asked for it: this process, or a worker."""
+        choice = self._recall("postgres")
+        return choice.provider.url("postgres") if choice is not None else None
 
     def _bring_up(self, name: ServiceName, seconds: float) -> Service:
         from filelock import FileLock
@@ -201,11 +227,13 @@ class ServicePool:
         lifecycle = self._lifecycle(choice)
         lifecycle.ensure(name, seconds)
         self._guardian.watch(name, lifecycle)
-        return Service(name, lifecycle, choice.reason, choice.warm, time.perf_counter() - began)
+        seconds_taken = time.perf_counter() - began
+        return Service(name, lifecycle, choice.reason, choice.warm, seconds_taken, self._is_private(choice))
 
     def _choose(self, name: ServiceName, seconds: float) -> Choice:
         """Bring the service up with the first provider that can, write down which, and say so in one line."""
-        for choice in candidates(name, self.stack, self.wanted, own=self.own):
+        for found_choice in candidates(name, self.stack, self.wanted, own=self.own):
+            choice = self._own_where_cheap(name, found_choice)
             try:
                 found = self._lifecycle(choice).ensure(name, seconds)
             except ProviderUnavailableError as reason:
@@ -226,7 +254,21 @@ class ServicePool:
         except FileNotFoundError:
             return None
         stack = Stack.dev(self.stack.checkout) if record["warm"] else self.stack
-        return Choice(stack, maker(record["provider"])(stack), record["reason"], record["warm"])
+        choice = Choice(stack, maker(record["provider"])(stack), record["reason"], record["warm"])
+        return self._own_where_cheap(name, choice)
+
+    def _own_where_cheap(self, name: ServiceName, choice: Choice) -> Choice:
+        """Give a worker a server of its own where that is a small process: Redis, and not in a container."""
+        if not self.worker or name != "redis" or choice.warm or choice.provider.name not in CHEAP:
+            return choice
+        stack = choice.stack.of_a_worker(self.worker)
+        return replace(choice, stack=stack, provider=maker(choice.provider.name)(stack))
+
+    def _is_private(self, choice: Choice) -> bool:
+        """Whether nobody else uses a server: it was started for this worker, or for this run of one process."""
+        if choice.warm or choice.provider.name == "external":
+            return False
+        return bool(choice.stack.worker) or (self.owner and not self.shared)
 
     def _lifecycle(self, choice: Choice) -> Lifecycle:
         return Lifecycle(choice.stack, choice.provider, register=self.stack.register)

@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,7 @@ class Stack:
     checkout: Path
     run: str
     storage: Storage = "memory"
+    worker: str = ""
 
     @classmethod
     def dev(cls, checkout: Path = CHECKOUT) -> Stack:
@@ -39,6 +40,10 @@ class Stack:
     @classmethod
     def of_a_run(cls, run: str | None = None, checkout: Path = CHECKOUT, storage: Storage = "memory") -> Stack:
         return cls(checkout.resolve(), run or f"run{secrets.token_hex(4)}", storage)
+
+    def of_a_worker(self, worker: str) -> Stack:
+        """The part of a run's stack that one of its workers has for itself; it ends with the run all the same."""
+        return replace(self, worker=worker)
 
     @property
     def lasting(self) -> bool:
@@ -57,11 +62,15 @@ class Stack:
     @property
     def name(self) -> str:
         """The compose project: no two checkouts and no two runs share one."""
-        return f"{project_name(self.checkout)}-{self.digest}-{self.run}"
+        return "-".join(filter(None, (project_name(self.checkout), self.digest, self.run, self.worker)))
 
     @property
     def directory(self) -> Path:
         """Sockets, records and a run's data; short, because a socket's path may have 104 bytes."""
+        return self._home / self.worker
+
+    @property
+    def _home(self) -> Path:
         return runtime_root() / f"{self.digest}-{self.run}"
 
     @property
@@ -70,7 +79,7 @@ class Stack:
 
     @property
     def register(self) -> Path:
-        return self.directory / "register"
+        return self._home / "register"
 
     @property
     def exists(self) -> bool:

@@ -17,6 +17,8 @@ from app.db.migrate import SchemaError
 from app.db.models import Base, JournalEntry
 from app.events.kinds import EventKind
 
+pytestmark = pytest.mark.isolation("clone")  # the schema is what is changed here
+
 
 @pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:

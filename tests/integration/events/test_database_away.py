@@ -18,7 +18,8 @@ from test_framework.agent_room import agent_room
 from test_framework.event_path import EventPath
 from test_framework.service_pool import Service
 
-pytestmark = pytest.mark.usefixtures("postgres")  # the one that is ours to break
+# server and database are both ours to break
+pytestmark = [pytest.mark.usefixtures("postgres"), pytest.mark.isolation("clone")]
 
 THOUGHTS = 30
 DEADLINE_SECONDS = 15.0

@@ -1,0 +1,158 @@
+"""The databases, channels and keys of a test's own. Each fixture's docstring names the trouble it spares."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from test_framework.fault_fixtures import pool_of
+from test_framework.isolation.levels import Level, level_of
+from test_framework.modes import Mode
+
+if TYPE_CHECKING:
+    from test_framework.isolation.databases import Databases
+    from test_framework.isolation.redis import Keyspaces
+    from test_framework.service_pool import ServicePool
+    from test_framework.service_statistics import Share
+
+
+@pytest.fixture
+def isolation_level(request: pytest.FixtureRequest) -> Level:
+    """How this test's database is emptied; a module or a folder may override it instead of marking every test."""
+    return level_of(request.node)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_file(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """An empty SQLite file, migrated once: a copy of it costs a hundredth of migrating another."""
+    if mode is not Mode.LIGHTWEIGHT:
+        return None
+    from app.db import migrate
+    from app.db.database import Database
+
+    file = tmp_path_factory.mktemp("migrated") / "empty.db"
+    database = Database(f"sqlite+aiosqlite:///{file}")
+    await migrate.upgrade(database.engine)
+    await database.close()
+    return file
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def worker_databases(mode: Mode, service_share: Share) -> AsyncIterator[Databases | None]:
+    """What this worker has on Postgres servers: a copy of the template, emptied between tests instead of made anew."""
+    if mode is Mode.LIGHTWEIGHT:
+        yield None
+        return
+    from test_framework.isolation.databases import databases
+
+    async with databases(os.environ.get("PYTEST_XDIST_WORKER", "main")) as found:
+        yield found
+    costs = asdict(found.costs) | {"reused": found.store.reused}
+    service_share.add(costs)
+
+
+@pytest.fixture
+def pool_of_postgres(mode: Mode, request: pytest.FixtureRequest) -> ServicePool | None:
+    """Whose Postgres this test gets its database on."""
+    return None if mode is Mode.LIGHTWEIGHT else pool_of(request, "postgres")
+
+
+@pytest.fixture
+def pool_of_redis(mode: Mode, request: pytest.FixtureRequest) -> ServicePool | None:
+    """Whose Redis this test gets its namespace on."""
+    return None if mode is Mode.LIGHTWEIGHT else pool_of(request, "redis")
+
+
+@pytest_asyncio.fixture
+async def database_url(
+    request: pytest.FixtureRequest,
+    mode: Mode,
+    pool_of_postgres: ServicePool | None,
+    worker_databases: Databases | None,
+    migrated_file: Path | None,
+    tmp_path: Path,
+    isolation_level: Level,
+) -> AsyncIterator[str]:
+    """An empty, migrated database of this test's own: nobody else's rows, real commits."""
+    if migrated_file is not None or pool_of_postgres is None or worker_databases is None:
+        assert migrated_file is not None, "without services there is SQLite"
+        file = tmp_path / "test.db"
+        shutil.copyfile(migrated_file, file)
+        yield f"sqlite+aiosqlite:///{file}"
+        return
+    # where the service is a process of its own, no transaction can hold what it commits
+    level = Level.RESET if (mode, isolation_level) == (Mode.FULL, Level.ROLLBACK) else isolation_level
+    began = ended = time.perf_counter()
+    async with worker_databases.give(pool_of_postgres, level, request.node.nodeid) as given:
+        began = time.perf_counter() - began
+        yield given.url
+        ended = time.perf_counter()
+    ended = time.perf_counter() - ended
+    cost = {"level": str(level), "emptied": given.emptied, "milliseconds": round((began + ended) * 1000, 2)}
+    request.node.user_properties.append(("isolation.database", cost))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def keyspaces(mode: Mode, service_share: Share) -> AsyncIterator[Keyspaces | None]:
+    """The connections by which this worker looks after what tests leave in Redis."""
+    if mode is Mode.LIGHTWEIGHT:
+        yield None
+        return
+    from test_framework.isolation.redis import Keyspaces
+
+    spaces = Keyspaces()
+    yield spaces
+    service_share.add({"redis_connections": await spaces.connections()})
+    await spaces.close()
+
+
+@pytest.fixture
+def redis_namespace() -> str:
+    """What the keys and channels of this test begin with, so that no other test sees them."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest_asyncio.fixture
+async def redis_url(
+    pool_of_redis: ServicePool | None, keyspaces: Keyspaces | None, redis_namespace: str
+) -> AsyncIterator[str]:
+    """A Redis, empty where nothing is real; what this test leaves there outside its namespace fails it."""
+    if pool_of_redis is None or keyspaces is None:
+        yield ""
+        return
+    server = await asyncio.to_thread(pool_of_redis.get, "redis")
+    async with keyspaces.lend(server, pool_of_redis.run, redis_namespace):
+        yield server.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_database_url(
+    mode: Mode,
+    request: pytest.FixtureRequest,
+    worker_databases: Databases | None,
+    migrated_file: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[str]:
+    """A migrated database for a server that outlives a test: never emptied, so bring rows that are told from others'."""
+    if migrated_file is not None:
+        yield f"sqlite+aiosqlite:///{shutil.copyfile(migrated_file, tmp_path_factory.mktemp('shared') / 'shared.db')}"
+        return
+    assert worker_databases is not None
+    async with worker_databases.lasting(request.getfixturevalue("pool")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_redis_url(mode: Mode, request: pytest.FixtureRequest) -> str:
+    """The Redis for a server that outlives a test, empty where nothing is real."""
+    return "" if mode is Mode.LIGHTWEIGHT else request.getfixturevalue("pool").get("redis").url

@@ -1,0 +1,117 @@
+"""One migrated database that is only ever copied: made once per server by the real migrations, then sealed.
+
+Its name holds a hash of everything that the migrations are made of, so that a server which stays up between runs is never asked
+for yesterday's tables. Copies carry the run's name: what a killed run left on such a server goes when the next one begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from functools import cache
+from pathlib import Path
+
+import asyncpg
+from filelock import FileLock
+from sqlalchemy import make_url
+
+from app.db import migrate, models
+from app.db.database import Database
+from test_framework.services.run import is_held, lease_of
+from test_framework.services.stack import Stack, runtime_root
+
+LOCK_SECONDS = 60
+TEMPLATE = "template"
+COPY = "test"
+
+
+class PostgresTemplate:
+    """Makes copies of the migrated database on one server, or of one that is ready there, and drops them."""
+
+    def __init__(self, url: str, stack: Stack, ready: str = "") -> None:
+        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._stack = stack
+        self._name = ready or f"{TEMPLATE}_{stack.digest}_{digest_of_migrations()}"
+        self._connection: asyncpg.Connection | None = None
+        self._prepared = False
+        self._made_elsewhere = bool(ready)
+
+    async def copy(self, owner: str) -> str:
+        """Make a database, named after the run and its owner, and return its URL."""
+        name = f"{COPY}_{self._stack.digest}_{self._stack.run}_{owner}_{secrets.token_hex(3)}"
+        connection = await self._ready()
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._name}"')
+        return self._of(name)
+
+    async def drop(self, url: str) -> int:
+        """Drop a copy, whoever is still connected, and return how many connections it has seen."""
+        name = str(make_url(url).database)
+        connection = await self._ready()
+        seen = await connection.fetchval("SELECT sessions FROM pg_stat_database WHERE datname = $1", name)
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        return int(seen or 0)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _ready(self) -> asyncpg.Connection:
+        """A connection to the server, on which the template is known to be."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._of(str(self._url.database)), "the test kit: templates")
+            self._prepared = self._made_elsewhere
+        if not self._prepared:
+            await self._prepare(self._connection)
+            self._prepared = True
+        return self._connection
+
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        """Migrate the template unless another worker has; it gets its name only when it is complete."""
+        server = f"{self._url.host}-{self._url.port}-{self._url.query.get('host', '')}".replace("/", "_")
+        with FileLock(runtime_root() / f"{server}.template.lock", timeout=LOCK_SECONDS):
+            found = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
+            await self._sweep(connection, found)
+            if self._name in found:
+                return
+            draft = f"{self._name}_draft"
+            await connection.execute(f'DROP DATABASE IF EXISTS "{draft}" WITH (FORCE)')
+            await connection.execute(f'CREATE DATABASE "{draft}"')
+            database = Database(self._of(draft))
+            await migrate.upgrade(database.engine)
+            await database.close()
+            await connection.execute(f'ALTER DATABASE "{draft}" RENAME TO "{self._name}"')
+            await connection.execute(f'ALTER DATABASE "{self._name}" IS_TEMPLATE true ALLOW_CONNECTIONS false')
+
+    async def _sweep(self, connection: asyncpg.Connection, found: set[str]) -> None:
+        """Drop this checkout's templates of other migrations, and the copies of runs that are over."""
+        for name in sorted(found - {self._name}):
+            kind, _, rest = name.partition(f"_{self._stack.digest}_")
+            if kind == TEMPLATE:
+                await connection.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+            elif kind != COPY or self._lives(run=rest.partition("_")[0]):
+                continue
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _lives(self, run: str) -> bool:
+        lease = lease_of(self._stack.directory.with_name(f"{self._stack.digest}-{run}"))
+        return lease.exists() and is_held(lease)
+
+    def _of(self, database: str) -> str:
+        return self._url.set(database=database).render_as_string(hide_password=False)
+
+
+async def connect(url: str, application: str) -> asyncpg.Connection:
+    """Connect for the kit itself, under a name that says so."""
+    plain = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    return await asyncpg.connect(plain, timeout=10, server_settings={"application_name": application})
+
+
+@cache
+def digest_of_migrations() -> str:
+    """A hash of all that decides which tables the migrations make."""
+    sources = [*migrate.MIGRATIONS.rglob("*.py"), Path(migrate.__file__), Path(models.__file__)]
+    content = hashlib.sha256()
+    for source in sorted(sources):
+        content.update(source.name.encode() + b"\0" + source.read_bytes())
+    return content.hexdigest()[:16]

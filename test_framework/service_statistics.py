@@ -1,0 +1,137 @@
+"""What a run's services were asked for: counted by the servers where they count, and added up from all workers.
+
+A worker's share travels to the controller as plain values; how many connections Postgres had at once is looked up by a thread of
+the controller's, since no worker can see it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from test_framework.services import probes
+
+EVERY_SECONDS = 0.2
+LOOKOUT = "postgres"
+COPIES = "test_"
+ASK = """
+SELECT json_build_object(
+    'now', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+    'opened', (SELECT json_object_agg(datname, sessions) FROM pg_stat_database WHERE datname IS NOT NULL))
+"""
+
+
+@dataclass
+class Share:
+    """One worker's part, or all of them added up."""
+
+    tests: int = 0
+    resets: int = 0
+    reset_seconds: float = 0.0
+    copies: int = 0
+    copy_seconds: float = 0.0
+    sessions: int = 0
+    reused: int = 0
+    started: dict[str, float] = field(default_factory=dict)
+    redis_connections: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Mapping[str, Any]) -> None:
+        """Take another worker's part in; what several saw of one server counts once."""
+        for name, value in other.items():
+            mine = getattr(self, name)
+            if isinstance(value, dict):
+                mine.update({key: max(found, mine.get(key, 0)) for key, found in value.items()})
+            else:
+                setattr(self, name, mine + value)
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What Postgres said of itself."""
+
+    now: int
+    opened: dict[str, int]
+
+
+class Watcher:
+    """Looks again and again at how many connections a Postgres has, over one connection of its own."""
+
+    def __init__(self, find: Callable[[], str | None]) -> None:
+        self._find = find
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="postgres-watcher", daemon=True)
+        self.peak = 0
+        self.opened: dict[str, int] = {}
+
+    def begin(self) -> Self:
+        self._thread.start()
+        return self
+
+    @property
+    def by_the_kit(self) -> int:
+        """Connections to what is no test's database, less those that looking took."""
+        return sum(count for name, count in self.opened.items() if name != LOOKOUT and not name.startswith(COPIES))
+
+    def end(self) -> None:
+        """Stop looking; what was seen stays."""
+        self._ended.set()
+        self._thread.join(EVERY_SECONDS * 10)
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            if (url := self._find()) is not None:
+                # a server that is paused, killed or made anew by a test is looked at when it is back
+                with contextlib.suppress(probes.NotReadyError, probes.WrongServerError, OSError, ValueError):
+                    for look in self._looks(url):
+                        self.peak = max(self.peak, look.now)
+                        self.opened.update(look.opened)
+            self._ended.wait(EVERY_SECONDS)
+
+    def _looks(self, url: str) -> Iterator[Look]:
+        parts = urlsplit(url)
+        with address_of(url).connect(1.0) as connection, connection.makefile("rb") as answers:
+            user, password = unquote(parts.username or "postgres"), unquote(parts.password or "")
+            conversation = probes.PostgresConversation(connection, answers.read, user, password)
+            conversation.log_in(LOOKOUT)
+            while True:
+                yield Look(**json.loads(conversation.ask(ASK)))
+                if self._ended.wait(EVERY_SECONDS):
+                    return
+
+
+def address_of(url: str) -> probes.Address:
+    """Where a Postgres URL leads: a socket's folder, or a host and a port."""
+    parts = urlsplit(url)
+    if folder := parse_qs(parts.query).get("host"):
+        return probes.Address(Path(folder[0]) / f".s.PGSQL.{parts.port or 5432}")
+    return probes.Address(host=parts.hostname or "127.0.0.1", port=parts.port or 5432)
+
+
+def lines(share: Share, peak: int, by_the_kit: int, stopped: float | None) -> Iterator[str]:
+    """Put it all into a few lines for the end of a run."""
+    for name, seconds in sorted(share.started.items()):
+        yield f"started {name} in {seconds * 1000:.0f} ms"
+    if share.sessions:
+        each = f", for {share.tests} tests" if share.tests else ""
+        yield f"postgres: {share.sessions + by_the_kit} connections opened{each}, {peak} at once, {share.reused} times one was used again"
+    if share.resets or share.copies:
+        resets = f"{share.resets} resets of {_each(share.reset_seconds, share.resets)}"
+        yield f"databases: {resets}, {share.copies} copies of {_each(share.copy_seconds, share.copies)}"
+    if share.redis_connections:
+        servers = len(share.redis_connections)
+        yield f"redis: {sum(share.redis_connections.values())} connections opened, on {servers} server{'s'[: servers > 1]}"
+    if stopped is not None:
+        yield f"stopped what the run had started in {stopped * 1000:.0f} ms"
+
+
+def _each(seconds: float, count: int) -> str:
+    return f"{seconds / count * 1000:.1f} ms" if count else "0 ms"

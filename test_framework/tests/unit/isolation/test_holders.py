@@ -24,15 +24,15 @@ async def test_whoever_waits_in_vain_is_told_who_holds_what() -> None:
     holders = Holders(lambda: "test_that_is_greedy")
     holders.begin()
     try:
-        async with await a_function_that_holds(engine):
-            with pytest.raises(PoolTimeout, match="1 connections are checked out") as caught:
-                await a_function_that_holds(engine)
+        held = await a_function_that_holds(engine)
+        with pytest.raises(PoolTimeout, match="1 connections are checked out") as caught:
+            await a_function_that_holds(engine)
+        await held.close()
         assert "test_holders.py" in str(caught.value)
         assert "(a_function_that_holds), in the task" in str(caught.value)
         assert "of test_that_is_greedy, for" in str(caught.value)
 
-        async with await a_function_that_holds(engine):
-            pass
+        await (await a_function_that_holds(engine)).close()
         assert holders.told() == "0 connections are checked out:"
     finally:
         holders.end()

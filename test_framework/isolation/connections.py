@@ -19,6 +19,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from test_framework.isolation.lasting import Lasting
 from test_framework.isolation.rollback import Outer
 
 LONGEST_NAME = 63
@@ -47,7 +48,8 @@ class KeptConnection(asyncpg.Connection):  # type: ignore[misc]
 class ConnectionStore:
     """Hands out connections to one database, and takes them back."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasting: Lasting) -> None:
+        self._lasting = lasting
         self.database: URL | None = None
         self.test = ""
         self.outer: Outer | None = None
@@ -104,9 +106,8 @@ class ConnectionStore:
                 return connection
             connection.terminate()
         settings = {"application_name": self.name, **options.pop("server_settings", {})}
-        connection = await asyncpg.connect(
-            *arguments, **options, server_settings=settings, connection_class=KeptConnection
-        )
+        opening = asyncpg.connect(*arguments, **options, server_settings=settings, connection_class=KeptConnection)
+        connection = await self._lasting(opening)
         connection.store, connection.key = self, key
         self.opened += 1
         return connection

@@ -12,6 +12,7 @@ import asyncpg
 
 from test_framework.isolation.connections import ConnectionStore, listen, unlisten
 from test_framework.isolation.holders import Holders
+from test_framework.isolation.lasting import Lasting
 from test_framework.isolation.levels import Level
 from test_framework.isolation.rollback import Outer
 from test_framework.isolation.template import PostgresTemplate, connect
@@ -33,7 +34,8 @@ class Databases:
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.costs = Costs()
-        self.store = ConnectionStore()
+        self._lasting = Lasting()
+        self.store = ConnectionStore(self._lasting)
         self.templates: dict[str, PostgresTemplate] = {}
         self._databases: dict[str, WorkerDatabase] = {}
         self._outer_connection: tuple[str, asyncpg.Connection | None] = ("", None)
@@ -50,18 +52,18 @@ class Databases:
     @asynccontextmanager
     async def _reset(self, pool: ServicePool, template: PostgresTemplate, test: str) -> AsyncIterator[Given]:
         database = self._database(pool, template)
-        given = Given(await database.url())
+        given = Given(await self._lasting(database.url()))
         # where a test breaks servers and networks, a connection that was kept would spare it what it came to see
         async with self.store.naming(test) if pool.own else self.store.serving(given.url, test):
             try:
                 yield given
             finally:
-                given.emptied = tuple(await database.reset())
+                given.emptied = tuple(await self._lasting(database.reset()))
 
     @asynccontextmanager
     async def _rollback(self, pool: ServicePool, template: PostgresTemplate, test: str) -> AsyncIterator[Given]:
-        given = Given(await self._database(pool, template).url())
-        outer = Outer(await self._undone(given.url, test))
+        given = Given(await self._lasting(self._database(pool, template).url()))
+        outer = Outer(await self._lasting(self._undone(given.url, test)))
         self.store.outer = outer
         try:
             await outer.begin()
@@ -90,7 +92,7 @@ class Databases:
     @asynccontextmanager
     async def _clone(self, pool: ServicePool, template: PostgresTemplate, test: str) -> AsyncIterator[Given]:
         began = time.perf_counter()
-        url = await template.copy(self.worker)
+        url = await self._lasting(template.copy(self.worker))
         self.costs.copies += 1
         self.costs.copy_seconds += time.perf_counter() - began
         async with self.store.naming(test):
@@ -98,17 +100,17 @@ class Databases:
                 yield Given(url)
             finally:
                 with suppress(*GONE):  # a server that the test has ended takes its databases along
-                    self.costs.sessions += await template.drop(url)
+                    self.costs.sessions += await self._lasting(template.drop(url))
 
     @asynccontextmanager
     async def lasting(self, pool: ServicePool) -> AsyncIterator[str]:
         """Give a database that is no single test's, until the block ends."""
         template = await self._template(pool)
-        url = await template.copy(self.worker)
+        url = await self._lasting(template.copy(self.worker))
         try:
             yield url
         finally:
-            self.costs.sessions += await template.drop(url)
+            self.costs.sessions += await self._lasting(template.drop(url))
 
     async def close(self) -> None:
         """Leave nothing on servers that stay; those that are gone took it with them."""

@@ -14,6 +14,7 @@ from typing import cast
 from redis import exceptions
 from redis.asyncio import Redis
 
+from test_framework.isolation.lasting import Lasting
 from test_framework.isolation.worker_database import IsolationError
 from test_framework.service_pool import Service
 from test_framework.waiting import becomes
@@ -45,16 +46,21 @@ class Keyspace:
     @asynccontextmanager
     async def lend(self, namespace: str) -> AsyncIterator[None]:
         """Let a test use its namespace; afterwards it is empty, and what lies outside it fails the test."""
-        if self.was_away and self.private:
-            await self._take_away(await self._keys())  # whose they are can't be told any more
-            self.was_away = False
+        await self.prepare()
         yield
+        await self.look_after(namespace)
+
+    async def prepare(self) -> None:
+        """Take away what a test left whose Redis was away afterwards: whose it was can't be told any more."""
+        if self.was_away and self.private:
+            await self._take_away(await self._keys())
+            self.was_away = False
+
+    async def look_after(self, namespace: str) -> None:
+        """Empty a namespace, and raise if there is something outside it."""
         try:
             await self._look_after(namespace)
-        except (
-            exceptions.ConnectionError,
-            exceptions.TimeoutError,
-        ):  # the test ended or froze it, and has not brought it back
+        except (exceptions.ConnectionError, exceptions.TimeoutError):  # the test ended it, and has not brought it back
             self.was_away = True
 
     async def _look_after(self, namespace: str) -> None:
@@ -143,6 +149,7 @@ class Keyspaces:
 
     def __init__(self) -> None:
         self._spaces: dict[str, Keyspace] = {}
+        self._lasting = Lasting()
 
     @asynccontextmanager
     async def lend(self, service: Service, run: str, namespace: str) -> AsyncIterator[None]:
@@ -150,9 +157,11 @@ class Keyspaces:
         if run not in self._spaces:
             redis = Redis.from_url(service.url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
             self._spaces[run] = Keyspace(redis, service.private)
-            await self._spaces[run].remember()
-        async with self._spaces[run].lend(namespace):
-            yield
+            await self._lasting(self._spaces[run].remember())
+        space = self._spaces[run]
+        await self._lasting(space.prepare())
+        yield
+        await self._lasting(space.look_after(namespace))
 
     async def connections(self) -> dict[str, int]:
         """How many connections each server has seen, by its own count; those that are gone say nothing."""

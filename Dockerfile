@@ -7,10 +7,13 @@ COPY requirements.lock .
 RUN python3 -m venv /packages \
  && /packages/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check --require-hashes -r requirements.lock \
  && /packages/bin/pip uninstall --yes pip \
- # sources of compiled modules are of no use; a real model's client is compiled when it is first imported
- && find /packages \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -delete \
+ # sources of compiled modules, other people's tests and what only type checkers read are of no use here
+ && find /packages \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.pyi' \) -delete \
+ && find /packages -type d \( -name tests -o -path '*/sqlalchemy/testing' -o -path '*/alembic/testing' \) -prune -exec rm -r {} + \
  && { ! command -v strip || find /packages -name '*.so' -exec strip --strip-unneeded {} +; } \
- && python3 -m compileall -q -x '/(openai|pydantic_ai)/' /packages/lib
+ # a real model's client, and all that it alone needs, is compiled when it is first imported
+ && python3 -m compileall -q -x '/(openai|pydantic_ai|pydantic_graph|genai_prices|griffe|logfire_api|tiktoken|regex|requests|urllib3|charset_normalizer|v1)/' \
+    /packages/lib
 
 FROM python:3.13-slim
 ENV PATH=/packages/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from test_framework.errors.chain import links, walk
-from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Frame, Phase, Subject
+from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Phase
 from test_framework.errors.frames import Places, hidden
 from test_framework.errors.reproduce import command
+from test_framework.errors.subject import About, about
 from test_framework.errors.surroundings import circumstances, pools_of, ports, states, waiting
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 SECTION = "reproduce"
 FIXTURES_KEPT = 12
+SHARED_BY_ALL = frozenset({"redis_url", "pool"})
 TEXT_KEPT = 1500
 
 
@@ -30,7 +29,7 @@ def of_test(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     pools = pools_of(item)
     error = call.excinfo.value
     chain = links(error, places)
-    subject, expression = _subject(item, error, places) if call.when == "call" else ("", "")
+    found, overrides = _about(item, error, places) if call.when == "call" else (About(), ())
     fixtures = tuple(name for name in getattr(item, "fixturenames", ()) if not name.startswith("_"))
     failure = Failure(
         test=item.nodeid,
@@ -38,8 +37,11 @@ def of_test(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         chain=chain,
         fixture=_fixture(item, error) if call.when != "call" else "",
         fixtures=fixtures[:FIXTURES_KEPT],
-        subject=subject,
-        expression=expression,
+        subject=found.subject,
+        expression=found.expression,
+        shared=found.shared,
+        shared_fixtures=_shared_fixtures(item, found.arguments),
+        overrides=overrides,
         waiting=waiting(item, places) if "Timeout" in str(error) else (),
         services=states(pools),
         healed=tuple(line for pool in pools for line in pool.statistics.healed[-5:]),
@@ -109,18 +111,33 @@ def _phase(when: str | None) -> Phase:
             return "run"
 
 
-def _subject(item: pytest.Item, error: BaseException, places: Places) -> tuple[Subject, str]:
-    from test_framework.errors.subject import subject_of
-
-    ours: list[tuple[FrameType, int, Frame]] = []
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if not hidden(frame):
-            ours.append((frame, line, places.frame(frame.f_code.co_filename, line, frame.f_code.co_name)))
-    tests = [(frame, line) for frame, line, kept in ours if kept.owner == "test"]
+def _about(item: pytest.Item, error: BaseException, places: Places) -> tuple[About, tuple[str, ...]]:
+    """Look at the test's innermost line while its values are there."""
+    tests = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not hidden(frame) and places.of(frame.f_code.co_filename)[1] == "test"
+    ]
     if not tests:
-        return "", ""
+        return About(), ()
+    frame, line = tests[-1]
     given = frozenset(getattr(getattr(item, "callspec", None), "params", {}))
-    return subject_of(*tests[-1], given)
+    near = [*frame.f_locals.values(), *frame.f_globals.values()]
+    return about(frame, line, given), tuple(_overridden(near))
+
+
+def _overridden(values: Iterable[object]) -> Iterator[str]:
+    """Name the dependencies that are replaced in the apps among some values."""
+    for value in values:
+        replaced = getattr(value, "dependency_overrides", None) if type(value).__name__ == "FastAPI" else None
+        yield from (getattr(original, "__name__", str(original)) for original in replaced or ())
+
+
+def _shared_fixtures(item: pytest.Item, used: frozenset[str]) -> tuple[str, ...]:
+    """Name what a line uses that lives longer than its test."""
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    wider = {name for name in used if any(known.scope != "function" for known in definitions.get(name, ())[-1:])}
+    return tuple(sorted(wider | (used & SHARED_BY_ALL)))
 
 
 def _fixture(item: pytest.Item, error: BaseException) -> str:

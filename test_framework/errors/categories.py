@@ -39,6 +39,9 @@ class Category(StrEnum):
     UNKNOWN = "unknown"
 
 
+REPRODUCE = "the reproduce line"
+
+
 @dataclass(frozen=True)
 class Entry:
     """One category, for people."""
@@ -114,19 +117,19 @@ TABLE: dict[Category, Entry] = {
         "a test found what another one left, or depends on the order of tests",
         "test",
         "run the file with the same seed, then find who leaves it behind",
-        "the reproduce line",
+        REPRODUCE,
     ),
     Category.LEAK: Entry(
         "a task, thread, socket, file or connection outlived the test that opened it",
         "test; code when app/ opened it",
         "close it where it was opened: a context manager, or a fixture's end",
-        "the reproduce line",
+        REPRODUCE,
     ),
     Category.TIMEOUT: Entry(
         "something took longer than its deadline, and no service explains it",
         "whoever waits: the frame where it stood says so",
         "look at the line where it waited, and at what should have ended the wait",
-        "the reproduce line",
+        REPRODUCE,
     ),
     Category.IMPORT: Entry(
         "a module could not be imported, or can't be parsed",
@@ -144,19 +147,19 @@ TABLE: dict[Category, Entry] = {
         "a route or dependency was not found, refused its input, or was replaced and never given back",
         "code; test when it asks for what was never there or leaves an override behind",
         "compare the path, the method and the override with what the app declares",
-        "the reproduce line",
+        REPRODUCE,
     ),
     Category.ASSERTION: Entry(
         "the code raised, or gave another value than the test expects",
         "code",
         "look at the innermost line of app/ that the cause names",
-        "the reproduce line",
+        REPRODUCE,
     ),
     Category.TEST_BUG: Entry(
         "the test itself is wrong: the failing line involves nothing of ours but the test",
         "test",
         "correct the test at the line that the cause names",
-        "the reproduce line",
+        REPRODUCE,
     ),
     Category.RESOURCES: Entry(
         "memory, disk, file descriptors, processes or a permission ran out",
@@ -174,6 +177,6 @@ TABLE: dict[Category, Entry] = {
         "nothing that is known fits, and no guess is better than a wrong one",
         "unknown",
         "read the failure from its innermost line of ours outwards",
-        "the reproduce line",
+        REPRODUCE,
     ),
 }

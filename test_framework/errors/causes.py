@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from test_framework.errors.categories import TABLE, Category, Fault
+from test_framework.errors.categories import REPRODUCE, TABLE, Category, Fault
 from test_framework.errors.diagnosis import Cause, Diagnosis, Explanation
 from test_framework.errors.evidence import Evidence, Finding
 from test_framework.errors.failure import Failure
 from test_framework.errors.reproduce import command
 from test_framework.errors.rules import recognise
 
-REPRODUCE = "the reproduce line"
 SERVICES = {"redis": Category.REDIS, "postgres": Category.DATABASE}
 AT_ONCE_SECONDS = 10.0
 TOGETHER = 0.05  # what each other test that saw the same adds to how sure we are

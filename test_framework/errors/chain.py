@@ -8,6 +8,7 @@ from pathlib import Path
 
 from test_framework.errors.failure import Fact, Link, Relation
 from test_framework.errors.frames import Places, of_traceback
+from test_framework.errors.known import forgotten, limits, schema
 
 LONGEST_CHAIN, MEMBERS, CLASSES = 8, 4, 5
 FACTS = (
@@ -80,7 +81,7 @@ def facts(error: BaseException, places: Places) -> dict[str, Fact]:
         del found["filename"]
     if isinstance(error, ImportError) and error.name:
         found["declared"] = declared(error.name, places.roots[0])
-    return found
+    return {**found, **limits(error), **schema(words(error)), **forgotten(words(error))}
 
 
 def declared(module: str, root: Path) -> bool:

@@ -76,7 +76,11 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure of one test; `waiting` is where the test's own task stood when its time was over."""
+    """One failure of one test.
+
+    `subject` tells whether the failed line is about the app or the test alone, `shared` what it reads that other tests change,
+    `overrides` which dependencies were replaced, `waiting` where the test's own task stood when its time was over.
+    """
 
     test: str
     phase: Phase
@@ -85,6 +89,9 @@ class Failure:
     fixtures: tuple[str, ...] = ()
     subject: Subject = ""
     expression: str = ""
+    shared: str = ""
+    shared_fixtures: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     waiting: tuple[Frame, ...] = ()
     services: tuple[ServiceState, ...] = ()
     healed: tuple[str, ...] = ()

@@ -11,34 +11,49 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import CodeType, FrameType, ModuleType
 
 from test_framework.errors.failure import Subject
+from test_framework.errors.shared import shared_state
 
 DEPTH = 3
 PYTHONS = frozenset(sys.stdlib_module_names) | {"builtins", "pytest", "_pytest", "pytest_asyncio"}
 LONGEST_LINE = 160
 
 
-def subject_of(frame: FrameType, line: int, parameters: frozenset[str]) -> tuple[Subject, str]:
-    """Tell what a line is about, and the line; `parameters` are the arguments that the test itself gave."""
+@dataclass(frozen=True)
+class About:
+    """What a failed line is about, the line itself, the arguments it uses, and what it shares with other tests."""
+
+    subject: Subject = ""
+    expression: str = ""
+    arguments: frozenset[str] = frozenset()
+    shared: str = ""
+
+
+def about(frame: FrameType, line: int, parameters: frozenset[str]) -> About:
+    """Tell what a line is about; `parameters` are the arguments that the test itself gave."""
     try:
         source, first = inspect.getsourcelines(frame.f_code)
         tree = ast.parse(textwrap.dedent("".join(source)))
     except (OSError, SyntaxError, TypeError):
-        return "", ""
+        return About()
     ast.increment_lineno(tree, first - 1)
     statement = smallest(tree, line)
     if statement is None:
-        return "", ""
-    text = " ".join(ast.unparse(statement).split())[:LONGEST_LINE]
+        return About()
     function = tree.body[0]
     assigned = assignments(function, line)
-    arguments = argument_names(function) - parameters
-    for name in reached(statement, assigned):
-        if (name in arguments and name not in assigned) or leads_out(frame, name):
-            return "app", text
-    return "test", text
+    used = reached(statement, assigned)
+    arguments = frozenset(argument_names(function) - parameters)
+    outside = any((name in arguments and name not in assigned) or leads_out(frame, name) for name in used)
+    return About(
+        "app" if outside else "test",
+        " ".join(ast.unparse(statement).split())[:LONGEST_LINE],
+        arguments & used,
+        shared_state(statement, used, frame),
+    )
 
 
 def smallest(tree: ast.AST, line: int) -> ast.stmt | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from test_framework.errors.capture import of_report, with_circumstances
@@ -13,32 +14,31 @@ from test_framework.errors.diagnosis import Cause, Diagnosis
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-SHOWN = 6
+SHOWN, BRIEFLY = 3, 6
 WHOSE = {
-    Fault.INFRASTRUCTURE: "the machine or its services, not the code",
-    Fault.CODE: "the code",
-    Fault.TEST: "the test",
-    Fault.UNKNOWN: "not known",
+    Fault.INFRASTRUCTURE: "the machine or its services are at fault, not the code",
+    Fault.CODE: "the code is at fault",
+    Fault.TEST: "the test is at fault",
+    Fault.UNKNOWN: "whose fault it is, is not known",
 }
 
 
-def show(reporter: TerminalReporter) -> Diagnosis:
-    """Write why a run is red; nothing where it is green."""
+def show(reporter: TerminalReporter) -> None:
+    """Write why a run is red."""
     reports = [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]
     failures = [with_circumstances(of_report(report), reporter.config) for report in reports]
     diagnosis = diagnose(failures)
-    if not failures:
-        return diagnosis
     reporter.section(title(diagnosis), sep="=", bold=True, red=True)
     for cause in diagnosis.causes[:SHOWN]:
         for line in lines(cause):
             reporter.write_line(line)
-    for cause in diagnosis.causes[SHOWN:]:
-        reporter.write_line(f"{cause.number}. {cause.category}, {tests(cause)}: {cause.first}")
+    for cause in diagnosis.causes[SHOWN : SHOWN + BRIEFLY]:
+        reporter.write_line(brief(cause, shutil.get_terminal_size().columns))
+    if more := diagnosis.causes[SHOWN + BRIEFLY :]:
+        reporter.write_line(f"and {len(more)} more causes, with {sum(cause.count for cause in more)} failures")
     if os.environ.get("GITHUB_ACTIONS"):
         for cause in diagnosis.causes:
             reporter.write_line(annotation(cause))
-    return diagnosis
 
 
 def title(diagnosis: Diagnosis) -> str:
@@ -49,14 +49,20 @@ def title(diagnosis: Diagnosis) -> str:
 
 def lines(cause: Cause) -> list[str]:
     """Return a cause in five lines."""
-    first = "" if cause.count == 1 else ", first"
+    again = [f"   again: {cause.reproduce}"] if cause.reproduce != cause.next_command else []
     return [
         f"{cause.number}. {cause.root_cause}",
-        f"   what: {cause.category} ({cause.how_sure}); fault of {WHOSE[cause.fault]}",
-        f"   hit:  {tests(cause)}{first}: {cause.first}",
-        f"   next: {cause.next_command}",
-        *([f"   again: {cause.reproduce}"] if cause.reproduce != cause.next_command else []),
+        f"   what:  {cause.category} ({cause.how_sure}); {WHOSE[cause.fault]}",
+        f"   hit:   {tests(cause)}{', first' if len(cause.tests) > 1 else ':'} {cause.first}",
+        f"   next:  {cause.next_command}",
+        *again,
     ]
+
+
+def brief(cause: Cause, width: int) -> str:
+    """Return a cause in one line."""
+    line = f"{cause.number}. {cause.category}, {tests(cause)}: {cause.root_cause}"
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def tests(cause: Cause) -> str:

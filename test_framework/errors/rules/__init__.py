@@ -6,11 +6,21 @@ from collections.abc import Callable, Sequence
 
 from test_framework.errors.categories import Category, Fault
 from test_framework.errors.evidence import Evidence, Finding
-from test_framework.errors.rules import general
+from test_framework.errors.rules import data, files, general, leftovers, loops, machine, traffic
 
 Rule = Callable[[Evidence], Finding | None]
 
-RULES: Sequence[Rule] = (*general.RULES,)
+RULES: Sequence[Rule] = (
+    *files.RULES,
+    *loops.RULES,
+    *leftovers.RULES,
+    *traffic.BEFORE_DATA,
+    *machine.RULES,
+    *leftovers.ISOLATION,
+    *data.RULES,
+    *traffic.RULES,
+    *general.RULES,
+)
 
 
 def recognise(evidence: Evidence) -> Finding:

@@ -1,0 +1,65 @@
+"""What tests leave to each other, and what nobody closes."""
+
+from __future__ import annotations
+
+import re
+
+from test_framework.errors.categories import REPRODUCE, Category, Fault
+from test_framework.errors.evidence import Evidence, Finding, shortened
+
+UNCLOSED = r"ResourceWarning|unclosed |was never closed|Task was destroyed but it is pending|is still running|left (?:behind|open|running)|outlived|still alive|not put back"
+
+
+def leak(seen: Evidence) -> Finding | None:
+    """The guard says so, or Python does when it collects what nobody closed."""
+    link = seen.link("ResourceWarning", "pytest.PytestUnraisableExceptionWarning") or next(
+        (each for each in seen.links if "Leak" in each.type), None
+    )
+    match = seen.says(UNCLOSED)
+    if link is None and match is None:
+        return None
+    if link is not None and match is None:
+        return None
+    lines = [line for line in seen.text.splitlines() if re.search(UNCLOSED, line, re.IGNORECASE)]
+    said = shortened(re.sub(r" (?:at|fd=)\s?0?x?[0-9a-f]+", "", lines[-1]).rpartition("ResourceWarning: ")[2])
+    ours = re.search(r"(?:^|[\s'\"(/])(app/[\w/]+\.py)", seen.text)
+    fault = Fault.CODE if ours else Fault.TEST
+    return Finding(
+        Category.LEAK,
+        fault,
+        f"something was opened and never closed: {said}",
+        0.88,
+        f"leak {said[:50]}",
+        REPRODUCE,
+    )
+
+
+def shared_state(seen: Evidence) -> Finding | None:
+    """The failing line reads what belongs to the whole module or process, which another test has changed."""
+    shared = seen.failure.shared
+    if not shared or not seen.link("AssertionError", "LookupError"):
+        return None
+    cause = f"{shared} is shared by tests, and another one changed it before {seen.place('test')}"
+    return Finding(Category.ISOLATION, Fault.TEST, cause, 0.75, f"shared {shared}", "")
+
+
+def found_what_was_left(seen: Evidence) -> Finding | None:
+    """A store that should be empty is not, or a row is there already, in a store that several tests share."""
+    if not seen.failure.shared_fixtures:
+        return None
+    twice = seen.sqlstate == "23505" or seen.says(r"UNIQUE constraint failed|duplicate key value")
+    empty = (
+        seen.link("AssertionError")
+        and seen.says(r"^AssertionError: assert .*(?:== 0|== \[\]|is None|== \{\}|== ''|not )")
+        and seen.failure.subject == "app"
+    )
+    if not twice and not empty:
+        return None
+    cause = (
+        f"{', '.join(seen.failure.shared_fixtures)} is shared by tests, and holds what another one left: {seen.said()}"
+    )
+    return Finding(Category.ISOLATION, Fault.TEST, cause, 0.72, f"left in {seen.failure.shared_fixtures[0]}", "")
+
+
+RULES = (leak,)
+ISOLATION = (found_what_was_left, shared_state)

@@ -1,0 +1,276 @@
+"""The start-up's order, sockets and events, servers, routes, and time-outs."""
+
+from __future__ import annotations
+
+import re
+
+from test_framework.errors.categories import REPRODUCE, Category, Fault
+from test_framework.errors.evidence import Evidence, Finding, shortened
+
+EVENTS = r"agent_started|agent_thinking|tool_executing|tool_completed|agent_completed"
+MISSING = rf"(?:{EVENTS}|event \d+|the server's hello|hello)[^\n]{{0,80}}did not come|no (?:{EVENTS}) of run|the stream is broken|other events than expected|the run did not end"
+CLIENT_CODES = range(4400, 4500)
+STATUS = re.compile(
+    r"(?:assert|expected \d+, got) (\d{3})\b(?: (?:==|!=|in) (\d{3}))?|'(\d{3}) (?:Not Found|Method Not Allowed)|Client error '(\d{3})|Server error '(\d{3})"
+)
+ROUTED = {404, 405, 422, 400, 415, 406}
+TIMED_OUT = (
+    "TimeoutError", "subprocess.TimeoutExpired", "filelock._error.Timeout", "app.lifecycle.attempt.OutOfTimeError",
+    "httpx.TimeoutException", "concurrent.futures._base.TimeoutError", "queue.Empty",
+)  # fmt: skip
+
+
+def startup_plan(seen: Evidence) -> Finding | None:
+    link = seen.link("app.lifecycle.plan.StartupPlanError")
+    if link is None:
+        return None
+    fault = plan_owner(seen)
+    return Finding(
+        Category.STARTUP_ORDER,
+        fault,
+        f"the plan of the start can't be kept: {seen.said(link)}",
+        0.95,
+        f"plan {seen.said(link)}",
+        REPRODUCE,
+    )
+
+
+def plan_owner(seen: Evidence) -> Fault:
+    """Whose plan it is: the test's own, unless it went through what the app plans for itself."""
+    places = [
+        frame
+        for frame in seen.frames
+        if frame.owner in {"app", "test", "kit"} and not frame.file.startswith("app/lifecycle/")
+    ]
+    planned = any(frame.owner in {"app", "kit"} for frame in places)
+    via_app = (
+        planned
+        or seen.failure.phase != "call"
+        or (seen.failure.subject == "app" and "plan(" in seen.failure.expression)
+    )
+    return Fault.CODE if via_app else Fault.TEST
+
+
+def startup_component(seen: Evidence) -> Finding | None:
+    link = seen.link("app.lifecycle.startup.StartupError")
+    waiting = seen.says(r"not ready within [\d.]+ s: (phase \S+ waits for [^\n]*)")
+    if link is None and waiting is None:
+        return None
+    if waiting:
+        return Finding(
+            Category.STARTUP_ORDER,
+            Fault.CODE,
+            f"the service is not ready: {shortened(waiting.group(1))}",
+            0.85,
+            f"start {waiting.group(1)[:40]}",
+        )
+    component, phase = (link.fact("component"), link.fact("phase")) if link else ("", "")
+    cause = f"{component} did not start in phase {phase}: {seen.said(link)}"
+    return Finding(Category.STARTUP_ORDER, Fault.CODE, cause, 0.88, f"start {component}")
+
+
+def server_process(seen: Evidence) -> Finding | None:
+    """The service as a process of its own, which ended too early or not at all."""
+    match = seen.says(
+        r"the server did not (start|end) within|everything had been cleaned up|TooLateError|comes too late, everything was cleaned up"
+    )
+    if match is None:
+        return None
+    said = shortened(seen.links[0].message if seen.links else seen.failure.text)
+    last = next(
+        (
+            line.strip()
+            for line in reversed(seen.text.splitlines())
+            if re.match(r"\s*\w*(?:Error|Exception|Exit)\b", line)
+        ),
+        "",
+    )
+    return Finding(
+        Category.SERVICE,
+        Fault.CODE,
+        f"{said}{f' {shortened(last)}' if last else ''}",
+        0.85,
+        f"server {match.group()}",
+        "python -m app",
+    )
+
+
+def event(seen: Evidence) -> Finding | None:
+    """An event that is missing, doubled or out of order; or the grammar that says so."""
+    grammar = seen.link("app.events.kinds.GrammarError")
+    match = seen.says(MISSING)
+    if grammar is None and match is None:
+        return None
+    said = seen.said(grammar or seen.raised)
+    if dead := dead_service(seen):
+        return Finding(dead.category, Fault.INFRASTRUCTURE, f"{dead.root_cause}, so {said}", 0.8, dead.key)
+    return Finding(
+        Category.WEBSOCKET,
+        Fault.CODE,
+        f"the events are not as they should be: {said}",
+        0.85,
+        f"event {(match.group() if match else said)[:40]}",
+    )
+
+
+def websocket(seen: Evidence) -> Finding | None:
+    link = seen.link(
+        "websockets.exceptions.",
+        "starlette.websockets.WebSocketDisconnect",
+        "uvicorn.protocols.utils.ClientDisconnected",
+    )
+    refused = seen.link("ConnectionError", "TimeoutError") if seen.through("websockets/") else None
+    if link is None and refused is None:
+        return None
+    if link is None:
+        cause = f"no socket could be opened at {seen.place('test', 'app')}: {seen.said(refused)}"
+        return Finding(Category.WEBSOCKET, seen.blamed, cause, 0.75, f"socket {seen.place('test', 'app')}")
+    code, status = link.fact("code"), link.fact("status_code")
+    code = (
+        code if isinstance(code, int) else next((int(found) for found in re.findall(r"\b(\d{4}) \(", link.message)), 0)
+    )
+    if dead := dead_service(seen):
+        return Finding(
+            dead.category,
+            Fault.INFRASTRUCTURE,
+            f"{dead.root_cause}, so the socket was closed with {code or status}",
+            0.8,
+            dead.key,
+        )
+    by_client = (
+        code in CLIENT_CODES or code in {1002, 1003, 1007, 1009} or (isinstance(status, int) and 400 <= status < 500)
+    )
+    cause = f"the socket was {'refused' if status else 'closed'} with {status or code or 'no code'}: {seen.said(link)}"
+    fault = (Fault.TEST if seen.blamed is Fault.TEST else seen.blamed) if by_client else Fault.CODE
+    return Finding(Category.WEBSOCKET, fault, cause, 0.8, f"socket {code or status}")
+
+
+def routing(seen: Evidence) -> Finding | None:
+    """A route that is not there or refuses its input, a dependency that was replaced or can't be given."""
+    if seen.failure.overrides:
+        cause = f"a dependency is still replaced: {', '.join(seen.failure.overrides)}"
+        return Finding(Category.ROUTING, Fault.TEST, cause, 0.75, f"override {seen.failure.overrides[0]}", REPRODUCE)
+    link = seen.link(
+        "starlette.routing.NoMatchFound", "fastapi.exceptions.FastAPIError", "fastapi.exceptions.DependencyScopeError"
+    )
+    if link is not None:
+        fault = Fault.CODE if seen.blamed is Fault.CODE or not seen.place("test") else seen.blamed
+        return Finding(
+            Category.ROUTING,
+            fault,
+            f"a route can't be made or found: {seen.said(link)}",
+            0.88,
+            f"route {seen.said(link)[:50]}",
+        )
+    status = status_of(seen)
+    if status not in ROUTED:
+        return None
+    typed = any(frame.owner == "kit" for frame in seen.frames) and status != 422
+    said = seen.said(seen.links[0])
+    fault = Fault.CODE if typed and status in {404, 405} else Fault.TEST
+    return Finding(
+        Category.ROUTING,
+        fault,
+        f"the app answers {status} at {seen.place('test')}: {said}",
+        0.75,
+        f"status {status} {seen.place('test')}",
+        REPRODUCE,
+    )
+
+
+def status_of(seen: Evidence) -> int:
+    """The status that came where another was expected; 0 where that is not what failed."""
+    found = next((link.fact("status_code") for link in seen.links if link.types[0].startswith("httpx.")), None)
+    if isinstance(found, int):
+        return found
+    if not seen.says(r"status_code|UnexpectedAnswer|Response \[|Client error|Server error"):
+        return 0
+    match = STATUS.search(seen.text)
+    return int(next(group for group in match.groups() if group)) if match else 0
+
+
+def server_error(seen: Evidence) -> Finding | None:
+    """The service answers that it failed, or that something of it is away."""
+    status = status_of(seen)
+    if status < 500:
+        return None
+    if dead := dead_service(seen):
+        return Finding(
+            dead.category, Fault.INFRASTRUCTURE, f"{dead.root_cause}, so the service answers {status}", 0.85, dead.key
+        )
+    return Finding(
+        Category.ASSERTION,
+        Fault.CODE,
+        f"the service answers {status} at {seen.place('test')}: its log says why",
+        0.8,
+        f"status {status}",
+        REPRODUCE,
+    )
+
+
+def nobody_listens(seen: Evidence) -> Finding | None:
+    """An HTTP client that meets no server where ours should be."""
+    link = seen.link(
+        "httpx.ConnectError",
+        "httpx.RemoteProtocolError",
+        "httpx.ReadError",
+        "ConnectionRefusedError",
+        "ConnectionResetError",
+    )
+    if link is None:
+        return None
+    cause = f"nobody listens where {seen.place('test', 'app')} connects to: {seen.said(link)}"
+    return Finding(Category.SERVICE, Fault.INFRASTRUCTURE, cause, 0.72, "server gone", "invoke services.status")
+
+
+def time_out(seen: Evidence) -> Finding | None:
+    """Whose time-out it is: a service's that was not well, or that of the line where somebody waited."""
+    link = seen.link(*TIMED_OUT)
+    text = seen.says(
+        r"Timeout \(?>?\s*[\d.]+s?\)? (?:from|method)|Timeout >[\d.]+s|was awaited for [\d.]+ s in vain|did not come within|took longer than|did not finish within|timed out"
+    )
+    if link is None and text is None:
+        return None
+    if dead := dead_service(seen):
+        return Finding(dead.category, Fault.INFRASTRUCTURE, f"{dead.root_cause}, so {seen.said()}", 0.85, dead.key)
+    waited = next((frame for frame in reversed(seen.failure.waiting) if frame.owner in {"test", "app"}), None)
+    place = waited or seen.place("app", "test")
+    hung = place is not None and place.owner == "app"
+    if not hung and any(
+        frame.file.startswith(("httpx/", "httpcore/")) for frame in (*seen.failure.waiting, *seen.frames)
+    ):
+        return Finding(
+            Category.TIMEOUT,
+            Fault.CODE,
+            f"the service did not answer in time at {place}",
+            0.75,
+            "no answer",
+            REPRODUCE,
+        )
+    if seen.link("app.lifecycle.attempt.OutOfTimeError"):
+        hung = True
+    if place is None:
+        return Finding(
+            Category.TIMEOUT,
+            Fault.UNKNOWN,
+            f"time ran out: {seen.said()}",
+            0.6,
+            f"time {seen.failure.test}",
+            REPRODUCE,
+        )
+    fault = Fault.CODE if hung else Fault.TEST
+    return Finding(Category.TIMEOUT, fault, f"time ran out at {place}: {seen.said()}", 0.82, f"time {place}", REPRODUCE)
+
+
+def dead_service(seen: Evidence) -> Finding | None:
+    """The first service that was not well when the test had failed."""
+    for service in seen.unwell:
+        name, category = ("Redis", Category.REDIS) if service.name == "redis" else ("Postgres", Category.DATABASE)
+        if service.state == "engine down":
+            return Finding(Category.CONTAINER, Fault.INFRASTRUCTURE, "the container engine is down", 0.9, "engine")
+        return Finding(category, Fault.INFRASTRUCTURE, f"{name} was {service.state}", 0.9, f"service {service.name}")
+    return None
+
+
+BEFORE_DATA = (startup_plan,)
+RULES = (startup_component, server_process, event, websocket, routing, server_error, time_out, nobody_listens)

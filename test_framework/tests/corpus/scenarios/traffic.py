@@ -1,0 +1,383 @@
+"""Sockets, events, the start-up's order, routes and time-outs."""
+
+from __future__ import annotations
+
+from test_framework.errors.categories import Category, Fault
+from test_framework.tests.corpus.scenario import Scenario
+
+INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
+W, ORDER, R, T = Category.WEBSOCKET, Category.STARTUP_ORDER, Category.ROUTING, Category.TIMEOUT
+SCRIPTED, SERVICE = "app/agents/scripted.py", "app/service.py"
+MEASURE = '    words = await turn.call("count_words", {"text": message})\n'
+
+SCENARIOS = (
+    Scenario("socket-without-a-valid-token", W, TEST, """
+        import json, websockets
+
+        async def test_hello(server):
+            async with websockets.connect(server.url.replace("http", "ws") + "/ws", proxy=None) as socket:
+                await socket.send(json.dumps({"token": "made up"}))
+                json.loads(await socket.recv())
+
+        async def test_garbage(server):
+            async with websockets.connect(server.url.replace("http", "ws") + "/ws", proxy=None) as socket:
+                await socket.send("{")
+                await socket.recv()
+        """),
+    Scenario("socket-closed-by-a-bug", W, CODE, """
+        from test_framework.test_context import TestContext
+
+        async def test_hello(server):
+            async with TestContext(server) as ada:
+                await ada.run_agent("hello")
+        """, patches=(("app/api/sockets.py", "        cursor = await hub.head(user.id) if", "        cursor = None.nosuch if"),)),
+    Scenario("socket-closed-in-the-midst", W, CODE, """
+        from test_framework.test_context import TestContext
+
+        async def test_events(server):
+            async with TestContext(server) as ada:
+                await ada.run_agent("hello")
+                await ada.socket.recv()
+        """, patches=(("app/api/sockets.py", "            self._demand_open()\n            user, hello", "            asyncio.get_running_loop().call_later(0.3, lambda: asyncio.create_task(self._close(4500, 'tired')))\n            self._demand_open()\n            user, hello"),)),
+    Scenario("socket-at-a-wrong-path", W, TEST, """
+        import websockets
+
+        async def test_path(server):
+            async with websockets.connect(server.url.replace("http", "ws") + "/sockets", proxy=None):
+                pass
+        """),
+    Scenario("socket-where-nobody-listens", W, TEST, """
+        import socket, websockets
+
+        def closed_port():
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                return free.getsockname()[1]
+
+        async def test_connect():
+            async with websockets.connect(f"ws://127.0.0.1:{closed_port()}/ws", proxy=None):
+                pass
+        """),
+    Scenario("socket-never-greeted", W, CODE, """
+        from test_framework.test_context import TestContext
+        import test_framework.test_context
+
+        async def test_hello(server, monkeypatch):
+            monkeypatch.setattr(test_framework.test_context, "DEADLINE_SECONDS", 1.0)
+            async with TestContext(server):
+                pass
+        """, patches=(("app/api/sockets.py", "        await self._say(to_json(greeting).decode())\n", ""),)),
+    Scenario("event-missing-at-the-end", W, CODE, """
+        from test_framework.test_context import TestContext
+
+        async def test_it_ends(server):
+            async with TestContext(server) as ada:
+                await ada.run_agent("hello", deadline=1.5)
+
+        async def test_another_ends(server):
+            async with TestContext(server) as ada:
+                await ada.run_agent("hello there", deadline=1.5)
+        """, patches=(("app/agents/runner.py", "        await asyncio.wait([answering])\n", "        await asyncio.wait([answering])\n        return\n"),)),
+    Scenario("event-missing-in-the-midst", W, CODE, """
+        from app.events.kinds import EventKind as Kind
+        from test_framework.test_context import TestContext
+
+        async def test_all_five(server):
+            async with TestContext(server) as ada:
+                run = await ada.run_agent("hello")
+                ada.capture.assert_kinds(run.id, list(Kind))
+        """, patches=((SCRIPTED, '    await turn.think("How long is this message?")\n', ""),)),
+    Scenario("event-out-of-order", W, CODE, """
+        from app.events.kinds import EventKind as Kind
+        from test_framework.test_context import TestContext
+
+        async def test_order(server):
+            async with TestContext(server) as ada:
+                run = await ada.run_agent("hello")
+                ada.capture.assert_kinds(run.id, list(Kind))
+        """, patches=((SCRIPTED, '    await turn.think("How long is this message?")\n' + MEASURE, MEASURE + '    await turn.think("How long is this message?")\n'),)),
+    Scenario("event-against-the-grammar", W, CODE, """
+        from app.events.kinds import EventKind, Grammar
+        from app.events.replay import check
+
+        def test_grammar():
+            check([EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED])
+        """, files={"app/events/replay.py": '''
+            from app.events.kinds import EventKind, Grammar
+
+            def check(kinds):
+                grammar = Grammar()
+                for kind in reversed(kinds):
+                    grammar.accept(kind)
+            '''}),
+    Scenario("event-shown-twice", W, CODE, """
+        from test_framework.test_context import TestContext
+
+        async def test_once(server):
+            async with TestContext(server) as ada:
+                await ada.run_agent("hello")
+                ada.capture.assert_unbroken()
+        """, patches=(("test_framework/test_context.py", "                    self.capture.capture(str(await self.socket.recv()))", "                    text = str(await self.socket.recv())\n                    self.capture.capture(text)\n                    self.capture.capture(text)"),)),
+    Scenario("event-never-published", W, CODE, """
+        import app.events.kinds
+        import test_framework.event_path
+        from test_framework.event_path import thought
+
+        async def test_it_is_published(path, monkeypatch):
+            monkeypatch.setattr(test_framework.event_path, "HEAR_SECONDS", 0.5)
+            async with path.database.transaction() as session:
+                await path.journal.log_event(session, "ada", thought("x"))
+            await path.bus.hear(app.events.kinds.EventKind.AGENT_THINKING, "run")
+        """, patches=(("test_framework/event_path.py", "    outbox.feed(relay)\n    try", "    outbox.feed(None)\n    try"),)),
+    Scenario("plan-goes-in-a-circle", ORDER, TEST, """
+        from app.lifecycle.cleanup import CleanupCoordinator
+        from app.lifecycle.startup import StartupManager
+
+        async def start():
+            pass
+
+        def manager():
+            return StartupManager(CleanupCoordinator(), ("one", "two"))
+
+        async def test_circle():
+            plan = manager()
+            plan.add("hen", phase="one", start=start, after=("egg",))
+            plan.add("egg", phase="one", start=start, after=("hen",))
+            await plan.run()
+
+        async def test_later_phase():
+            plan = manager()
+            plan.add("hen", phase="one", start=start, after=("egg",))
+            plan.add("egg", phase="two", start=start)
+            await plan.run()
+        """),
+    Scenario("plan-of-the-app-broken", ORDER, CODE, """
+        def test_server(server):
+            pass
+
+        async def test_plan(settings):
+            from app.main import plan
+            from app.lifecycle.cleanup import CleanupCoordinator
+            from app.service import Service
+            plan(Service(settings), CleanupCoordinator()).validate()
+        """, patches=(("app/main.py", 'stop=service.hub.close, after=("bus",))', 'stop=service.hub.close, after=("runner",))'),)),
+    Scenario("plan-names-nobody", ORDER, CODE, """
+        def test_server(server):
+            pass
+        """, patches=(("app/main.py", 'stop=service.hub.close, after=("bus",))', 'stop=service.hub.close, after=("cache",))'),)),
+    Scenario("component-does-not-start", ORDER, CODE, """
+        def test_server(server):
+            pass
+
+        def test_again(server):
+            pass
+        """, patches=(("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        raise RuntimeError('no agents today')\n"),)),
+    Scenario("component-takes-for-ever", ORDER, CODE, """
+        import test_framework.servers
+        from test_framework.servers import in_loop
+
+        async def test_server(settings, monkeypatch):
+            monkeypatch.setattr(test_framework.servers, "START_SECONDS", 1.0)
+            async with in_loop(settings):
+                pass
+        """, patches=(("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        await asyncio.sleep(60)\n"),)),
+    Scenario("component-out-of-time", ORDER, CODE, """
+        async def test_start(settings):
+            from app.lifecycle.cleanup import CleanupCoordinator
+            from app.main import plan
+            from app.service import Service
+            await plan(Service(settings), CleanupCoordinator()).run()
+        """, patches=(("app/main.py", 'start=service.runner.open, stop=service.runner.close)', 'start=service.runner.open, stop=service.runner.close, timeout=0.3)'),
+                      ("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        await asyncio.sleep(60)\n"))),
+    Scenario("route-not-found", R, TEST, """
+        import httpx
+        from test_framework.backend_client import BackendClient
+
+        async def test_status(server):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.get(server.url + "/api/rums")
+            assert answer.status_code == 200
+
+        async def test_raise(server):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                (await client.get(server.url + "/api/v2/runs")).raise_for_status()
+        """),
+    Scenario("route-taken-away", R, CODE, """
+        from test_framework.test_context import TestContext
+
+        async def test_run(server):
+            async with TestContext(server) as ada:
+                await ada.run_agent("hello")
+
+        async def test_list(server):
+            async with TestContext(server) as ada:
+                assert await ada.client.runs() == []
+        """, patches=(("app/main.py", "    app.include_router(runs.router)\n", ""),)),
+    Scenario("method-not-allowed", R, TEST, """
+        import httpx
+
+        async def test_status(server):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.delete(server.url + "/health/live")
+            assert answer.status_code == 204
+        """),
+    Scenario("request-refused", R, TEST, """
+        from test_framework.test_context import TestContext
+
+        async def test_empty(server):
+            async with TestContext(server) as ada:
+                await ada.client.start_run("")
+
+        async def test_wrong_field(server):
+            async with TestContext(server) as ada:
+                answer = await ada.client.request("POST", "/api/runs", json={"text": "hello"})
+                assert answer.status_code == 202
+        """),
+    Scenario("route-by-an-unknown-name", R, TEST, """
+        from app.main import create_app
+
+        def test_url(settings):
+            create_app(settings).url_path_for("show_rum", run_id="1")
+        """),
+    Scenario("override-left-behind", R, TEST, """
+        import httpx, pytest
+        from fastapi import Depends, FastAPI
+
+        app = FastAPI()
+
+        def price():
+            return 3
+
+        @app.get("/price")
+        def get_price(amount: int = Depends(price)):
+            return amount
+
+        def client():
+            return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
+
+        async def test_sale():
+            app.dependency_overrides[price] = lambda: 1
+            async with client() as http:
+                assert (await http.get("/price")).json() == 1
+
+        async def test_price():
+            async with client() as http:
+                assert (await http.get("/price")).json() == 3
+        """),
+    Scenario("override-left-on-the-service", R, TEST, """
+        import httpx, pytest
+        from app.api import dependencies
+
+        @pytest.fixture
+        def open_house(server):
+            overrides = server.service and server
+            return server
+
+        async def test_who(settings):
+            from app.main import create_app
+            app = create_app(settings)
+            app.dependency_overrides[dependencies.current_user] = lambda: None
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+                answer = await http.get("/api/runs")
+            assert answer.status_code == 401
+        """),
+    Scenario("dependency-can-t-be-given", R, CODE, """
+        def test_app(settings):
+            from app.main import create_app
+            create_app(settings)
+        """, patches=(("app/api/runs.py", "async def start_run(\n    body: NewRun,", "async def start_run(\n    lock: __import__('threading').Lock().__class__,\n    body: NewRun,"),)),
+    Scenario("dependency-raises", R, CODE, """
+        from test_framework.test_context import TestContext
+
+        async def test_list(server):
+            async with TestContext(server) as ada:
+                assert await ada.client.runs() == []
+        """, patches=(("app/main.py", "    app.include_router(runs.router)\n", "    from fastapi import Depends, HTTPException\n\n    def closed() -> None:\n        raise HTTPException(404, 'no such tenant')\n\n    app.include_router(runs.router, dependencies=[Depends(closed)])\n"),)),
+    Scenario("test-waits-for-ever", T, TEST, """
+        import asyncio, time, pytest
+
+        @pytest.mark.timeout(1)
+        async def test_event():
+            await asyncio.Event().wait()
+
+        @pytest.mark.timeout(1)
+        def test_sleep():
+            time.sleep(30)
+
+        @pytest.mark.timeout(1)
+        def test_loop():
+            while True:
+                pass
+        """),
+    Scenario("test-waits-too-shortly", T, TEST, """
+        import asyncio, threading, pytest
+        from concurrent.futures import Future
+
+        async def test_queue():
+            async with asyncio.timeout(0.1):
+                await asyncio.Queue().get()
+
+        async def test_wait_for():
+            await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+
+        def test_future():
+            Future().result(0.1)
+        """),
+    Scenario("awaited-in-vain", T, TEST, """
+        from test_framework.waiting import becomes
+
+        async def test_becomes():
+            done = []
+            await becomes(lambda: bool(done), "the list's first entry", 0.3)
+        """),
+    Scenario("program-takes-too-long", T, TEST, """
+        import subprocess, sys
+
+        def test_program():
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(20)"], timeout=0.5, check=True)
+        """),
+    Scenario("lock-file-held", T, TEST, """
+        import filelock
+
+        def test_lock(tmp_path):
+            with filelock.FileLock(tmp_path / "a.lock", is_singleton=False), filelock.FileLock(tmp_path / "a.lock", timeout=0.2):
+                pass
+        """),
+    Scenario("app-hangs-in-a-loop", T, CODE, """
+        import pytest
+        from app.agents.tools import count_words
+
+        @pytest.mark.timeout(1)
+        async def test_count():
+            assert await count_words("a b") == 2
+        """, patches=(("app/agents/tools.py", "    return len(text.split())", "    while True:\n        text = text.strip()"),)),
+    Scenario("app-waits-for-ever", T, CODE, """
+        import asyncio, pytest
+        from app.agents.tools import count_words
+
+        @pytest.mark.timeout(1)
+        async def test_count():
+            assert await count_words("a b") == 2
+
+        async def test_count_soon():
+            async with asyncio.timeout(0.3):
+                assert await count_words("a b") == 2
+        """, patches=(("app/agents/tools.py", "    return len(text.split())", "    import asyncio\n    return await asyncio.Queue().get()"),)),
+    Scenario("route-does-not-answer", T, CODE, """
+        import httpx
+
+        async def test_live(server):
+            async with httpx.AsyncClient(trust_env=False, timeout=0.7) as client:
+                await client.get(server.url + "/health/live")
+        """, patches=(("app/main.py", "    app.include_router(health.router)\n", "    @app.get('/health/live')\n    async def hang() -> None:\n        await asyncio.sleep(5)\n\n    app.include_router(health.router)\n"),)),
+    Scenario("tool-takes-too-long", T, CODE, """
+        import asyncio
+        from app.lifecycle.attempt import attempt, OutOfTimeError
+        from app.agents.tools import current_time
+
+        async def test_in_time():
+            error = await attempt(current_time, 0.3)
+            if error:
+                raise error
+        """, patches=(("app/agents/tools.py", "    return datetime.now", "    import asyncio\n    await asyncio.sleep(9)\n    return datetime.now"),)),
+)  # fmt: skip

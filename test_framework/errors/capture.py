@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,26 +25,44 @@ TEXT_KEPT = 1500
 
 def of_test(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Keep why one phase of a test failed, and show how to see it again."""
-    if report.outcome != "failed" or call.excinfo is None:
-        return
+    if report.outcome == "failed" and call.excinfo is not None:
+        error = call.excinfo.value
+        _keep(report, item.config, lambda: _failure(item, call, error))
+
+
+def of_collection(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Keep why a file could not be collected."""
+    call: pytest.CallInfo[object] | None = report.__dict__.get("call")
+    if report.outcome == "failed" and call is not None and call.excinfo is not None:
+        error, began, ended = call.excinfo.value, call.start, call.stop
+        config = collector.config
+
+        def failure() -> Failure:
+            chain = links(error, Places(config.rootpath))
+            return Failure(
+                collector.nodeid, "collect", chain, began=began, ended=ended, circumstances=circumstances(config)
+            )
+
+        _keep(report, config, failure)
+
+
+def _failure(item: pytest.Item, call: pytest.CallInfo[None], error: BaseException) -> Failure:
     places = Places(item.config.rootpath)
     pools = pools_of(item)
-    error = call.excinfo.value
-    chain = links(error, places)
     found, overrides = _about(item, error, places) if call.when == "call" else (About(), ())
     fixtures = tuple(name for name in getattr(item, "fixturenames", ()) if not name.startswith("_"))
-    failure = Failure(
+    return Failure(
         test=item.nodeid,
         phase=_phase(call.when),
-        chain=chain,
+        chain=links(error, places),
         fixture=_fixture(item, error) if call.when != "call" else "",
         fixtures=fixtures[:FIXTURES_KEPT],
         subject=found.subject,
-        expression=found.expression,
+        expression=places.clean(found.expression),
         shared=found.shared,
         shared_fixtures=_shared_fixtures(item, found.arguments),
         overrides=overrides,
-        waiting=waiting(item, places) if "Timeout" in str(error) else (),
+        waiting=waiting(item, places) if "Timeout" in type(error).__name__ or "Timeout" in str(error) else (),
         services=states(pools),
         healed=tuple(line for pool in pools for line in pool.statistics.healed[-5:]),
         ports=ports(pools),
@@ -51,24 +71,22 @@ def of_test(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         ended=call.stop,
         circumstances=circumstances(item.config, pools),
     )
-    _attach(report, failure, item.config.rootpath)
 
 
-def of_collection(collector: pytest.Collector, report: pytest.CollectReport) -> None:
-    """Keep why a file could not be collected."""
-    call: pytest.CallInfo[object] | None = report.__dict__.get("call")
-    if report.outcome != "failed" or call is None or call.excinfo is None:
-        return
-    places = Places(collector.config.rootpath)
-    failure = Failure(
-        test=collector.nodeid,
-        phase="collect",
-        chain=links(call.excinfo.value, places),
-        began=call.start,
-        ended=call.stop,
-        circumstances=circumstances(collector.config),
-    )
-    _attach(report, failure, collector.config.rootpath)
+def _keep(
+    report: pytest.TestReport | pytest.CollectReport, config: pytest.Config, failure: Callable[[], Failure]
+) -> None:
+    """Put a failure beside its report; whatever goes wrong in that must not cost the report itself."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # to look at an attribute that a library has deprecated is no fault of the test
+            kept = failure()
+    except Exception as trouble:  # noqa: BLE001 - any, since we look at objects that are broken by definition
+        kept = replace(of_report(report), text=f"{report.longreprtext[-TEXT_KEPT:]}\n(not looked into: {trouble!r})")
+    report.__dict__["user_properties"] = [*getattr(report, "user_properties", ()), (PROPERTY, kept.to_json())]
+    report.sections.append((SECTION, command(kept, config.rootpath)))
 
 
 def of_report(report: pytest.TestReport | pytest.CollectReport) -> Failure:
@@ -90,17 +108,9 @@ def of_report(report: pytest.TestReport | pytest.CollectReport) -> Failure:
 
 def with_circumstances(failure: Failure, config: pytest.Config) -> Failure:
     """Fill in how the run was started where the failure does not say."""
-    from dataclasses import replace
-
     if failure.circumstances != Circumstances():
         return failure
     return replace(failure, circumstances=circumstances(config))
-
-
-def _attach(report: pytest.TestReport | pytest.CollectReport, failure: Failure, root: Path) -> None:
-    kept = [*getattr(report, "user_properties", ()), (PROPERTY, failure.to_json())]
-    report.__dict__["user_properties"] = kept
-    report.sections.append((SECTION, command(failure, root)))
 
 
 def _phase(when: str | None) -> Phase:

@@ -48,9 +48,10 @@ def walk(error: BaseException) -> Iterator[tuple[BaseException, Relation]]:
         elif isinstance(reason := getattr(current, "reason", None), BaseException):
             waiting.append((reason, "cause"))  # as urllib and docker wrap what happened
         if current.__cause__ is not None:
-            waiting.append((current.__cause__, "cause"))
+            waiting.append((current.__cause__, "hidden" if relation == "hidden" else "cause"))
         elif current.__context__ is not None:
-            waiting.append((current.__context__, "hidden" if current.__suppress_context__ else "context"))
+            hidden = current.__suppress_context__ or relation == "hidden"
+            waiting.append((current.__context__, "hidden" if hidden else "context"))
 
 
 def classes(error: BaseException) -> Iterator[str]:
@@ -73,7 +74,10 @@ def facts(error: BaseException, places: Places) -> dict[str, Fact]:
     found: dict[str, Fact] = {}
     for name in FACTS:
         for carrier in carriers:
-            value = getattr(carrier, name, None)
+            try:
+                value = getattr(carrier, name, None)
+            except Exception:  # noqa: BLE001 - a property may raise anything
+                continue
             if isinstance(value, str | int) and value != "":
                 found.setdefault(name, value if isinstance(value, int) else places.clean(str(value), 200))
     if "filename" in found:
@@ -88,4 +92,7 @@ def declared(module: str, root: Path) -> bool:
     """Say whether the project's locks name the package of a module, so that its absence is the environment's fault."""
     package = module.partition(".")[0].replace("_", "-").lower()
     locked = re.compile(rf"(?im)^{re.escape(package)}(?:\[[^\]]*\])?\s*==")
-    return any(locked.search(lock.read_text(encoding="utf-8")) for lock in root.glob("requirements*.lock"))
+    try:
+        return any(locked.search(lock.read_text(encoding="utf-8")) for lock in root.glob("requirements*.lock"))
+    except OSError:
+        return False

@@ -53,7 +53,7 @@ def plan_owner(seen: Evidence) -> Fault:
 
 def startup_component(seen: Evidence) -> Finding | None:
     link = seen.link("app.lifecycle.startup.StartupError")
-    waiting = seen.says(r"not ready within [\d.]+ s: (phase \S+ waits for [^\n]*)")
+    waiting = seen.says(r"not ready within [\d.]+ s: ([^\n]*)")
     if link is None and waiting is None:
         return None
     if waiting:

@@ -110,7 +110,7 @@ SCENARIOS = (
 
         def test_read():
             Envelope.read('{"v": 1}')
-        """, patches=(("app/events/envelope.py", "class Envelope(BaseModel):\n", 'class Envelope(BaseModel):\n    @classmethod\n    def read(cls, text: str) -> "Envelope":\n        return cls.model_validate_json(text)\n\n'),)),
+        """, patches=(("app/events/envelope.py", "class Envelope(BaseModel, frozen=True):\n", 'class Envelope(BaseModel, frozen=True):\n    @classmethod\n    def read(cls, text: str) -> "Envelope":\n        return cls.model_validate_json(text)\n\n'),)),
     Scenario("raised-at-import-of-the-app", A, CODE, USES, patches=(("app/agents/tools.py", "TOOLS = (count_words, current_time)", 'TOOLS = (count_words, current_time)\nNAMES = {tool.__name__: tool for tool in TOOLS}["nosuch"]'),)),
     Scenario("setting-up-the-app-raises", A, CODE, """
         import pytest

@@ -113,7 +113,7 @@ SCENARIOS = (
         async def test_many(pool):
             url, held = plain(pool.get("postgres").url), []
             try:
-                for _ in range(200):
+                for _ in range(900):
                     held.append(await asyncpg.connect(url))
             finally:
                 for connection in held:

@@ -335,13 +335,11 @@ SCENARIOS = (
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3)"])
             gc.collect()
         """),
-    Scenario("database-never-closed", L, TEST, """
-        import gc, sqlite3, sys
+    Scenario("folder-never-removed", L, TEST, """
+        import gc, tempfile
 
-        async def test_aiosqlite(tmp_path):
-            import aiosqlite
-            connection = await aiosqlite.connect(tmp_path / "a.db")
-            del connection
+        def test_folder():
+            tempfile.TemporaryDirectory()
             gc.collect()
         """),
     Scenario("task-left-running", L, TEST, """

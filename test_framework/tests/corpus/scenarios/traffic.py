@@ -30,7 +30,7 @@ SCENARIOS = (
         async def test_hello(server):
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
-        """, patches=(("app/api/sockets.py", "        cursor = await hub.head(user.id) if", "        cursor = None.nosuch if"),)),
+        """, patches=(("app/api/sockets.py", "        hub = self._service.hub\n        cursor", "        hub = self._service.nosuch\n        cursor"),)),
     Scenario("socket-closed-in-the-midst", W, CODE, """
         from test_framework.test_context import TestContext
 
@@ -265,18 +265,13 @@ SCENARIOS = (
                 assert (await http.get("/price")).json() == 3
         """),
     Scenario("override-left-on-the-service", R, TEST, """
-        import httpx, pytest
+        import httpx
         from app.api import dependencies
-
-        @pytest.fixture
-        def open_house(server):
-            overrides = server.service and server
-            return server
 
         async def test_who(settings):
             from app.main import create_app
             app = create_app(settings)
-            app.dependency_overrides[dependencies.current_user] = lambda: None
+            app.dependency_overrides[dependencies.get_user] = lambda: None
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
                 answer = await http.get("/api/runs")
             assert answer.status_code == 401

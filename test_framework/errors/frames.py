@@ -82,8 +82,10 @@ def hidden(frame: FrameType) -> bool:
 
 def kept(frames: Sequence[Frame]) -> tuple[Frame, ...]:
     ours = [place for place, frame in enumerate(frames) if frame.owner != "library"][-OURS_KEPT:]
-    libraries = [place for place, frame in enumerate(frames) if frame.owner == "library"][-LIBRARIES_KEPT:]
-    return tuple(frames[place] for place in sorted({*ours, *libraries}))
+    libraries = [place for place, frame in enumerate(frames) if frame.owner == "library"]
+    each = {frames[place].file.partition("/")[0]: place for place in libraries}  # the last line of every library
+    last = [*libraries[-LIBRARIES_KEPT:], *list(each.values())[-LIBRARIES_KEPT * 2 :]]
+    return tuple(frames[place] for place in sorted({*ours, *last}))
 
 
 def innermost(frames: Iterable[Frame], *owners: Owner) -> Frame | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import sys
 import threading
@@ -114,7 +115,7 @@ def ports(pools: Sequence[ServicePool]) -> tuple[int, ...]:
 
 def waiting(item: pytest.Item, places: Places) -> tuple[Frame, ...]:
     """Return where the test's task stands, if it was cut off while it awaited something."""
-    function = getattr(getattr(item, "obj", None), "__code__", None)
+    function = getattr(inspect.unwrap(getattr(item, "obj", None) or len), "__code__", None)
     for task in tasks(item):
         frames = list(awaited(task.get_coro()))
         if any(code is function for code, _ in frames):
@@ -123,13 +124,11 @@ def waiting(item: pytest.Item, places: Places) -> tuple[Frame, ...]:
 
 
 def tasks(item: pytest.Item) -> set[asyncio.Task[Any]]:
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    found: set[asyncio.Task[Any]] = set()
-    for scope in ("function", "class", "module", "package", "session"):
-        for definition in definitions.get(f"_{scope}_scoped_runner", ()):
-            if definition.cached_result and definition.cached_result[2] is None:
-                found |= asyncio.all_tasks(definition.cached_result[0].get_loop())
-    return found
+    """Return what is pending in the loop that a test runs in."""
+    request = getattr(item, "_request", None)
+    runners = [name for name in getattr(item, "fixturenames", ()) if name.endswith("_scoped_runner")]
+    loops = [request.getfixturevalue(name).get_loop() for name in runners if request is not None]
+    return {task for loop in loops for task in asyncio.all_tasks(loop)}
 
 
 def awaited(coroutine: Any) -> Iterator[tuple[Any, int]]:

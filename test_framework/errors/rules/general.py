@@ -5,6 +5,8 @@ from __future__ import annotations
 from test_framework.errors.categories import Category, Fault
 from test_framework.errors.evidence import Evidence, Finding, short
 
+SAID_TO_FAIL = ("Failed", "_pytest.outcomes.Failed")  # pytest gives its own a module that it is not in
+
 
 def raised_in_the_app(seen: Evidence) -> Finding | None:
     """The innermost line of ours is the app's: it raised, or handed over what a library refused."""
@@ -17,7 +19,7 @@ def raised_in_the_app(seen: Evidence) -> Finding | None:
 
 def assertion_of_the_test(seen: Evidence) -> Finding | None:
     """An assertion that fails: about the system, or about nothing but the test's own values."""
-    link = seen.link("AssertionError", "_pytest.outcomes.Failed")
+    link = seen.link("AssertionError", *SAID_TO_FAIL)
     place = seen.place("test")
     if link is None or place is None or not seen.failure.subject:
         return None
@@ -32,7 +34,7 @@ def assertion_of_the_test(seen: Evidence) -> Finding | None:
 def raised_in_the_test(seen: Evidence) -> Finding | None:
     """The innermost line of ours is the test's, and it is no assertion: the test is wrong."""
     place = seen.place("test", "app")
-    if place is None or place.owner != "test" or seen.root is None or seen.link("AssertionError"):
+    if place is None or place.owner != "test" or seen.root is None or seen.link("AssertionError", *SAID_TO_FAIL):
         return None
     cause = f"{short(seen.root.type)} in the test itself at {place}: {seen.said()}"
     return Finding(Category.TEST_BUG, Fault.TEST, cause, 0.8, f"{seen.root.type} {place.file} {place.function}")

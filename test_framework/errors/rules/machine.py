@@ -217,7 +217,9 @@ def setting_refused(seen: Evidence) -> Finding | None:
 
 def variable_missing(seen: Evidence) -> Finding | None:
     link = seen.link("KeyError")
-    if link is None or not any(frame.file == "os.py" and frame.function == "__getitem__" for frame in link.frames):
+    if link is None or not any(
+        frame.file in {"os.py", "<frozen os>"} and frame.function == "__getitem__" for frame in link.frames
+    ):
         return None
     name = link.message.strip("'\"\n ")
     return Finding(
@@ -230,7 +232,19 @@ def variable_missing(seen: Evidence) -> Finding | None:
     )
 
 
+def program_missing(seen: Evidence) -> Finding | None:
+    """A program that somebody wants to start and this machine does not have."""
+    link = seen.exactly("FileNotFoundError")
+    if link is None or not any(frame.file == "subprocess.py" for frame in link.frames):
+        return None
+    place = seen.place("test", "app", "kit")
+    starting = seen.place("kit")
+    category = Category.SERVICE if starting and "/services/" in starting.file else Category.CONFIGURATION
+    cause = f"a program is not installed, or not on the PATH, at {place}: {seen.said(link)}"
+    return Finding(category, Fault.INFRASTRUCTURE, cause, 0.8, f"program {seen.said(link)}", "invoke doctor")
+
+
 RULES = (
     blocked_by_the_guard, out_of_memory, recursion, disk_full, no_descriptors, no_threads, setting_refused, variable_missing,
-    service_error, port_taken, engine, forbidden, network,
+    service_error, port_taken, engine, network, forbidden, program_missing,
 )  # fmt: skip

@@ -103,11 +103,11 @@ SCENARIOS = (
         cleanup.register("reports", lambda: None)
 
     async def drain(self) -> None:'''),)),
-    Scenario("pool-already-stopped", S, TEST, """
+    Scenario("redis-binary-gone", S, INFRASTRUCTURE, """
         import pytest
         from test_framework.services.state import ServiceError
 
-        def test_pause_what_was_removed(pool):
+        def test_it_comes_back(pool):
             service = pool.get("redis")
             service.lifecycle.provider.binary = lambda name: "/nowhere/valkey-server"
             service.kill()

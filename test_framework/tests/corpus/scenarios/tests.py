@@ -368,7 +368,7 @@ SCENARIOS = (
         def test_one(gate):
             pass
         """),
-    Scenario("pytest-itself-fails", U, Fault.UNKNOWN, """
+    Scenario("hook-of-the-conftest-raises", B, TEST, """
         def test_one():
             pass
         """, files={"tests/conftest.py": '''

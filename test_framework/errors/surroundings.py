@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from test_framework.service_pool import Service, ServicePool
 
 LOOK_SECONDS = 0.5
-KEPT_OPTIONS = ("-p", "-o", "-W", "--timeout", "--override-ini", "--import-mode", "-c", "--rootdir", "--reruns")
+KEPT_OPTIONS = (
+    "-p",
+    "-o",
+    "-W",
+    "--timeout",
+    "--override-ini",
+    "--import-mode",
+    "-c",
+    "--rootdir",
+    "--reruns",
+    "--order",
+)
 
 
 def circumstances(config: pytest.Config, pools: Sequence[ServicePool] = ()) -> Circumstances:

@@ -8,10 +8,19 @@ from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding, shortened
 
 EVENTS = r"agent_started|agent_thinking|tool_executing|tool_completed|agent_completed"
-MISSING = rf"(?:{EVENTS}|event \d+|the server's hello|hello)[^\n]{{0,80}}did not come|no (?:{EVENTS}) of run|the stream is broken|other events than expected|the run did not end"
+MISSING = (
+    rf"(?:{EVENTS}|event \d+|the server's hello|hello)[^\n]{{0,80}}did not come|no (?:{EVENTS}) of run|the stream is broken"
+    r"|other (?:events|counts) than expected|the run did not end|the server's hello was awaited|had to begin with a hello"
+    r"|events are not \S+'s:|two sockets were shown different events|the relay was not idle"
+)
+KIT = "test_framework."
+SOCKETS = (
+    "websockets.exceptions.", "starlette.websockets.WebSocketDisconnect", "uvicorn.protocols.utils.ClientDisconnected",
+    f"{KIT}websocket_line.SocketClosed", f"{KIT}websocket_line.NoServer",
+)  # fmt: skip
 CLIENT_CODES = range(4400, 4500)
 STATUS = re.compile(
-    r"(?:assert|expected \d+, got) (\d{3})\b(?: (?:==|!=|in) (\d{3}))?|'(\d{3}) (?:Not Found|Method Not Allowed)|Client error '(\d{3})|Server error '(\d{3})"
+    r"(?:assert|expected [\d or]+, got) (\d{3})\b(?: (?:==|!=|in) (\d{3}))?|'(\d{3}) (?:Not Found|Method Not Allowed)|Client error '(\d{3})|Server error '(\d{3})"
 )
 ROUTED = {404, 405, 422, 400, 415, 406}
 TIMED_OUT = (
@@ -114,11 +123,7 @@ def event(seen: Evidence) -> Finding | None:
 
 
 def websocket(seen: Evidence) -> Finding | None:
-    link = seen.link(
-        "websockets.exceptions.",
-        "starlette.websockets.WebSocketDisconnect",
-        "uvicorn.protocols.utils.ClientDisconnected",
-    )
+    link = seen.link(*SOCKETS)
     refused = seen.link("ConnectionError", "TimeoutError") if seen.through("websockets/") else None
     if link is None and refused is None:
         return None
@@ -211,6 +216,7 @@ def server_error(seen: Evidence) -> Finding | None:
 def nobody_listens(seen: Evidence) -> Finding | None:
     """An HTTP client that meets no server where ours should be."""
     link = seen.link(
+        f"{KIT}http_errors.NoAnswer",
         "httpx.ConnectError",
         "httpx.RemoteProtocolError",
         "httpx.ReadError",
@@ -227,7 +233,7 @@ def time_out(seen: Evidence) -> Finding | None:
     """Whose time-out it is: a service's that was not well, or that of the line where somebody waited."""
     link = seen.link(*TIMED_OUT)
     text = seen.says(
-        r"Timeout \(?>?\s*[\d.]+s?\)? (?:from|method)|Timeout >[\d.]+s|was awaited for [\d.]+ s in vain|did not come within|took longer than|did not finish within|timed out"
+        r"no answer came within the deadline|Timeout \(?>?\s*[\d.]+s?\)? (?:from|method)|Timeout >[\d.]+s|was awaited for [\d.]+ s in vain|did not come within|took longer than|did not finish within|timed out"
     )
     if link is None and text is None:
         return None

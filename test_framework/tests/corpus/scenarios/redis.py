@@ -179,13 +179,15 @@ SCENARIOS = (
 
         async def test_subscribers_are_counted(redis_url):
             assert await count_subscribers(redis_url) == 0
-        """, mode="integration", patches=(("app/events/redis_bus.py", "def describe(error", '''async def count_subscribers(url: str) -> int:
+        """, mode="integration", patches=(("app/events/redis_bus.py", "class RedisBus:", '''async def count_subscribers(url: str) -> int:
+    from redis.asyncio import Redis
+
     async with Redis.from_url(url) as client:
         await client.set("subscribers", "none")
         return int(await client.incr("subscribers"))
 
 
-def describe(error'''),)),
+class RedisBus:'''),)),
     Scenario("redis-drops-subscribers", R, INFRASTRUCTURE, """
         import redis
 

@@ -117,7 +117,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
                 ada.capture.assert_unbroken()
-        """, patches=(("test_framework/test_context.py", "                    self.capture.capture(str(await self.socket.recv()))", "                    text = str(await self.socket.recv())\n                    self.capture.capture(text)\n                    self.capture.capture(text)"),)),
+        """, patches=(("test_framework/test_context.py", "        self.capture.capture(text)", "        self.capture.capture(text)\n        self.capture.capture(text)"),)),
     Scenario("event-never-published", W, CODE, """
         import app.events.kinds
         import test_framework.event_path

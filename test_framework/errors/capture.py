@@ -15,7 +15,7 @@ from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Phas
 from test_framework.errors.frames import Places, hidden
 from test_framework.errors.reproduce import command
 from test_framework.errors.subject import About, about
-from test_framework.errors.surroundings import circumstances, pools_of, ports, states, waiting
+from test_framework.errors.surroundings import circumstances, pools_of, ports, services_of, states, waiting
 
 SECTION = "reproduce"
 FIXTURES_KEPT = 12
@@ -49,6 +49,7 @@ def of_collection(collector: pytest.Collector, report: pytest.CollectReport) -> 
 def _failure(item: pytest.Item, call: pytest.CallInfo[None], error: BaseException) -> Failure:
     places = Places(item.config.rootpath)
     pools = pools_of(item)
+    services = services_of(item, pools)
     found, overrides = _about(item, error, places) if call.when == "call" else (About(), ())
     fixtures = tuple(name for name in getattr(item, "fixturenames", ()) if not name.startswith("_"))
     return Failure(
@@ -63,13 +64,13 @@ def _failure(item: pytest.Item, call: pytest.CallInfo[None], error: BaseExceptio
         shared_fixtures=_shared_fixtures(item, found.arguments),
         overrides=overrides,
         waiting=waiting(item, places) if "Timeout" in type(error).__name__ or "Timeout" in str(error) else (),
-        services=states(pools),
+        services=states(services),
         healed=tuple(line for pool in pools for line in pool.statistics.healed[-5:]),
-        ports=ports(pools),
+        ports=ports(services),
         worker=str(getattr(item.config, "workerinput", {}).get("workerid", "")),
         began=call.start,
         ended=call.stop,
-        circumstances=circumstances(item.config, pools),
+        circumstances=circumstances(item.config, services),
     )
 
 

@@ -35,7 +35,7 @@ KEPT_OPTIONS = (
 )
 
 
-def circumstances(config: pytest.Config, pools: Sequence[ServicePool] = ()) -> Circumstances:
+def circumstances(config: pytest.Config, services: Sequence[Service] = ()) -> Circumstances:
     """Tell how this run was started, in this process or by the controller of its workers."""
     from test_framework.plugin import MODE
 
@@ -44,18 +44,17 @@ def circumstances(config: pytest.Config, pools: Sequence[ServicePool] = ()) -> C
     arguments = given["mainargv"][1:] if given else [str(word) for word in config.invocation_params.args]
     return Circumstances(
         mode=str(config.stash.get(MODE, "")),
-        provider=provider(pools),
+        provider=provider(services),
         seed=seed if isinstance(seed, int) else None,
         workers=int(given["workercount"]) if given else 0,
         options=tuple(kept_options(arguments)),
     )
 
 
-def provider(pools: Sequence[ServicePool]) -> str:
+def provider(services: Sequence[Service]) -> str:
     """Name what SERVICES has to be for the same services; what was warm is found again by looking."""
-    used = [service for pool in pools for service in pool.in_use]
-    if used:
-        return "auto" if used[0].warm else used[0].provider
+    if services:
+        return "auto" if services[0].warm else services[0].provider
     return os.environ.get("SERVICES", "")
 
 
@@ -83,9 +82,17 @@ def pools_of(item: pytest.Item) -> list[ServicePool]:
     return list(found.values())
 
 
-def states(pools: Sequence[ServicePool]) -> tuple[ServiceState, ...]:
-    """Look at every service in use, side by side, for a short while."""
-    services = [service for pool in pools for service in pool.in_use]
+def services_of(item: pytest.Item, pools: Sequence[ServicePool]) -> list[Service]:
+    """Return the services of those pools, and those that a fixture gave to the test by themselves; a test's own come first."""
+    module = sys.modules.get("test_framework.service_pool")
+    given = [] if module is None else getattr(item, "funcargs", {}).values()
+    found = {id(service): service for service in given if module and isinstance(service, module.Service)}
+    found |= {id(service): service for pool in reversed(pools) for service in pool.in_use}
+    return list(found.values())
+
+
+def states(services: Sequence[Service]) -> tuple[ServiceState, ...]:
+    """Look at every service, side by side, for a short while."""
     found: dict[int, ServiceState] = {}
 
     def look(place: int, service: Service) -> None:
@@ -113,10 +120,10 @@ def states(pools: Sequence[ServicePool]) -> tuple[ServiceState, ...]:
     )
 
 
-def ports(pools: Sequence[ServicePool]) -> tuple[int, ...]:
-    """Return the ports of the services in use; those on sockets have none."""
+def ports(services: Sequence[Service]) -> tuple[int, ...]:
+    """Return the ports of services; those on sockets have none."""
     found: list[int] = []
-    for service in (service for pool in pools for service in pool.in_use):
+    for service in services:
         try:
             found.append(urlsplit(service.url).port or 0)
         except Exception:  # noqa: BLE001 - a container that is gone has no address

@@ -16,7 +16,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 OURS_KEPT, LIBRARIES_KEPT = 8, 3
 LONGEST = 700
 _LIBRARY = re.compile(r".*[/\\](?:site-packages|dist-packages|lib[/\\]python3\.\d+)[/\\]")
-_SECRETS = (
+_CLEANED = (
+    (re.compile(r"(?:/[\w.-]+)+/test-framework-\w+/[\w.-]+"), "<run>"),
     (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), r"\1***@"),
     (re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|api_?key)\w*['\"]?\s*[=:]\s*['\"]?)(?=\S*[\d_-])[^\s'\",)]{8,}"), r"\1***"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), "***"),
@@ -49,7 +50,7 @@ class Places:
 
     def clean(self, text: str, longest: int = LONGEST) -> str:
         """Take out secrets and this machine's folders, and keep beginning and end of what is long."""
-        for pattern, instead in _SECRETS:
+        for pattern, instead in _CLEANED:
             text = pattern.sub(instead, text)
         for folder, name in self._names.items():
             text = text.replace(folder, name)

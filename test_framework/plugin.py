@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,9 +111,10 @@ def pytest_runtest_makereport(
     """Keep why a test failed beside its report, while its frames still live."""
     report = yield
     if report.outcome == "failed":
-        from test_framework.errors import capture
+        with suppress(ImportError, OSError):  # where no descriptor is left, say: the report then goes on alone
+            from test_framework.errors import capture
 
-        capture.of_test(item, call, report)
+            capture.of_test(item, call, report)
     return report
 
 
@@ -122,9 +124,10 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     if report.outcome == "failed":
-        from test_framework.errors import capture
+        with suppress(ImportError, OSError):
+            from test_framework.errors import capture
 
-        capture.of_collection(collector, report)
+            capture.of_collection(collector, report)
     return report
 
 

@@ -98,7 +98,7 @@ def port_taken(seen: Evidence) -> Finding | None:
     )
     if link is None and match is None:
         return None
-    place = seen.place("test", "app", "kit")
+    place = seen.place("test", "app")
     direct = (
         place is not None
         and place.owner == "test"

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [scenario for scenario in SCENARIOS if not options.families or scenario.family in options.families]
     made, broken = make(chosen, show=options.show)
     if not options.show:
-        kept = [] if not options.families else [one for one in read() if one.family not in options.families]
+        remade = {one.family for one in made}
+        kept = [one for one in read() if one.family not in remade] if options.families else []
         write([*kept, *made])
         print(f"{len(kept) + len(made)} failures in {FILE.name}, {FILE.stat().st_size / 1024:.0f} kB")
     return 1 if broken else 0

@@ -93,7 +93,7 @@ def run(scenario: Scenario, base: Path) -> list[Failure]:
         shutil.copytree(base, root)
         prepare(scenario, root)
         log = root / "log.jsonl"
-        command = [sys.executable, "-m", "pytest", f"--mode={scenario.mode}", "-q", "-p", "no:randomly"]
+        command = [sys.executable, "-m", "pytest", f"--mode={mode_of(scenario)}", "-q", "-p", "no:randomly"]
         command += [f"--report-log={log}", *scenario.arguments, "tests"]
         done = subprocess.run(
             command,
@@ -109,14 +109,19 @@ def run(scenario: Scenario, base: Path) -> list[Failure]:
         failures = ErrorReporter().failures_of(json.loads(line) for line in lines)
         if not failures:
             raise AssertionError(
-                f"{scenario.family} broke nothing (exit {done.returncode}):\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
+                f"{scenario.family} broke nothing (exit {done.returncode}):\n{done.stdout[-900:]}{done.stderr[-300:]}"
             )
         first = {failure.test: failure for failure in reversed(failures)}  # what follows from it is another story
         return relative([failure for failure in failures if failure is first[failure.test]])[: scenario.take]
 
 
+def mode_of(scenario: Scenario) -> str:
+    """Nothing reaches a container engine in lightweight."""
+    return "integration" if scenario.needs_docker else scenario.mode
+
+
 def prepare(scenario: Scenario, root: Path) -> None:
-    folder = "unit" if scenario.mode == "lightweight" else "integration"
+    folder = "unit" if mode_of(scenario) == "lightweight" else "integration"
     written = {f"tests/{folder}/test_it.py": scenario.test, **scenario.files}
     for name, text in written.items():
         file = root / name

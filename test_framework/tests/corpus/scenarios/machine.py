@@ -165,20 +165,24 @@ SCENARIOS = (
             assert depth({}) == 3
         """),
     Scenario("permission-denied", R, INFRASTRUCTURE, """
-        import os, pathlib, pytest
+        import contextlib, os, pathlib
 
-        @pytest.fixture(autouse=True)
+        @contextlib.contextmanager
         def nobody():
             was = os.geteuid()
             os.seteuid(65534)
-            yield
-            os.seteuid(was)
+            try:
+                yield
+            finally:
+                os.seteuid(was)
 
         def test_read():
-            pathlib.Path("/etc/shadow").read_text()
+            with nobody():
+                pathlib.Path("/etc/shadow").read_text()
 
         def test_write():
-            pathlib.Path("/etc/anything").write_text("x")
+            with nobody():
+                pathlib.Path("/etc/anything").write_text("x")
         """),
     Scenario("read-only-place", R, INFRASTRUCTURE, """
         import pathlib

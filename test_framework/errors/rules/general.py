@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+import re
+
+from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding, short
 
 SAID_TO_FAIL = ("Failed", "_pytest.outcomes.Failed")  # pytest gives its own a module that it is not in
@@ -40,4 +42,21 @@ def raised_in_the_test(seen: Evidence) -> Finding | None:
     return Finding(Category.TEST_BUG, Fault.TEST, cause, 0.8, f"{seen.root.type} {place.file} {place.function}")
 
 
-RULES = (raised_in_the_app, assertion_of_the_test, raised_in_the_test)
+def expected_to_fail(seen: Evidence) -> Finding | None:
+    """A test that is marked to fail, and passes: good news, and a mark that has to go."""
+    if "[XPASS(strict)]" not in seen.failure.text:
+        return None
+    cause = f"{seen.failure.test.rpartition('::')[2]} passes now, though it is marked xfail: take the mark away"
+    return Finding(Category.TEST_BUG, Fault.TEST, cause, 0.97, f"xfail {seen.failure.test}", REPRODUCE)
+
+
+def worker_died(seen: Evidence) -> Finding | None:
+    """A process that was killed or ended itself left no word; any guess would be one."""
+    match = re.search(r"worker '(\w+)' crashed while running '?([^'\n]+)", seen.failure.text)
+    if match is None:
+        return None
+    cause = f"worker {match.group(1)} died while it ran {match.group(2)}: killed, out of memory, or os._exit()"
+    return Finding(Category.UNKNOWN, Fault.UNKNOWN, cause, 0.0, f"died {match.group(2)}", REPRODUCE)
+
+
+RULES = (expected_to_fail, worker_died, raised_in_the_app, assertion_of_the_test, raised_in_the_test)

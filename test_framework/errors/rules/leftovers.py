@@ -24,14 +24,10 @@ def leak(seen: Evidence) -> Finding | None:
     said = shortened(re.sub(r" (?:at|fd=)\s?0?x?[0-9a-f]+", "", lines[-1]).rpartition("ResourceWarning: ")[2])
     ours = re.search(r"(?:^|[\s'\"(/])(app/[\w/]+\.py)", seen.text)
     fault = Fault.CODE if ours else Fault.TEST
-    return Finding(
-        Category.LEAK,
-        fault,
-        f"something was opened and never closed: {said}",
-        0.88,
-        f"leak {said[:50]}",
-        REPRODUCE,
-    )
+    late = bool(seen.links) and seen.place("test", "app") is None and "Unraisable" in seen.links[0].type
+    perhaps = " (found when garbage was collected: an earlier test may have opened it)" if late else ""
+    cause = f"something was opened and never closed: {said}{perhaps}"
+    return Finding(Category.LEAK, fault, cause, 0.75 if late else 0.88, f"leak {said[:50]}", REPRODUCE)
 
 
 def shared_state(seen: Evidence) -> Finding | None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from test_framework.error_reporter import ErrorReporter
+from test_framework.errors.chain import links
 from test_framework.errors.diagnosis import Diagnosis
 from test_framework.errors.failure import Circumstances, Failure, Frame, Link, ServiceState
+from test_framework.errors.frames import Places
+
+LARGEST = 16_000
 
 FAILURE = Failure(
     test="tests/unit/test_a.py::test_a",
@@ -28,3 +33,35 @@ def test_a_failure_and_its_diagnosis_survive_json() -> None:
 
 def test_no_failures_have_no_cause() -> None:
     assert ErrorReporter().explain([]) == Diagnosis()
+
+
+def test_what_is_kept_is_small_and_holds_no_secret(tmp_path: Path) -> None:
+    error: Exception = ValueError("x" * 1_000_000)
+    for number in range(50):
+        outer = RuntimeError(
+            f"{number}: postgresql://app:hunter2222@db/x, API_KEY='abcd-1234-efgh', at {tmp_path}/file"
+        )
+        outer.__cause__ = error
+        error = outer
+
+    kept = json.dumps(Failure("test", "call", links(error, Places(tmp_path))).to_json())
+
+    assert len(kept) < LARGEST
+    assert "hunter2222" not in kept
+    assert "abcd-1234" not in kept
+    assert str(tmp_path) not in kept
+    assert "postgresql://app:***@db/x" in kept
+
+
+def test_an_exception_that_can_t_be_looked_at_is_looked_at(tmp_path: Path) -> None:
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+        @property
+        def code(self) -> int:
+            raise KeyError
+
+    (link,) = links(Broken(), Places(tmp_path))
+
+    assert link.message == "(its text raises ValueError)"

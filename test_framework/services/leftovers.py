@@ -10,6 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from test_framework import reaper
@@ -69,4 +70,4 @@ def on_engine(stack: Stack, unowned: Callable[[str], bool]) -> Iterator[Leftover
         for run, project in sorted(projects.items()):
             if unowned(run):
                 registration: reaper.Registration = {"kind": "compose", "name": project}
-                yield Leftover(f"containers of {project}", lambda one=registration: reaper.end_on_engine([one], 1))  # type: ignore[misc]
+                yield Leftover(f"what the engine has of {project}", partial(reaper.end_on_engine, [registration], 1))

@@ -410,7 +410,7 @@ def test_an_engine_that_hangs_is_given_up_and_not_waited_for(relay: Relay, bench
     with pytest.raises(ProviderUnavailableError):
         bench.lifecycle.ensure("redis", DEADLINE)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < DEADLINE / 2
 
 
 def test_a_service_on_an_engine_of_another_machine_is_refused(dev: Stack) -> None:

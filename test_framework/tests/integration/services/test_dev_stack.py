@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from test_framework.services.compose import STOP_SECONDS
 from test_framework.services.dev import DevStack
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.probes import Address, ask_postgres
@@ -16,6 +17,7 @@ from test_framework.services.stack import CHECKOUT, Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError
 from test_framework.tests.integration.services.conftest import need_engine
 
+LOOKS = 5
 UP = """
 import json, sys
 from pathlib import Path
@@ -46,10 +48,13 @@ def test_up_from_two_shells_at_once_gives_one_set(stack: DevStack) -> None:
 def test_up_when_up_is_over_in_no_time_and_changes_nothing(stack: DevStack) -> None:
     before = stack.up(SERVICE_NAMES)
 
-    began = time.perf_counter()
-    after = stack.up(SERVICE_NAMES)
+    took = []
+    for _ in range(LOOKS):
+        began = time.perf_counter()
+        after = stack.up(SERVICE_NAMES)
+        took.append(time.perf_counter() - began)
 
-    assert time.perf_counter() - began < 0.5
+    assert min(took) < 0.3  # the best of some, since others may use this machine too
     assert [one.identity for one in after] == [one.identity for one in before]
 
 
@@ -71,7 +76,7 @@ def test_down_leaves_nothing_but_the_data(stack: DevStack) -> None:
     began = time.perf_counter()
     stack.down()
 
-    assert time.perf_counter() - began < 3
+    assert time.perf_counter() - began < STOP_SECONDS  # nobody waited until it was killed
     assert [one.state for one in stack.status(SERVICE_NAMES)] == ["absent", "absent"]
     assert not stack.stack.directory.exists()
     assert tell(stack, "SELECT answer FROM kept") == "42"

@@ -84,13 +84,18 @@ class TestContext:
         url: str | None = None,
         *,
         token: str | None = None,
+        after: int | None = None,
         small: bool = False,
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        """Open a socket, say who we are, and go on after what was captured; `url` is another process than the first."""
+        """Open a socket, say who we are, and go on after what was captured.
+
+        `url` is another process than the first, `after` another place to begin at, `token` somebody else's word.
+        """
         await self.disconnect()
         self._line = WebSocketLine(self._take, self._news)
-        after = self.capture.cursor if self.capture.events else self._after
+        if after is None:
+            after = self.capture.cursor if self.capture.events else self._after
         hello = {"token": token or self.user.token, "after": after, "joined": self._joined}
         cursor = await self._line.open(url or self.server.url, hello, deadline, small=small)
         self.connections += 1

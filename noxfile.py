@@ -145,6 +145,13 @@ def pythons(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Break the service on purpose in every way of tests/mission_critical/mutants.md; one that no test notices fails."""
+    install(session)
+    session.run("python", "-m", "test_framework.mutants", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure what we claim to be faster at, each against a peer in the same run; `-- fanout` measures one claim."""
     install(session)

@@ -123,7 +123,7 @@ async def have_its_task_cancelled() -> None:
     raise asyncio.CancelledError
 
 
-FAILING = {
+FAILING: dict[Callable[[], Awaitable[JsonValue]], str] = {
     raise_at_once: "raise_at_once raised RuntimeError: at once",
     raise_later: "raise_later raised LookupError: later",
     raise_a_group: "raise_a_group raised ExceptionGroup: several (2 sub-exceptions)",

@@ -41,6 +41,8 @@ async def test_it_has_been_through_every_phase_in_order(ada: TestContext) -> Non
 
 
 async def test_it_says_its_numbers(ada: TestContext) -> None:
+    await ada.run_agent("!stall 0")
+
     numbers = await ada.client.metrics()
 
     assert numbers["bus_healthy"] == 1

@@ -10,7 +10,7 @@ from test_framework.test_context import TestContext
 from tests.mission_critical.ways import WAYS, Way
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
+@pytest.fixture(params=WAYS.values(), ids=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Way:
     found: Way = request.param
     return found

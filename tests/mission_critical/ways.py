@@ -37,7 +37,7 @@ class Way:
         completed = [event.payload for event in events if event.kind is COMPLETED]
         assert len(completed) == len(self.calls)
         for came, expected in zip([*completed, events[-1].payload], [*self.calls, self.ending], strict=True):
-            assert came | expected == came, f"{came} lacks some of {expected}"
+            assert {**came, **expected} == came, f"{came} lacks some of {expected}"
 
 
 def failed(error: str) -> Payload:

@@ -1,0 +1,83 @@
+"""The ways to break the service, read from a document: each is a heading, a few words, who notices first, and a diff.
+
+A diff holds no line numbers: what it takes away must stand in its file exactly once, or it is a diff for another day's code
+and says so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from test_framework.modes import Mode
+
+SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+NOTICED = re.compile(r"^Noticed by `([^`]+)`(?: in (\w+))?\.$", re.MULTILINE)
+DIFF = re.compile(r"^```diff\n--- (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class StaleMutant(Exception):
+    """A way to break code that no longer stands there: mend its diff, or strike it out."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One stretch of one file, as it is and as it would be broken."""
+
+    file: str
+    old: str
+    new: str
+
+    def apply(self, root: Path) -> None:
+        """Break the file in a tree."""
+        path = root / self.file
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if (count := text.count(self.old)) != 1:
+            raise StaleMutant(f"{self.file} holds this {count} times instead of once:\n{self.old}")
+        path.write_text(text.replace(self.old, self.new), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One way to break the service, the tests that should notice first, and the mode in which they do."""
+
+    name: str
+    patches: tuple[Patch, ...]
+    tests: str
+    mode: Mode
+
+    def apply(self, root: Path) -> None:
+        for patch in self.patches:
+            try:
+                patch.apply(root)
+            except StaleMutant as stale:
+                raise StaleMutant(f"{self.name}: {stale}") from None
+
+
+def read(document: Path) -> list[Mutant]:
+    """Take the ways out of a document; one that can't be understood is an error."""
+    mutants = [_mutant(name, body) for name, body in SECTION.findall(document.read_text(encoding="utf-8"))]
+    if not mutants:
+        raise ValueError(f"{document} names no way to break anything: each begins with a heading, `## …`")
+    return mutants
+
+
+def _mutant(name: str, body: str) -> Mutant:
+    noticed = NOTICED.search(body)
+    patches = tuple(_patch(file, lines) for file, lines in DIFF.findall(body))
+    if noticed is None or not patches:
+        raise ValueError(
+            f"{name}: needs a line like “Noticed by `tests/test_it.py`.” and a ```diff that begins with ---"
+        )
+    tests, mode = noticed.groups()
+    return Mutant(name, patches, tests, Mode(mode or Mode.LIGHTWEIGHT))
+
+
+def _patch(file: str, lines: str) -> Patch:
+    kept = [(line[:1], line[1:]) for line in lines.splitlines()]
+    if strange := [mark + rest for mark, rest in kept if mark not in {" ", "-", "+", ""}]:
+        raise ValueError(f"a diff of {file} has lines that begin with none of ' ', '-' and '+': {strange}")
+    old = "".join(f"{rest}\n" for mark, rest in kept if mark != "+")
+    new = "".join(f"{rest}\n" for mark, rest in kept if mark != "-")
+    return Patch(file, old, new)

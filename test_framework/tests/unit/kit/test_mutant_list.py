@@ -1,0 +1,92 @@
+"""The list of ways to break the service fits today's code, and is read for what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import ROOT
+from test_framework.modes import Mode
+from test_framework.mutants.__main__ import LIST
+from test_framework.mutants.patches import Mutant, Patch, StaleMutant, read
+
+MUTANTS = read(ROOT / LIST)
+
+ENTRY = """# Ways
+
+## drop it
+
+It is gone.
+Noticed by `tests/test_it.py tests/test_more.py` in integration.
+
+```diff
+--- app/it.py
+ def it():
+-    return 1
++    return 2
+```
+"""
+
+
+def test_there_are_a_dozen_ways_at_least_each_with_a_name_of_its_own() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 12
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_way_still_fits_the_code_and_leaves_python(mutant: Mutant, tmp_path: Path) -> None:
+    for patch in mutant.patches:
+        copy = tmp_path / patch.file
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text((ROOT / patch.file).read_text(encoding="utf-8"), encoding="utf-8")
+
+    mutant.apply(tmp_path)
+
+    for patch in mutant.patches:
+        compile((tmp_path / patch.file).read_text(encoding="utf-8"), patch.file, "exec")
+    for test in mutant.tests.split():
+        assert (ROOT / test).exists()
+
+
+def test_an_entry_is_read_for_what_it_says(tmp_path: Path) -> None:
+    document = tmp_path / "list.md"
+    document.write_text(ENTRY, encoding="utf-8")
+
+    (mutant,) = read(document)
+
+    assert mutant == Mutant(
+        "drop it",
+        (Patch("app/it.py", "def it():\n    return 1\n", "def it():\n    return 2\n"),),
+        "tests/test_it.py tests/test_more.py",
+        Mode.INTEGRATION,
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ("nothing", "names no way to break anything"),
+        (ENTRY.replace("Noticed by", "Seen by"), "drop it: needs a line like"),
+        (ENTRY.replace("```diff", "```python"), "drop it: needs a line like"),
+        (ENTRY.replace("in integration", "in dreams"), "'dreams' is not a valid Mode"),
+        (ENTRY.replace("-    return", "x    return"), "lines that begin with none of"),
+    ],
+    ids=["empty", "nobody notices", "no diff", "no such mode", "no such mark"],
+)
+def test_an_entry_that_can_not_be_understood_is_refused(tmp_path: Path, entry: str, complaint: str) -> None:
+    document = tmp_path / "list.md"
+    document.write_text(entry, encoding="utf-8")
+
+    with pytest.raises(ValueError, match=complaint):
+        read(document)
+
+
+@pytest.mark.parametrize(("code", "count"), [("def it():\n    return 3\n", 0), ("def it():\n    return 1\n" * 2, 2)])
+def test_a_way_that_no_longer_fits_says_which_and_what_it_looked_for(tmp_path: Path, code: str, count: int) -> None:
+    document = tmp_path / "list.md"
+    document.write_text(ENTRY, encoding="utf-8")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "it.py").write_text(code, encoding="utf-8")
+
+    with pytest.raises(StaleMutant, match=rf"drop it: app/it\.py holds this {count} times instead of once:\ndef it"):
+        read(document)[0].apply(tmp_path)

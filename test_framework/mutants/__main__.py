@@ -67,7 +67,7 @@ async def _try_all(mutants: Sequence[Mutant], root: Path, jobs: int, tell: Tell)
             try:
                 outcome = await try_out(mutant, root, TRIAL_SECONDS)
             except StaleMutant as stale:
-                outcome = Outcome(mutant.name, Verdict.BROKEN, str(stale), 0.0)
+                outcome = Outcome(mutant.name, Verdict.BROKEN, str(stale).removeprefix(f"{mutant.name}: "), 0.0)
         tell(f"{outcome.verdict:<9} {outcome.seconds:5.1f} s  {outcome.name}: {outcome.detail}")
         return outcome
 

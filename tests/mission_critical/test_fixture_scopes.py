@@ -6,36 +6,19 @@ that looks innocent. So each case is run as people would run it, and its outcome
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from textwrap import dedent
 
 import pytest
-from filelock import FileLock
 
-from app.settings import ROOT
+from test_framework.inner_run import Outcome, outcomes_of
 
-RUN_SECONDS = 25.0
-LOG = "log.jsonl"
 PRELUDE = """
     import asyncio
     import pytest
     import pytest_asyncio
 """
-
-
-@dataclass
-class Outcome:
-    """What became of a case's tests, in their order, and all that was said of those that did not pass."""
-
-    results: list[str] = field(default_factory=list)
-    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -373,56 +356,15 @@ CASES: dict[str, Case] = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
-    """What became of every case: run once, also where the workers of a run share the cases out."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if run else base) / f"cases-{run or 'serial'}"
-    with FileLock(f"{root}.lock", timeout=RUN_SECONDS):
-        if not (root / LOG).exists():
-            run_cases(root)
-    return read((root / LOG).read_text(encoding="utf-8"))
-
-
-def run_cases(root: Path) -> None:
-    """Run every case, each as a file, in one pytest of its own with the project's own configuration."""
-    for name, case in CASES.items():
-        file = root / file_of(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(dedent(PRELUDE) + dedent(case.source), encoding="utf-8")
-    (root / "conftest.py").write_text('pytest_plugins = ["test_framework.plugin"]\n', encoding="utf-8")
-    (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "--mode=lightweight", "-p", "no:randomly", f"--report-log={LOG}"]
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment = {**ours, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=RUN_SECONDS, check=False)
-    assert (root / LOG).exists(), ran.stdout.decode() + ran.stderr.decode()
-
-
-def file_of(name: str) -> str:
-    return f"tests/unit/test_case_{list(CASES).index(name)}.py"
-
-
-def read(log: str) -> Mapping[str, Outcome]:
-    """Tell from a run's log what became of each case."""
-    files = {file_of(name): name for name in CASES}
-    found: dict[str, Outcome] = defaultdict(Outcome)
-    for line in log.splitlines():
-        record = json.loads(line)
-        if record.get("$report_type") != "TestReport":
-            continue
-        case = found[files[record["nodeid"].partition("::")[0]]]
-        if record["when"] == "call":
-            case.results.append(record["outcome"])
-        elif record["outcome"] == "failed":
-            case.results.append("error")
-        if record["outcome"] == "failed":
-            case.said += json.dumps(record["longrepr"], ensure_ascii=False)
-    return found
+    """What became of every case."""
+    return outcomes_of(
+        tmp_path_factory, "scopes", {name: dedent(PRELUDE) + dedent(case.source) for name, case in CASES.items()}
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_so_that(outcomes: Mapping[str, Outcome], name: str) -> None:
     case, outcome = CASES[name], outcomes[name]
 
-    assert " ".join(outcome.results) == case.results, outcome.said
+    assert str(outcome) == case.results, outcome.said
     assert case.words in outcome.said

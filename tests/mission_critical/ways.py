@@ -37,7 +37,17 @@ class Way:
         completed = [event.payload for event in events if event.kind is COMPLETED]
         assert len(completed) == len(self.calls)
         for came, expected in zip([*completed, events[-1].payload], [*self.calls, self.ending], strict=True):
-            assert {**came, **expected} == came, f"{came} lacks some of {expected}"
+            assert fits(came, expected), f"{came} lacks some of {expected}"
+
+
+def fits(came: Payload, expected: Payload) -> bool:
+    """Whether a payload holds what is expected; of an error, its beginning."""
+    begun = {**expected, "error": came["error"]} if _begins(came.get("error"), expected.get("error")) else expected
+    return {**came, **begun} == came
+
+
+def _begins(came: JsonValue, expected: JsonValue) -> bool:
+    return isinstance(came, str) and isinstance(expected, str) and came.startswith(expected)
 
 
 def failed(error: str) -> Payload:
@@ -77,21 +87,21 @@ WAYS: dict[str, Way] = {
         calls=[{"status": "ok"}] * 2,
     ),
     "a thought is empty": Way("!think", [THINKING]),
-    "a tool raises": Way(
+    "a tool is given a thing of the wrong kind": Way(
         '!call count_words {"text": 5}',
         [*CALL, THINKING],
-        calls=[failed("count_words raised AttributeError: 'int' object has no attribute 'split'")],
+        calls=[failed("count_words can't be called so: ")],
     ),
     "a tool is not there": Way("!call no_such_tool {}", [*CALL, THINKING], calls=[UNKNOWN]),
     "a tool is not given what it needs": Way(
         "!call count_words {}",
         [*CALL, THINKING],
-        calls=[failed("count_words can't be called so: missing a required argument: 'text'")],
+        calls=[failed("count_words can't be called so: ")],
     ),
     "a tool is given what it does not know": Way(
         '!call current_time {"zone": "CET"}',
         [*CALL, THINKING],
-        calls=[failed("current_time can't be called so: got an unexpected keyword argument 'zone'")],
+        calls=[failed("current_time can't be called so: ")],
     ),
     "a tool fails and the next one works": Way(
         '!call no_such_tool {}\n!call count_words {"text": "a b"}',

@@ -13,6 +13,7 @@ from test_framework.errors.frames import innermost
 
 WELL = {"healthy", "starting"}
 SENTENCE = 150
+NAMED = re.compile(r"(?<![\w/])(app|tests|test_framework/tests)/[\w/]+\.py:\d+")  # where a guard says that it began
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Evidence:
     def blamed(self) -> Fault:
         """Whose the innermost line of the app or the test is."""
         frame = self.place("test", "app")
+        if frame is None and (named := NAMED.search(self.text)):
+            return Fault.CODE if named.group(1) == "app" else Fault.TEST
         if frame is None:
             return Fault.TEST if self.place("kit") else Fault.UNKNOWN
         return Fault.CODE if frame.owner == "app" else Fault.TEST

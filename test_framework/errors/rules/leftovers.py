@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from test_framework.errors.categories import REPRODUCE, Category, Fault
-from test_framework.errors.evidence import Evidence, Finding, shortened
+from test_framework.errors.evidence import NAMED, Evidence, Finding, shortened
 
 UNCLOSED = r"ResourceWarning|unclosed |was never closed|Task was destroyed but it is pending|is still running|left (?:behind|open|running)|outlived|still alive|not put back"
 
@@ -21,13 +21,21 @@ def leak(seen: Evidence) -> Finding | None:
     if link is not None and match is None:
         return None
     lines = [line for line in seen.text.splitlines() if re.search(UNCLOSED, line, re.IGNORECASE)]
-    said = shortened(re.sub(r" (?:at|fd=)\s?0?x?[0-9a-f]+", "", lines[-1]).rpartition("ResourceWarning: ")[2])
-    ours = re.search(r"(?:^|[\s'\"(/])(app/[\w/]+\.py)", seen.text)
-    fault = Fault.CODE if ours else Fault.TEST
+    left = seen.text.partition("left behind:\n")[2].splitlines()  # the guard names each thing on a line of its own
+    said = shortened(
+        re.sub(r" (?:at|fd=)\s?0?x?[0-9a-f]+", "", (left or lines[-1:])[0]).rpartition("ResourceWarning: ")[2]
+    )
+    fault = Fault.CODE if re.search(r"(?:^|[\s'\"(])app/[\w/]+\.py", seen.text) and not tests_own(seen) else Fault.TEST
     late = bool(seen.links) and seen.place("test", "app") is None and "Unraisable" in seen.links[0].type
     perhaps = " (found when garbage was collected: an earlier test may have opened it)" if late else ""
     cause = f"something was opened and never closed: {said}{perhaps}"
     return Finding(Category.LEAK, fault, cause, 0.75 if late else 0.88, f"leak {said[:50]}", REPRODUCE)
+
+
+def tests_own(seen: Evidence) -> bool:
+    """Say whether the first line that is named is a test's: things are told with the innermost line first."""
+    first = NAMED.search(seen.text)
+    return first is not None and first.group(1) != "app"
 
 
 def shared_state(seen: Evidence) -> Finding | None:

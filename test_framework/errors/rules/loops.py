@@ -15,7 +15,7 @@ LOOPS = (
     r"attached to a different loop|is bound to a different event loop|Event loop is closed|event loop is closed"
     r"|cannot be called from a running event loop|event loop is already running|no running event loop"
     r"|no current event loop|while another loop is running|Non-thread-safe operation|Event loop stopped before"
-    r"|is not the running loop|loop argument must agree"
+    r"|of another loop, |is not the running loop|loop argument must agree"
 )
 GUARDS = "python -m test_framework.guards"
 

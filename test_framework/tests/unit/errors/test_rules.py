@@ -1,0 +1,57 @@
+"""What the kit's own rooms say is understood, also where there is no line to look at."""
+
+from __future__ import annotations
+
+import pytest
+
+from test_framework.error_reporter import ErrorReporter
+from test_framework.errors.failure import Failure, Link, ServiceState
+
+LEFT = "tests/unit/test_a.py::test_b left behind:\n  task: 'beat' is still running, {line} in start\nEnd it where it was begun."
+CAME = "agent_completed of run 1 did not come within 10 s; what came: []"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "expected"),
+    [
+        ("Failed", LEFT.format(line="app/events/outbox.py:7"), ("leak", "code")),
+        ("Failed", LEFT.format(line="tests/unit/test_a.py:7"), ("leak", "test")),
+        (
+            "Failed",
+            "Queue of another loop, app/events/hub.py:3, is used at app/events/hub.py:9: make it",
+            ("event-loop", "code"),
+        ),
+        (
+            "test_framework.websocket_line.SocketClosed",
+            "the socket was closed with 1011 (x) while y",
+            ("websocket", "code"),
+        ),
+        ("test_framework.http_errors.NoAnswer", "GET http://127.0.0.1:1/: nothing", ("service", "infrastructure")),
+        ("AssertionError", CAME, ("websocket", "code")),
+        ("builtins.Strange", "nobody knows", ("unknown", "unknown")),
+    ],
+)
+def test_words_of_the_kit_are_understood(kind: str, said: str, expected: tuple[str, str]) -> None:
+    failure = Failure("tests/unit/test_a.py::test_b", "call", (Link((kind,), said),))
+
+    (explained,) = ErrorReporter().explain([failure]).failures
+
+    assert (str(explained.category), str(explained.fault)) == expected
+
+
+@pytest.mark.parametrize("state", ["paused", "exited", "silent"])
+def test_an_event_that_does_not_come_is_blamed_on_the_redis_that_was_away(state: str) -> None:
+    failure = Failure("a", "call", (Link(("AssertionError",), CAME),), services=(ServiceState("redis", state),))
+
+    (cause,) = ErrorReporter().explain([failure]).causes
+
+    assert (str(cause.category), str(cause.fault)) == ("redis", "infrastructure")
+    assert f"Redis was {state}" in cause.root_cause
+
+
+def test_a_wrong_sum_is_not_blamed_on_a_redis_that_was_away() -> None:
+    failure = Failure("a", "call", (Link(("KeyError",), "x"),), services=(ServiceState("redis", "paused"),))
+
+    (cause,) = ErrorReporter().explain([failure]).causes
+
+    assert str(cause.category) == "unknown"

@@ -131,7 +131,10 @@ def pytest_make_collect_report(
     return report
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> Generator[None, None, None]:
+    """Say why a run is red where it is read: last, below pytest's own list."""
+    yield
     pool = config.stash[POOL]
     if pool is not None:
         from test_framework.service_statistics import lines

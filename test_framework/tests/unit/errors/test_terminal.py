@@ -58,7 +58,8 @@ def test_causes_are_printed_for_a_red_run_and_annotations_only_on_github(fail: R
 
     here, there = fail(source), fail(source, GITHUB_ACTIONS="true")
 
-    summary = here.stdout.partition("why: ")[2].partition("short test summary")[0]
+    before, _, summary = here.stdout.partition("why: ")
+    assert "short test summary" in before
     assert "::error" not in here.stdout
     assert there.stdout.count("::error file=tests/unit/test_it.py,line=") >= 1
     assert "test_sum" in summary

@@ -39,6 +39,8 @@ class RunFacts:
     processors: int = 0
     memory_bytes: int = 0
     workers: int = 0
+    leaks_watched: bool = False
+    """A guard looked for what tests leave behind."""
     command: str = ""
     link: str = ""
     """Where the run can be looked at in CI."""
@@ -88,8 +90,8 @@ class TestResult:
     quarantined: bool = False
     attempts: tuple[Attempt, ...] = ()
     line: int = 0
-    facts: dict[str, JsonValue] = field(default_factory=dict)
-    """What rooms of the kit have told about it: its `user_properties`."""
+    facts: dict[str, tuple[JsonValue, ...]] = field(default_factory=dict)
+    """What rooms of the kit have told about it, its `user_properties`: each name, and every value told under it."""
 
     @property
     def file(self) -> str:

@@ -1,0 +1,85 @@
+"""The end of a run: its record is read back, summed up on the terminal and kept in the history.
+
+What is printed comes from the record, so that nothing can be on the screen that is not in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from test_framework.reporting.config import load_config
+from test_framework.reporting.history import History, HistoryError
+from test_framework.reporting.naming import no_record
+from test_framework.reporting.outcome import Outcome
+from test_framework.reporting.reading import UnreadableRecordError, read_record
+from test_framework.reporting.recorder import Recorder
+from test_framework.reporting.summary import summarise
+from test_framework.reporting.views import markdown, terminal
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+
+def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalReporter) -> None:
+    """Sum a run up; one that lost a worker, or a test, is red whatever pytest thinks of it."""
+    lost = [f"worker {worker} died" for worker in recorder.dead_workers]
+    if recorder.trouble is None:
+        try:
+            part = read_record(recorder.path)
+        except UnreadableRecordError as error:
+            reporter.write_line(str(error))
+        else:
+            never = sum(result.outcome is Outcome.NOT_RUN for result in part.results)
+            lost += [f"{never} of {len(part.results)} collected tests never ran"] if never else []
+            exit_code = int(session.exitstatus) or (1 if lost else 0)
+            recorder.part = replace(part, run=replace(part.run, exit_code=exit_code, ended=time.time()))
+            report = summarise([recorder.part], record=str(_shown(recorder.path)))
+            for line in terminal.lines(report):
+                reporter.write_line(line.text, **{line.colour: True} if line.colour else {})
+            _append_to_step_summary(markdown.write(report), reporter)
+    if recorder.trouble is not None:
+        reporter.write_line(no_record(recorder.trouble, recorder.path))
+    if lost and not int(session.exitstatus):
+        reporter.write_line(f"red, although no test failed: {'; '.join(lost)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    recorder.exit_code = int(session.exitstatus)
+
+
+def keep_run(recorder: Recorder, root: Path, cleanup_seconds: float | None) -> None:
+    """Write a record's last line, and take the run into the history."""
+    recorder.finish({"exit_code": recorder.exit_code, "cleanup_seconds": cleanup_seconds})
+    if recorder.trouble is not None or recorder.part is None:
+        return
+    part = replace(recorder.part, cleanup_seconds=cleanup_seconds)
+    try:
+        config = load_config(root)
+        with History.open(recorder.path.parent.parent) as history:
+            history.keep(part, recorder.path.stat().st_size)
+            history.prune(config.keep_runs, config.keep_days, config.keep_records)
+    except (OSError, sqlite3.Error, HistoryError) as error:
+        print(f"the run is not in the history yet ({error}): `invoke report.summary` takes it in", file=sys.stderr)
+
+
+def _append_to_step_summary(text: str, reporter: TerminalReporter) -> None:
+    """Write the page of this step where CI asks for it."""
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(page).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            reporter.write_line(f"no page of this step: {page}: {error.strerror or error}")
+
+
+def _shown(path: Path) -> Path:
+    with suppress(ValueError):
+        return path.relative_to(Path.cwd())
+    return path

@@ -1,0 +1,63 @@
+"""A process and all that it has started, seen as one: what they use together."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Use:
+    memory_bytes: int
+    cpu: float
+    files: int
+    connections: int
+    processes: int
+
+
+class ProcessTree:
+    """This process and its descendants. Memory is the sum of what each has resident: what they share counts for each."""
+
+    def __init__(self) -> None:
+        self._root = psutil.Process()
+        self._spent = _spent(self._members())
+        self._looked = time.monotonic()
+
+    def look(self) -> Use:
+        """Add up what all of them use now; the processor's share is since the last look."""
+        memory = files = connections = processes = 0
+        members = self._members()
+        for process in members:
+            with suppress(OSError, psutil.Error), process.oneshot():
+                memory += process.memory_info().rss
+                files += _open_files(process)
+                connections += len(process.net_connections("inet"))
+                processes += 1
+        return Use(memory, self._share(members), files, connections, processes)
+
+    def _share(self, members: list[psutil.Process]) -> float:
+        spent, now = _spent(members), time.monotonic()
+        used = sum(seconds - self._spent.get(pid, 0.0) for pid, seconds in spent.items())
+        elapsed, self._spent, self._looked = now - self._looked, spent, now
+        return round(100 * max(0.0, used) / elapsed, 1) if elapsed else 0.0
+
+    def _members(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+
+def _open_files(process: psutil.Process) -> int:
+    count: int = getattr(process, "num_handles" if sys.platform == "win32" else "num_fds")()
+    return count
+
+
+def _spent(members: list[psutil.Process]) -> dict[int, float]:
+    spent: dict[int, float] = {}
+    for process in members:
+        with suppress(OSError, psutil.Error):
+            times = process.cpu_times()
+            spent[process.pid] = times.user + times.system
+    return spent

@@ -1,0 +1,243 @@
+"""The one computation: from parts and the past to a `Report`. Every view draws what is counted here, and counts nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from test_framework.reporting import compare, flakes, gates, timing, told, trends
+from test_framework.reporting.config import ReportConfig
+from test_framework.reporting.facts import Part
+from test_framework.reporting.failing import failures_and_causes
+from test_framework.reporting.history import PastPart, digest
+from test_framework.reporting.merging import Merged, merge
+from test_framework.reporting.model import (
+    AlertState,
+    Change,
+    ChangeKind,
+    Colour,
+    FlakyTest,
+    Gate,
+    GateState,
+    Matrix,
+    Report,
+    Steadiness,
+    Trend,
+    Verdict,
+)
+from test_framework.reporting.outcome import OF_LETTER, Counts
+from test_framework.reporting.past import Column, column_of, columns, matrix
+from test_framework.reporting.quarantine import Entry, today
+
+PATIENCE_FOR_MEDIANS = 5
+TREND_SECONDS = 0.1
+"""A test that is usually quicker has no trend."""
+
+
+def summarise(
+    parts: Sequence[Part],
+    past: Iterable[PastPart] = (),
+    config: ReportConfig | None = None,
+    entries: Sequence[Entry] = (),
+    alerts: Sequence[AlertState] = (),
+    *,
+    baseline_run: str | None = None,
+    generated: float | None = None,
+    record: str = "",
+) -> Report:
+    """Compute all that can be said about the run that these parts are of."""
+    config = config or ReportConfig()
+    merged = merge(parts, entries)
+    counts = Counts.of(result.outcome for result in merged.results)
+    before = columns(part for part in past if part.run.run != merged.run.run)
+    colour = _verdict(merged, counts, ()).colour
+    now = column_of(merged, counts, colour, [digest(part) for part in parts])
+    laid = matrix([*before, now])
+    flaky = _flaky([*before, now], laid, entries)
+    usual = _usual(before, now)
+    said = told.gather(merged.results)
+    curves = tuple(timing.resources(merged.parts))
+    services = tuple(service for part in merged.parts for service in part.services)
+    cleanup = [part.cleanup_seconds for part in merged.parts if part.cleanup_seconds is not None]
+    measured = gates.Measured(
+        counts=counts,
+        suite_seconds=merged.run.seconds if now.measurable else None,
+        services=services,
+        cleanup_seconds=max(cleanup, default=None),
+        peak_memory_bytes=max((curve.peak_memory_bytes for curve in curves), default=None),
+        flaky=flaky,
+        tests_with_history=len(now.tests) if before else 0,
+        lanes=said.lanes,
+        leaks=said.leaks,
+        leaks_watched=merged.run.leaks_watched,
+        results=merged.results,
+        past=_past_of_gates(before),
+    )
+    checked = gates.evaluate(measured, config.gates)
+    baseline = _baseline(before, now, config, baseline_run)
+    failures, causes = failures_and_causes(merged, laid)
+    return Report(
+        run=merged.run,
+        generated=time.time() if generated is None else generated,
+        verdict=_verdict(merged, counts, checked),
+        counts=counts,
+        gates=checked,
+        baseline=baseline.run if baseline else None,
+        changes=tuple(_changes(baseline, now, usual, flaky, before)) if baseline else (),
+        failures=failures,
+        causes=causes,
+        results=merged.results,
+        matrix=laid,
+        flaky=flaky,
+        durations=timing.durations(merged.run, merged.results, usual),
+        trends=tuple(_trends([*before, now], now)),
+        lanes=tuple(timing.lanes(merged.parts)),
+        resources=curves,
+        services=services,
+        cleanup_seconds=measured.cleanup_seconds,
+        events=said.lanes,
+        isolation=said.isolation,
+        startups=said.startups,
+        deliveries=said.deliveries,
+        leaks=said.leaks,
+        alerts=tuple(alerts),
+        trust=replace(
+            merged.trust,
+            problems=(*merged.trust.problems, *said.misunderstood),
+            interventions=_whole_number(checked, "interventions"),
+        ),
+        record=record,
+    )
+
+
+def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict:
+    """Say the worst first: what is missing, what failed, what needs a look."""
+    said = []
+    if merged.missing:
+        said.append(f"shard {', '.join(map(str, merged.missing))} of {merged.run.shards} has no record")
+    elif not merged.run.complete:
+        said.append("the run did not end by itself")
+    said += [f"worker {worker.name} died" for part in merged.parts for worker in part.workers if worker.error]
+    said += _numbered((counts.failed, "failed"), (counts.errors, "had an error"), (counts.not_run, "never ran"))
+    if not counts.collected:
+        said.append("no test was collected")
+    elif not said and merged.run.exit_code:
+        said.append(f"no test failed, and yet pytest ended with {merged.run.exit_code}")
+    if said:
+        next_command = f"invoke report.open --run {merged.run.run}"
+        return Verdict(Colour.RED, f"{'; '.join(said)} (of {counts.collected} tests)", next_command)
+    said = _numbered(
+        (counts.retried, "passed only after a retry"),
+        (counts.quarantined, "failed in quarantine"),
+        (counts.xpassed, "passed unexpectedly"),
+    )
+    said += [f"the gate for {gate.title} is broken" for gate in checked if gate.state is GateState.BROKEN]
+    if merged.trust.doubled:
+        said.append(f"{len(merged.trust.doubled)} ran in more than one shard")
+    if said:
+        return Verdict(Colour.ATTENTION, f"{counts.collected} tests, none failed, but {'; '.join(said)}")
+    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    return Verdict(Colour.GREEN, f"all {counts.collected} tests did what they should{skipped}")
+
+
+def _numbered(*counted: tuple[int, str]) -> list[str]:
+    return [f"{count} {words}" for count, words in counted if count]
+
+
+def _flaky(runs: Sequence[Column], laid: Matrix, entries: Sequence[Entry]) -> tuple[FlakyTest, ...]:
+    """Judge every test that ever fell or is in quarantine, what costs most first."""
+    in_quarantine = {test: entry for entry in entries for test in laid.tests if entry.covers(test)}
+    cells = dict(zip(laid.tests, laid.cells, strict=True))
+    judged = []
+    for test, looks in _looks(runs, in_quarantine.keys()).items():
+        entry = in_quarantine.get(test)
+        found = flakes.judge(test, looks, entry, entry.days_left(today()) if entry else None)
+        judged.append(replace(found, history=cells.get(test, found.history)))
+    order = list(Steadiness)
+    order.sort(key=lambda kind: kind is Steadiness.STEADY)
+    return tuple(sorted(judged, key=lambda test: (order.index(test.steadiness), -test.low, -test.falls, test.test)))
+
+
+def _looks(runs: Sequence[Column], also: Iterable[str]) -> dict[str, list[flakes.Look]]:
+    """Gather every outcome, repeated shards included, of the tests that ever fell."""
+    fallen = set(also)
+    for column in runs:
+        for part in column.parts:
+            fallen.update(test for test, glance in part.tests.items() if OF_LETTER[glance.letter].fell)
+    looks: dict[str, list[flakes.Look]] = {test: [] for test in sorted(fallen)}
+    for column in runs:
+        for part in sorted(column.parts, key=lambda part: part.run.started):
+            for test in fallen & part.tests.keys():
+                glance = part.tests[test]
+                looks[test].append(flakes.Look(glance.letter, part.run.code, glance.lost, column.run.infrastructure))
+    return looks
+
+
+def _usual(before: Sequence[Column], now: Column) -> dict[str, float]:
+    """Each test's median time in like runs, where there were enough."""
+    series: dict[str, list[float]] = defaultdict(list)
+    for column in before:
+        if column.like(now.facts):
+            for test, glance in column.tests.items():
+                if OF_LETTER[glance.letter].tells:
+                    series[test].append(glance.seconds)
+    return timing.medians({test: values for test, values in series.items() if len(values) >= PATIENCE_FOR_MEDIANS})
+
+
+def _past_of_gates(before: Sequence[Column]) -> dict[str, list[float | None]]:
+    measurable = [column if column.measurable else None for column in before]
+    return {
+        "pass_rate": [column.run.counts.pass_rate for column in before],
+        "suite": [column.run.seconds if column else None for column in measurable],
+        "services": [column.service_seconds for column in before],
+        "cleanup": [column.cleanup_seconds for column in before],
+        "memory": [None if column.memory_bytes is None else column.memory_bytes / gates.GIGABYTE for column in before],
+    }
+
+
+def _baseline(before: Sequence[Column], now: Column, config: ReportConfig, wanted: str | None) -> Column | None:
+    if wanted is not None:
+        return next((column for column in before if column.run.run == wanted), None)
+    return compare.choose_baseline(before, now, config.baseline_branch)
+
+
+def _changes(
+    baseline: Column, now: Column, usual: dict[str, float], flaky: Sequence[FlakyTest], before: Sequence[Column]
+) -> Iterable[Change]:
+    yield from compare.changes(baseline, now, usual)
+    earlier = [column for column in before if column.run.started <= baseline.run.started]
+    looks = _looks(earlier, ())
+    for test in flaky:
+        if test.steadiness is not Steadiness.FLAKY:
+            continue
+        was = flakes.judge(test.test, looks.get(test.test, ())).steadiness
+        if was is not Steadiness.FLAKY:
+            yield Change(ChangeKind.NEWLY_FLAKY, test.test, was, test.steadiness)
+
+
+def _trends(runs: Sequence[Column], now: Column) -> Iterable[Trend]:
+    """Judge the series of the whole run, and name the tests that have become slower for good."""
+    like = [column for column in runs if column.like(now.facts) and column.measurable]
+    seconds = trends.Floors(absolute=1.0)
+    megabytes = [None if column.memory_bytes is None else column.memory_bytes / 1e6 for column in like]
+    yield trends.judge("suite", "the whole suite", "s", [column.run.seconds for column in like], seconds)
+    yield trends.judge("memory", "peak memory", "MB", megabytes, trends.Floors(absolute=50))
+    yield trends.judge("services", "services are up", "s", [column.service_seconds for column in like], seconds)
+    yield trends.judge("cleanup", "clean-up", "s", [column.cleanup_seconds for column in like], seconds)
+    series: dict[str, list[float]] = defaultdict(list)
+    for column in like:
+        for test, glance in column.tests.items():
+            if OF_LETTER[glance.letter].tells:
+                series[test].append(glance.seconds)
+    for test, values in series.items():
+        if test in now.tests and values[-1] >= TREND_SECONDS:
+            found = trends.judge(f"test:{test}", test, "s", values, trends.Floors(0.25, TREND_SECONDS, 3.0))
+            if found.worse:
+                yield found
+
+
+def _whole_number(checked: Sequence[Gate], name: str) -> int | None:
+    value = next((gate.value for gate in checked if gate.name == name), None)
+    return None if value is None else int(value)

@@ -1,0 +1,1 @@
+"""Views: each draws a `Report` in one format, and computes nothing."""

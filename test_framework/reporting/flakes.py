@@ -9,7 +9,7 @@ nothing about any test.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,9 +53,10 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 def is_infrastructure(outcomes: Iterable[Outcome]) -> bool:
     """Say whether so much failed at once that the tests are hardly to blame."""
-    judged = [outcome for outcome in outcomes if outcome.tells]
-    fell = sum(outcome.fell and outcome is not Outcome.QUARANTINED for outcome in judged)
-    return fell >= INFRASTRUCTURE_TESTS and fell >= INFRASTRUCTURE_SHARE * len(judged)
+    found = Counter(outcomes)
+    fell = sum(count for outcome, count in found.items() if outcome.fell and outcome is not Outcome.QUARANTINED)
+    judged = sum(count for outcome, count in found.items() if outcome.tells)
+    return fell >= INFRASTRUCTURE_TESTS and fell >= INFRASTRUCTURE_SHARE * judged
 
 
 def judge(test: str, looks: Sequence[Look], entry: Entry | None = None, days_left: int | None = None) -> FlakyTest:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from test_framework.reporting.facts import Part, RunFacts
+from test_framework.reporting.model import AlertState
 from test_framework.reporting.naming import RECORD
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.reading import UnreadableRecordError, read_record
@@ -157,6 +158,22 @@ class History:
             (mode, until, runs),
         )
         return [_past(facts, digested) for facts, digested in rows]
+
+    def past_of(self, run: str) -> list[PastPart]:
+        """Give the parts of one run as later runs see it."""
+        rows = self._connection.execute("SELECT facts, digest FROM parts WHERE run = ? ORDER BY shard", (run,))
+        return [_past(facts, digested) for facts, digested in rows]
+
+    def alerts(self) -> list[AlertState]:
+        """Give every alert that was ever raised, as it stands."""
+        rows = self._connection.execute("SELECT key, title, state, since, told, link FROM alerts ORDER BY since")
+        return [AlertState(*row) for row in rows]
+
+    def keep_alert(self, alert: AlertState) -> None:
+        """Write down how an alert stands now."""
+        row = (alert.key, alert.title, alert.state, alert.since, alert.told, alert.link)
+        self._connection.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._connection.commit()
 
     def prune(self, keep_runs: int, keep_days: int, keep_records: int, now: float | None = None) -> list[str]:
         """Forget what is older or more than is kept; return the names of what went. The newest run always stays."""

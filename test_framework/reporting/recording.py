@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from test_framework.reporting.recorder import Recorder
     from test_framework.services.state import ServiceName
 
-RECORDER = pytest.StashKey["Recorder"]()
+RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
 TROUBLE = pytest.StashKey[str]()
 SESSION = pytest.StashKey[pytest.Session]()
-QUARANTINE = pytest.StashKey["Quarantine"]()
+QUARANTINE: pytest.StashKey[Quarantine] = pytest.StashKey()
 _NARROWING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "stepwise", "lf", "failedfirst")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from test_framework.reporting import compare, flakes, gates, timing, told, trends
@@ -147,11 +147,11 @@ def _numbered(*counted: tuple[int, str]) -> list[str]:
 
 
 def _flaky(runs: Sequence[Column], laid: Matrix, entries: Sequence[Entry]) -> tuple[FlakyTest, ...]:
-    """Judge every test that ever fell or is in quarantine, what costs most first."""
+    """Judge every test that ever fell or is in quarantine, the flaky first."""
     in_quarantine = {test: entry for entry in entries for test in laid.tests if entry.covers(test)}
     cells = dict(zip(laid.tests, laid.cells, strict=True))
     judged = []
-    for test, looks in _looks(runs, in_quarantine.keys()).items():
+    for test, looks in _looks(runs, _fallen(runs) | in_quarantine.keys()).items():
         entry = in_quarantine.get(test)
         found = flakes.judge(test, looks, entry, entry.days_left(today()) if entry else None)
         judged.append(replace(found, history=cells.get(test, found.history)))
@@ -160,18 +160,27 @@ def _flaky(runs: Sequence[Column], laid: Matrix, entries: Sequence[Entry]) -> tu
     return tuple(sorted(judged, key=lambda test: (order.index(test.steadiness), -test.low, -test.falls, test.test)))
 
 
-def _looks(runs: Sequence[Column], also: Iterable[str]) -> dict[str, list[flakes.Look]]:
-    """Gather every outcome, repeated shards included, of the tests that ever fell."""
-    fallen = set(also)
-    for column in runs:
-        for part in column.parts:
-            fallen.update(test for test, glance in part.tests.items() if OF_LETTER[glance.letter].fell)
-    looks: dict[str, list[flakes.Look]] = {test: [] for test in sorted(fallen)}
+def _fallen(runs: Sequence[Column]) -> set[str]:
+    """Name the tests that ever fell, repeated shards included, but for the runs in which the machine was at fault."""
+    return {
+        test
+        for column in runs
+        if not column.run.infrastructure
+        for part in column.parts
+        for test, glance in part.tests.items()
+        if OF_LETTER[glance.letter].fell
+    }
+
+
+def _looks(runs: Sequence[Column], tests: Set[str]) -> dict[str, list[flakes.Look]]:
+    """Gather every outcome of some tests, repeated shards included, in the order in which they came."""
+    looks: dict[str, list[flakes.Look]] = {test: [] for test in sorted(tests)}
     for column in runs:
         for part in sorted(column.parts, key=lambda part: part.run.started):
-            for test in fallen & part.tests.keys():
+            code = part.run.code
+            for test in tests & part.tests.keys():
                 glance = part.tests[test]
-                looks[test].append(flakes.Look(glance.letter, part.run.code, glance.lost, column.run.infrastructure))
+                looks[test].append(flakes.Look(glance.letter, code, glance.lost, column.run.infrastructure))
     return looks
 
 
@@ -208,11 +217,10 @@ def _changes(
 ) -> Iterable[Change]:
     yield from compare.changes(baseline, now, usual)
     earlier = [column for column in before if column.run.started <= baseline.run.started]
-    looks = _looks(earlier, ())
-    for test in flaky:
-        if test.steadiness is not Steadiness.FLAKY:
-            continue
-        was = flakes.judge(test.test, looks.get(test.test, ())).steadiness
+    now_flaky = [test for test in flaky if test.steadiness is Steadiness.FLAKY]
+    looks = _looks(earlier, {test.test for test in now_flaky})
+    for test in now_flaky:
+        was = flakes.judge(test.test, looks[test.test]).steadiness
         if was is not Steadiness.FLAKY:
             yield Change(ChangeKind.NEWLY_FLAKY, test.test, was, test.steadiness)
 

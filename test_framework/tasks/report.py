@@ -1,0 +1,216 @@
+"""Reports of the runs recorded here: what happened, what changed, what is flaky, slower or too much."""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from test_framework.reporting.library import Library
+    from test_framework.reporting.model import Report
+
+RUN = {"run": "its name, or how it begins; the newest without it", "mode": "only runs of this mode"}
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def library() -> Iterator[Library]:
+    """Open what is recorded; say what could not be taken in."""
+    from test_framework.reporting.config import ReportConfigError
+    from test_framework.reporting.history import HistoryError
+    from test_framework.reporting.library import Library, NoSuchRunError
+
+    try:
+        with Library.open(ROOT) as opened:
+            for refused in opened.intake.refused:
+                print(f"left out: {refused}")
+            yield opened
+    except (NoSuchRunError, ReportConfigError, HistoryError) as error:
+        raise Exit(str(error), 1) from None
+
+
+@task(default=True, help=RUN)
+def summary(context: Context, run: str = "", mode: str = "") -> None:
+    """Sum up a run as its terminal did, with what its history adds."""
+    from test_framework.reporting.views import terminal
+
+    with library() as opened:
+        report = opened.report(run, mode or None)
+    console = Console(soft_wrap=True, highlight=False)
+    for line in terminal.lines(report):
+        console.print(escape(line.text), style=line.colour or None)
+    for cause in report.causes:
+        console.print(f"cause     {escape(cause.title)}: {len(cause.tests)} tests; next: {escape(cause.next_command)}")
+
+
+@task(help={"before": "the run to compare with", "after": "the run to look at; the newest without it"})
+def compare(context: Context, before: str, after: str = "") -> None:
+    """Show what changed from one run to another."""
+    with library() as opened:
+        report = opened.report(after, baseline=before)
+    if not report.changes:
+        print("nothing changed")
+    for change in report.changes:
+        print(f"{change.kind:14} {change.test}: {change.before} -> {change.after}")
+
+
+@task(help=RUN)
+def flaky(context: Context, run: str = "", mode: str = "") -> None:
+    """List the tests that can't be relied on, and those that are merely broken."""
+    with library() as opened:
+        report = opened.report(run, mode or None)
+    table = Table("test", "", "fell", "flip rate", "95 %", "one commit", "retried", "lost", "quarantine", box=None)
+    for test in report.flaky:
+        table.add_row(
+            escape(test.test),
+            test.steadiness,
+            f"{test.falls} of {test.runs}",
+            f"{test.flip_rate:.0%}",
+            f"{test.low:.0%}-{test.high:.0%}",
+            str(test.same_commit),
+            str(test.retried),
+            f"{test.lost_seconds:.1f} s",
+            f"{test.owner}, {test.days_left} days left" if test.owner else "",
+        )
+    Console().print(table if report.flaky else "no test has fallen in the runs that are looked at")
+
+
+@task(help=RUN)
+def trend(context: Context, run: str = "", mode: str = "") -> None:
+    """Say what has become slower or bigger for good."""
+    with library() as opened:
+        report = opened.report(run, mode or None)
+    for found in report.trends:
+        print(f"{'WORSE' if found.worse else 'ok':6} {found.title}: {found.reason}")
+
+
+@task(help=RUN)
+def gates(context: Context, run: str = "", mode: str = "") -> None:
+    """Hold a run to its limits; fail if one is broken."""
+    from test_framework.reporting.model import GateState
+
+    with library() as opened:
+        report = opened.report(run, mode or None)
+    table = Table("gate", "value", "limit", "target", "", "distance", box=None)
+    for gate in report.gates:
+        value = "-" if gate.value is None else f"{gate.value:.3g} {gate.unit}"
+        table.add_row(
+            gate.title, value, f"{gate.limit:g} {gate.unit}", f"{gate.target:g} {gate.unit}", gate.state, gate.distance
+        )
+    Console().print(table)
+    broken = [gate.title for gate in report.gates if gate.state is GateState.BROKEN]
+    if broken:
+        raise Exit(f"broken: {', '.join(broken)}", 1)
+
+
+@task(
+    help={
+        **RUN,
+        "format": "junit, ctrf, csv, markdown or json",
+        "to": "the file to write; standard output without it",
+    }
+)
+def export(context: Context, format: str = "json", run: str = "", mode: str = "", to: str = "") -> None:  # noqa: A002
+    """Write a run in a format that other tools read."""
+    from test_framework.reporting.views import FORMATS
+
+    if format not in FORMATS:
+        raise Exit(f"there is no format {format!r}: choose one of {', '.join(FORMATS)}", 1)
+    with library() as opened:
+        text = FORMATS[format](opened.report(run, mode or None))
+    if to:
+        Path(to).write_text(text, encoding="utf-8", newline="")
+        print(f"wrote {to}")
+    else:
+        print(text, end="")
+
+
+@task(name="open", help=RUN)
+def open_(context: Context, run: str = "", mode: str = "") -> None:
+    """Open a run in the browser."""
+    with library() as opened:
+        show(opened.report(run, mode or None), opened.history.directory / "report")
+
+
+@task(help={"seed": "another seed, another sample", "big": "10,000 tests in 50 runs"})
+def demo(context: Context, seed: int = 1, big: bool = False) -> None:
+    """Show what reports look like, from made-up runs that touch nothing of yours."""
+    from test_framework.reporting import sample
+    from test_framework.reporting.naming import DIRECTORY
+
+    size = sample.Size(10_000, 50) if big else sample.Size(400, 40)
+    show(sample.demo(seed, size), ROOT / DIRECTORY / "demo")
+
+
+@task(help={"paths": "folders with records, or files of history", "run": "sum this run up then; none without it"})
+def merge(context: Context, paths: str, run: str = "") -> None:
+    """Take in the records and histories of other machines: shards, repetitions, a restored cache."""
+    with library() as opened:
+        for path in paths.split(","):
+            place = Path(path)
+            if not place.exists():
+                raise Exit(f"{place} does not exist", 1)
+            intake = opened.history.ingest_all(place) if place.is_dir() else opened.history.merge(place)
+            print(f"{place}: {len(intake.taken)} taken in, {intake.known} known, {len(intake.refused)} left out")
+            for refused in intake.refused:
+                print(f"left out: {refused}")
+    if run:
+        summary(context, run=run)
+
+
+@task(
+    help={
+        "dry-run": "only print what would be told",
+        "webhook": "post it to this address; GitHub issues without it",
+        "mode": "only runs of this mode",
+    }
+)
+def alert(context: Context, dry_run: bool = False, webhook: str = "", mode: str = "") -> None:
+    """Tell once what has become bad for good, and once that it is over."""
+    from dataclasses import replace
+
+    from test_framework.reporting import alerts
+
+    with library() as opened:
+        report = opened.report(mode=mode or None)
+        config = opened.config
+        scope = f"{report.run.mode}/"
+        found = alerts.problems_of(report)
+        told = 0
+        try:
+            sender: alerts.Sender | None = None
+            for message in alerts.step(found, report.alerts, scope, time.time(), config.reminder_days):
+                told += 1
+                print(f"{message.news:9} {message.alert.title}: {message.text}")
+                if dry_run:
+                    continue
+                sender = sender or (alerts.Webhook(webhook) if webhook else alerts.GitHubIssues.from_environment())
+                opened.history.keep_alert(replace(message.alert, link=sender.send(message)))
+        except alerts.AlertError as error:
+            raise Exit(str(error), 1) from None
+        if not told:
+            print("nothing to tell")
+
+
+def show(report: Report, place: Path) -> None:
+    """Write a report where a browser can open it: as a page where pages are drawn, else as Markdown beside its data."""
+    from test_framework.reporting.model import to_json
+    from test_framework.reporting.views import markdown
+
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "report.json").write_bytes(to_json(report))
+    page = place / "report.md"
+    page.write_text(markdown.write(report), encoding="utf-8")
+    print(page)
+    webbrowser.open(page.resolve().as_uri())

@@ -53,7 +53,7 @@ class RunFacts:
 
     @property
     def seconds(self) -> float | None:
-        return None if self.ended is None else self.ended - self.started
+        return None if self.ended is None else max(0.0, self.ended - self.started)  # clocks are set
 
     @property
     def code(self) -> str:

@@ -48,7 +48,7 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
     share, square = hits / of, _Z * _Z
     centre = (share + square / (2 * of)) / (1 + square / of)
     reach = _Z / (1 + square / of) * math.sqrt(share * (1 - share) / of + square / (4 * of * of))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    return max(0.0, min(share, centre - reach)), min(1.0, max(share, centre + reach))
 
 
 def is_infrastructure(outcomes: Iterable[Outcome]) -> bool:

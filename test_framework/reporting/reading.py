@@ -45,6 +45,8 @@ def parse(lines: Iterable[str | bytes]) -> Part:
         gathered.take(line)
     if not gathered.start:
         raise UnreadableRecordError("is no record of a run: its first line is not a RunStart")
+    if missing := [name for name in ("run", "time") if name not in gathered.start]:
+        raise UnreadableRecordError(f"is no record of a run: its first line has no {' and no '.join(missing)}")
     if gathered.start.get("format", 0) > NEWEST_FORMAT:
         raise UnreadableRecordError(f"has format {gathered.start['format']}, and this kit reads up to {NEWEST_FORMAT}")
     return gathered.part()

@@ -58,7 +58,7 @@ def document(report: Report) -> dict[str, Any]:
                 "suites": len({result.file for result in report.results}),
                 "start": _milliseconds(run.started),
                 "stop": _milliseconds(ended),
-                "duration": _milliseconds(ended - run.started),
+                "duration": _milliseconds(run.seconds or 0.0),
             },
             "tests": [_test(result) for result in report.results],
             "environment": {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 RECORD = "selection"
-OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "quarantined")
 
 
 class WholeRun:

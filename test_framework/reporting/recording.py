@@ -120,15 +120,15 @@ def read_quarantine(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
-def check_quarantine(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Refuse an entry whose parameters no collected test has."""
+def check_quarantine(config: pytest.Config, collected: Sequence[str]) -> None:
+    """End a run whose quarantine names parameters that no collected test has; a worker leaves that to its controller."""
     found = config.stash.get(QUARANTINE, None)
-    if found is None or any("::" in argument for argument in config.args):
+    if found is None or hasattr(config, "workerinput") or any("::" in argument for argument in config.args):
         return
     try:
-        found.check_collected(item.nodeid for item in items)
+        found.check_collected(collected)
     except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def mark_quarantined(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -92,7 +92,8 @@ def trend(context: Context, run: str = "", mode: str = "") -> None:
     with library() as opened:
         report = opened.report(run, mode or None)
     for found in report.trends:
-        print(f"{'WORSE' if found.worse else 'ok':6} {found.title}: {found.reason}")
+        verdict = "WORSE" if found.worse else "?" if found.baseline is None else "ok"
+        print(f"{verdict:6} {found.title}: {found.reason}")
 
 
 @task(help=RUN)
@@ -204,13 +205,13 @@ def alert(context: Context, dry_run: bool = False, webhook: str = "", mode: str 
 
 
 def show(report: Report, place: Path) -> None:
-    """Write a report where a browser can open it: as a page where pages are drawn, else as Markdown beside its data."""
+    """Write a report as a page beside its data, and let the browser open it."""
+    from test_framework.reporting import page
     from test_framework.reporting.model import to_json
-    from test_framework.reporting.views import markdown
 
     place.mkdir(parents=True, exist_ok=True)
     (place / "report.json").write_bytes(to_json(report))
-    page = place / "report.md"
-    page.write_text(markdown.write(report), encoding="utf-8")
-    print(page)
-    webbrowser.open(page.resolve().as_uri())
+    file = place / "index.html"
+    file.write_text(page.render(report), encoding="utf-8")
+    print(file)
+    webbrowser.open(file.resolve().as_uri())

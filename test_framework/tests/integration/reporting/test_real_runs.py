@@ -187,11 +187,14 @@ def test_what_is_in_quarantine_falls_without_reddening_the_run(tmp_path: Path) -
         ((r"\[\[", "["), "no TOML"),
     ],
 )
-def test_a_quarantine_that_cannot_be_kept_stops_the_run(everything: Suite, change: tuple[str, str], said: str) -> None:
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_quarantine_that_cannot_be_kept_stops_the_run(
+    everything: Suite, change: tuple[str, str], said: str, workers: str
+) -> None:
     file = everything.root / "tests/quarantine.toml"
     file.write_text(re.sub(change[0], change[1], file.read_text()))
 
-    done = everything.run()
+    done = everything.run("-n", workers)
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert said in done.stdout

@@ -5,7 +5,6 @@ What is printed comes from the record, so that nothing can be on the screen that
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 import time
@@ -45,7 +44,10 @@ def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalRep
             report = summarise([recorder.part], record=str(_shown(recorder.path)))
             for line in terminal.lines(report):
                 reporter.write_line(line.text, **{line.colour: True} if line.colour else {})
-            _append_to_step_summary(markdown.write(report), reporter)
+            try:
+                markdown.append_to_step(markdown.write(report))
+            except OSError as error:
+                reporter.write_line(f"no page of this step: {error}")
     if recorder.trouble is not None:
         reporter.write_line(no_record(recorder.trouble, recorder.path))
     if lost and not int(session.exitstatus):
@@ -67,16 +69,6 @@ def keep_run(recorder: Recorder, root: Path, cleanup_seconds: float | None) -> N
             history.prune(config.keep_runs, config.keep_days, config.keep_records)
     except (OSError, sqlite3.Error, HistoryError) as error:
         print(f"the run is not in the history yet ({error}): `invoke report.summary` takes it in", file=sys.stderr)
-
-
-def _append_to_step_summary(text: str, reporter: TerminalReporter) -> None:
-    """Write the page of this step where CI asks for it."""
-    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            with Path(page).open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            reporter.write_line(f"no page of this step: {page}: {error.strerror or error}")
 
 
 def _shown(path: Path) -> Path:

@@ -69,6 +69,8 @@ class Intake:
     """What came of taking records in: the names of those that are new or fuller, and what was left out and why."""
 
     taken: list[str] = field(default_factory=list)
+    runs: dict[str, None] = field(default_factory=dict)
+    """The runs that these are parts of, each once."""
     known: int = 0
     refused: list[str] = field(default_factory=list)
 
@@ -227,6 +229,7 @@ class History:
         self._connection.commit()
         if changed > 0:
             intake.taken.append(run.name)
+            intake.runs[run.run] = None
         else:
             intake.known += 1
 

@@ -26,7 +26,17 @@ RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
 TROUBLE = pytest.StashKey[str]()
 SESSION = pytest.StashKey[pytest.Session]()
 QUARANTINE: pytest.StashKey[Quarantine] = pytest.StashKey()
-_NARROWING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "stepwise", "lf", "failedfirst")
+_NARROWING = (
+    "keyword",
+    "markexpr",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "stepwise",
+    "lf",
+    "failedfirst",
+    "without_model",
+)
 
 
 def begin(session: pytest.Session, mode: Mode) -> None:

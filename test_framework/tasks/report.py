@@ -154,20 +154,32 @@ def demo(context: Context, seed: int = 1, big: bool = False) -> None:
     show(sample.demo(seed, size), ROOT / DIRECTORY / "demo")
 
 
-@task(help={"paths": "folders with records, or files of history", "run": "sum this run up then; none without it"})
-def merge(context: Context, paths: str, run: str = "") -> None:
+@task(
+    help={
+        "paths": "folders with records, or files of history, with commas between them",
+        "pages": "draw every run that something was taken in of, and tell CI's page of this job",
+    }
+)
+def merge(context: Context, paths: str, pages: bool = False) -> None:
     """Take in the records and histories of other machines: shards, repetitions, a restored cache."""
+    from test_framework.reporting.views import markdown, terminal
+
     with library() as opened:
+        runs = dict(opened.intake.runs)
         for path in paths.split(","):
             place = Path(path)
             if not place.exists():
                 raise Exit(f"{place} does not exist", 1)
             intake = opened.history.ingest_all(place) if place.is_dir() else opened.history.merge(place)
+            runs |= intake.runs
             print(f"{place}: {len(intake.taken)} taken in, {intake.known} known, {len(intake.refused)} left out")
             for refused in intake.refused:
                 print(f"left out: {refused}")
-    if run:
-        summary(context, run=run)
+        for run in runs if pages else ():
+            report = opened.report(run)
+            print("\n".join(["", run, *(line.text for line in terminal.lines(report))]))
+            markdown.append_to_step(markdown.write(report))
+            draw(report, opened.history.directory / "report" / run)
 
 
 @task(
@@ -205,7 +217,14 @@ def alert(context: Context, dry_run: bool = False, webhook: str = "", mode: str 
 
 
 def show(report: Report, place: Path) -> None:
-    """Write a report as a page beside its data, and let the browser open it."""
+    """Draw a report, and let the browser open it."""
+    file = draw(report, place)
+    print(file)
+    webbrowser.open(file.resolve().as_uri())
+
+
+def draw(report: Report, place: Path) -> Path:
+    """Write a report as a page beside its data."""
     from test_framework.reporting import page
     from test_framework.reporting.model import to_json
 
@@ -213,5 +232,4 @@ def show(report: Report, place: Path) -> None:
     (place / "report.json").write_bytes(to_json(report))
     file = place / "index.html"
     file.write_text(page.render(report), encoding="utf-8")
-    print(file)
-    webbrowser.open(file.resolve().as_uri())
+    return file

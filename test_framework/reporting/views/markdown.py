@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from test_framework.reporting.model import Colour, GateState, Report, Steadiness
 
@@ -24,6 +26,13 @@ def write(report: Report, most_bytes: int = MOST_BYTES) -> str:
     room = most_bytes - len(note.encode()) - len(_CLOSE)
     cut = encoded[:room].decode(errors="ignore").rpartition("\n")[0]
     return cut + (_CLOSE if cut.count("<details>") > cut.count("</details>") else "") + note
+
+
+def append_to_step(text: str) -> None:
+    """Add to the page of this step, where CI asks for one."""
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(page).open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 _CLOSE = "\n~~~~\n</details>\n"

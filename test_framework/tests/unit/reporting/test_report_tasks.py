@@ -121,13 +121,18 @@ def test_an_alert_without_a_receiver_says_what_is_needed(checkout: Path, monkeyp
         report.alert(Context())
 
 
-def test_shards_from_other_machines_are_merged(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shards_from_other_machines_are_merged_and_drawn(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for made in sample.sharded(shards=2):
         with History.open(checkout / f"machine-{made.run.shard}") as machine:
             machine.keep(replace(made, problems=()), 1)
 
-    report.merge(Context(), f"{checkout}/machine-1/history.db,{checkout}/machine-2/history.db", run="sample")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(checkout / "step.md"))
+    report.merge(Context(), f"{checkout}/machine-1/history.db,{checkout}/machine-2/history.db", pages=True)
 
     said = capsys.readouterr().out
     assert said.count("1 taken in") == 2
     assert "tests     399 = " in said
+    assert "| **collected** | **399** |" in (checkout / "step.md").read_text(encoding="utf-8")
+    assert list((checkout / DIRECTORY / "report").glob("sample-*/index.html"))

@@ -13,6 +13,7 @@ import pytest
 from test_framework import needs
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
+from test_framework.reporting.recording import RecordedRun
 from test_framework.selection import ORDERS
 from test_framework.whole_run import WholeRun
 
@@ -33,6 +34,7 @@ pytest_plugins = [
 MODE = pytest.StashKey[Mode]()
 POOL = pytest.StashKey["ServicePool | None"]()
 SHARE = pytest.StashKey["Share"]()
+RECORDED = pytest.StashKey[RecordedRun]()
 RUN = "service_pool_run"
 
 
@@ -41,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
     group.addoption("--without-model", action="store_true", help="in full, leave out the tests that need a real model")
     group.addoption("--order", choices=ORDERS, default="random", help="in which order tests run")
+    group.addoption("--no-record", action="store_true", help="write no record of this run under .reports/")
     group.addoption("--shard", default=None, metavar="I/N", help="run the I-th of N shares of the tests, e.g. 2/4")
 
 
@@ -60,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER_LINE)
     _follow_the_rules_of_the_house(config)
     config.pluginmanager.register(WholeRun(config, config.stash[MODE]))
+    config.stash[RECORDED] = RecordedRun(config, config.stash[MODE])
+    config.pluginmanager.register(config.stash[RECORDED])
     if wanted := config.getoption("--shard"):
         _run_one_shard(config, wanted)
 
@@ -142,6 +147,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         found = pool.statistics
         for line in lines(share_of(config), found.peak, found.opened, found.stopped):
             terminalreporter.write_line(line)
+        config.stash[RECORDED].told_of_services(share_of(config), found.stopped)
     if terminalreporter.stats.keys() & {"failed", "error"}:
         from test_framework.errors import terminal
 

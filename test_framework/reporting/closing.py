@@ -56,16 +56,15 @@ def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalRep
     recorder.exit_code = int(session.exitstatus)
 
 
-def keep_run(recorder: Recorder, root: Path, cleanup_seconds: float | None) -> None:
+def keep_run(recorder: Recorder, root: Path) -> None:
     """Write a record's last line, and take the run into the history."""
-    recorder.finish({"exit_code": recorder.exit_code, "cleanup_seconds": cleanup_seconds})
+    recorder.finish({"exit_code": recorder.exit_code})
     if recorder.trouble is not None or recorder.part is None:
         return
-    part = replace(recorder.part, cleanup_seconds=cleanup_seconds)
     try:
         config = load_config(root)
         with History.open(recorder.path.parent.parent) as history:
-            history.keep(part, recorder.path.stat().st_size)
+            history.keep(recorder.part, recorder.path.stat().st_size)
             history.prune(config.keep_runs, config.keep_days, config.keep_records)
     except (OSError, sqlite3.Error, HistoryError) as error:
         print(f"the run is not in the history yet ({error}): `invoke report.summary` takes it in", file=sys.stderr)

@@ -16,6 +16,7 @@ from test_framework.reporting.outcome import ABSENT, OF_LETTER, Outcome
 
 EXPLAINED = 2000
 """How many failures are explained: of more, more of the same would be said."""
+TEXT_LETTERS = 1500
 
 
 def failures_and_causes(merged: Merged, matrix: Matrix) -> tuple[tuple[Failure, ...], tuple[Cause, ...]]:
@@ -87,7 +88,7 @@ def _kept(result: TestResult, run: RunFacts) -> Fallen:
         worker=result.worker,
         began=result.started,
         circumstances=_circumstances(run),
-        text=fall.detail or fall.message,
+        text=(fall.detail or fall.message)[-TEXT_LETTERS:],
     )
 
 

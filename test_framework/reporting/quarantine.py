@@ -109,10 +109,6 @@ def mark(item: pytest.Item, report: pytest.TestReport, entry: Entry) -> None:
         report.wasxfail = f"quarantined: {entry}"
 
 
-def is_quarantined(report: pytest.TestReport) -> bool:
-    return any(name == QUARANTINE for name, _ in report.user_properties)
-
-
 def _faults_of_form(table: object) -> Iterator[str]:
     if not isinstance(table, dict):
         yield f"is no table; write: {EXAMPLE}"

@@ -61,6 +61,7 @@ class Gathered:
     exit_code: int | None = None
     last_seen: float = 0.0
     services: dict[str, float] = field(default_factory=dict)
+    cleanup_seconds: float | None = None
     deselected: int = 0
     collection: list[str] = field(default_factory=list)
     phases: Phases = field(default_factory=Phases)
@@ -99,18 +100,12 @@ class Gathered:
             workers=tuple(self.workers.values()),
             warnings=tuple(self.warnings),
             deselected=max([self.deselected, *(_number(w.facts.get("deselected")) for w in self.workers.values())]),
-            cleanup_seconds=self.finish.get("cleanup_seconds"),
+            cleanup_seconds=self.cleanup_seconds,
             problems=tuple(self.problems),
         )
 
     def _services(self) -> Iterator[ServiceTime]:
-        """One service may have been asked for by each worker: who waited longest saw it start."""
-        seen: dict[str, float] = {}
-        told = [self.services, *(worker.facts.get("services") for worker in self.workers.values())]
-        for started in told:
-            for name, seconds in started.items() if isinstance(started, dict) else ():
-                seen[name] = max(seen.get(name, 0.0), seconds if isinstance(seconds, int | float) else 0.0)
-        for name, seconds in sorted(seen.items()):
+        for name, seconds in sorted(self.services.items()):
             yield ServiceTime(name, seconds)
 
     def _take_RunStart(self, line: Line) -> None:  # noqa: N802
@@ -122,6 +117,7 @@ class Gathered:
 
     def _take_Services(self, line: Line) -> None:  # noqa: N802
         self.services = line["started"]
+        self.cleanup_seconds = line.get("stopped")
 
     def _take_Deselected(self, line: Line) -> None:  # noqa: N802
         self.deselected += line["count"]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from test_framework.reporting import sample
 from test_framework.reporting.facts import Part
@@ -65,7 +65,7 @@ def test_what_is_taken_in_comes_out_again_whole(history: History) -> None:
 
 
 @given(parts())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_same_twice_changes_nothing(tmp_path_factory: pytest.TempPathFactory, made: list[Part]) -> None:
     with History.open(tmp_path_factory.mktemp("history")) as history:
         for each in (*made, *made):

@@ -65,5 +65,14 @@ def found_what_was_left(seen: Evidence) -> Finding | None:
     return Finding(Category.ISOLATION, Fault.TEST, cause, 0.72, f"left in {seen.failure.shared_fixtures[0]}", "")
 
 
-RULES = (leak,)
+def told_by_the_isolation(seen: Evidence) -> Finding | None:
+    """The isolation of databases and namespaces found something where nothing may be."""
+    link = seen.link("test_framework.isolation.")
+    if link is None:
+        return None
+    name = link.type.rpartition(".")[2]
+    return Finding(Category.ISOLATION, Fault.TEST, seen.said(link), 0.95, f"{name} {seen.failure.test}", REPRODUCE)
+
+
+RULES = (told_by_the_isolation, leak)
 ISOLATION = (found_what_was_left, shared_state)

@@ -73,7 +73,14 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
 
 async def test_two_hundred_users_at_once(shared_server: Server) -> None:
     async with isolated_users(shared_server, 200) as users:
-        await asyncio.gather(*(user.run_agent("!call current_time", PATIENCE_SECONDS) for user in users))
+
+        async def work(user: TestContext) -> None:
+            """Ask again where the service says that it is too busy just now, as its clients do."""
+            user.client.patience = PATIENCE_SECONDS
+            run = await user.start_run("!call current_time", key="one-run")
+            await user.wait_for_end(run.id, PATIENCE_SECONDS)
+
+        await asyncio.gather(*(work(user) for user in users))
 
         assert_diagonal(matrix_of(users), {user.user.id: 4 for user in users})
         for user in users:

@@ -22,6 +22,7 @@ from test_framework.reporting.sampler import Sampler
 
 FORMAT = 1
 TYPE = "$report_type"
+_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
 Line = dict[str, object]
 
 
@@ -57,7 +58,7 @@ class Recorder(ReportLogPlugin):  # type: ignore[misc]
         """Write a line, and stop at the first that can't be written: a record with a hole would lie."""
         data.pop("node", None)
         try:
-            line = json.dumps(_slim(data), default=str, separators=(",", ":")) + "\n"
+            line = _ENCODER.encode(_slim(data)) + "\n"
         except (ValueError, TypeError) as error:
             line = json.dumps({TYPE: "Unwritable", "of": str(data.get(TYPE)), "why": repr(error)}) + "\n"
         with self._lock:

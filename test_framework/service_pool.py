@@ -8,6 +8,7 @@ used as it is and left running.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -25,6 +26,7 @@ from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.stack import CHECKOUT, Stack, Storage, own_directory
 from test_framework.services.state import (
     SERVICE_NAMES,
+    EngineDownError,
     Observation,
     ProviderUnavailableError,
     ServiceError,
@@ -216,7 +218,11 @@ class ServicePool:
     def _postgres_url(self) -> str | None:
         """Where this run's Postgres is, if anybody has asked for it: this process, or a worker."""
         choice = self._recall("postgres")
-        return choice.provider.url("postgres") if choice is not None else None
+        with contextlib.suppress(
+            ServiceError, EngineDownError
+        ):  # a container that was killed is nowhere until it is back
+            return choice.provider.url("postgres") if choice is not None else None
+        return None
 
     def _bring_up(self, name: ServiceName, seconds: float) -> Service:
         from filelock import FileLock

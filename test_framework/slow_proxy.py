@@ -55,10 +55,12 @@ class SlowProxy:
         """Listen no more, and break what is open."""
         if self._server is None:
             return
+        self.shut = True
         self._server.close()
         self.cut()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_SECONDS):
+                await asyncio.gather(*self._connections, return_exceptions=True)
                 await self._server.wait_closed()
 
     def cut(self) -> None:
@@ -141,9 +143,17 @@ class ProxyThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(THREAD_SECONDS)
 
     def end(self) -> None:
+        """Let every task come to its end, and then the loop: what is left pending would be found by somebody else's test."""
+        self.run(self._cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(THREAD_SECONDS)
         self.loop.close()
+
+    async def _cancel_all(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def address_of(url: str) -> Path | tuple[str, int]:

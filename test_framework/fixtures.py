@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -46,17 +47,35 @@ def settings(make_settings: MakeSettings) -> Settings:
     return make_settings()
 
 
+@pytest.fixture
+def server_processes() -> int:
+    """How many processes the service runs as in full; a module that wants another number names its own."""
+    return 2
+
+
+@pytest.fixture(scope="session")
+def real_model() -> dict[str, Any]:
+    """The settings of the endpoint that the environment names; a test that asks for them needs a real model."""
+    from test_framework.modes import MODEL_VARIABLES
+
+    url, key, name = (os.environ[variable] for variable in MODEL_VARIABLES)
+    return {"model": "openai", "model_url": url, "model_key": key, "model_name": name}
+
+
 @pytest_asyncio.fixture
-async def server(request: pytest.FixtureRequest, mode: Mode, settings: Settings) -> AsyncIterator[Server]:
-    """The service under test, running behind its own server: in this loop, or in full as a process."""
-    from test_framework.servers import in_loop, in_process
+async def server(
+    request: pytest.FixtureRequest, mode: Mode, settings: Settings, server_processes: int
+) -> AsyncIterator[Server]:
+    """The service under test, running behind its own server: in this loop, or in full as several processes behind one door."""
+    from test_framework.servers import in_loop, in_process, in_processes
 
     async with AsyncExitStack() as stack:
         if "clock" in request.fixturenames:
             skewed: Clock = request.getfixturevalue("clock")
             yield await stack.enter_async_context(in_process(settings, skewed.environment))
             return
-        running: Server = await stack.enter_async_context((in_process if mode is Mode.FULL else in_loop)(settings))
+        serving = in_processes(settings, server_processes) if mode is Mode.FULL else in_loop(settings)
+        running: Server = await stack.enter_async_context(serving)
         yield running
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.modes import FOLDERS, Mode, modes_of, place_of
+from test_framework.modes import FOLDERS, MODEL_VARIABLES, Mode, missing_for_a_model, modes_of, place_of
 
 MARKER = "needs(*what): what a test can't do without"
-MODEL_VARIABLES = ("APP_MODEL_URL", "APP_MODEL_KEY", "APP_MODEL_NAME")
 WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL})
 EVERY = frozenset(Mode)
 MODEL = "model"
@@ -64,11 +63,6 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def browser() -> str | None:
     """Where this machine keeps a browser that pages can be tried in."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def missing_for_a_model(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Which variables would have to be set for a run against a real model."""
-    return [name for name in MODEL_VARIABLES if not environment.get(name)]
 
 
 def demand_whole_model(mode: Mode, environment: Mapping[str, str] = os.environ) -> None:

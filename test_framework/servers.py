@@ -1,7 +1,7 @@
 """The service under test, running for real: its own `create_app`, behind its own server, on a loopback socket.
 
 `InLoopServer` runs in the test's event loop, so that a test may reach into the service; `ProcessServer` is a process of its
-own, as in production. Both have a URL, and neither pretends.
+own, as in production, and `ProcessServers` are several of them behind one door. All have a URL, and none pretends.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
@@ -25,6 +25,7 @@ from app.main import create_app
 from app.serve import listen, server_for
 from app.service import Service
 from app.settings import Settings, variable_name
+from test_framework.front_door import front_door
 from test_framework.overrides import at_work
 
 START_SECONDS = 20.0
@@ -58,6 +59,15 @@ class ProcessServer:
     def said(self) -> str:
         """What it has logged so far."""
         return _text(self.log)
+
+
+@dataclass
+class ProcessServers:
+    """Several processes behind one URL: what comes in at one is watched at another."""
+
+    settings: Settings
+    url: str
+    members: Sequence[ProcessServer]
 
 
 @asynccontextmanager
@@ -103,6 +113,15 @@ async def in_process(settings: Settings, environment: Mapping[str, str] = NOTHIN
                     process.kill()
                     await process.communicate()
                     raise TimeoutError(f"the server did not end within {STOP_SECONDS:g} s of SIGTERM") from None
+
+
+@asynccontextmanager
+async def in_processes(settings: Settings, count: int) -> AsyncIterator[ProcessServers]:
+    """Serve in several processes that share a database and a Redis, behind one door, until the block ends."""
+    async with AsyncExitStack() as stack:
+        members = await asyncio.gather(*(stack.enter_async_context(in_process(settings)) for _ in range(count)))
+        url = await stack.enter_async_context(front_door([member.url for member in members]))
+        yield ProcessServers(settings, url, members)
 
 
 def token(settings: Settings, user_id: str) -> str:

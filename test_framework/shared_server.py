@@ -22,7 +22,7 @@ async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: 
     from app.settings import ROOT
     from test_framework.env_files import file_for_tests
     from test_framework.isolation.redis import SHARED
-    from test_framework.servers import in_loop, in_process
+    from test_framework.servers import in_loop, in_processes
     from test_framework.settings import IsolatedSettings
 
     async with AsyncExitStack() as stack:
@@ -36,8 +36,8 @@ async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: 
             requests_per_minute=1_000_000,
             log_level="warning",
         )
-        serve = in_process if mode is Mode.FULL else in_loop
-        running: Server = await stack.enter_async_context(serve(settings))
+        serving = in_processes(settings, 2) if mode is Mode.FULL else in_loop(settings)
+        running: Server = await stack.enter_async_context(serving)
         yield running
 
 

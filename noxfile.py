@@ -61,7 +61,7 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def full(session: nox.Session) -> None:
-    """Run the tests against real server processes on a real Postgres and a real Redis."""
+    """Run the tests against real server processes, Postgres, Redis and a model; `-- --without-model` leaves that out."""
     pytest(session, "full")
 
 
@@ -70,6 +70,20 @@ def tests(session: nox.Session) -> None:
     """Run every test this machine can run, mode by mode; say what it could not, and why."""
     install(session)
     session.run("python", "-m", "test_framework.modes", *session.posargs)
+
+
+@nox.session(default=False)
+def repeat(session: nox.Session) -> None:
+    """Prove that a mode is green again and again, whatever the order: `-- integration --times 20`."""
+    install(session)
+    session.run("python", "-m", "test_framework.soak", "repeat", *session.posargs, env=COMPILED)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Look for tests that flip, under delays at await points: `-- --runs 100 [--mode …] [what pytest takes]`."""
+    install(session)
+    session.run("python", "-m", "test_framework.soak", "soak", *session.posargs, env=COMPILED)
 
 
 @nox.session(default=False)

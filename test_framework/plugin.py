@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modes")
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
     group.addoption("--without-model", action="store_true", help="in full, leave out the tests that need a real model")
+    group.addoption("--delays", type=float, default=0.0, metavar="MS", help="hold tasks back by up to so many ms")
     group.addoption("--order", choices=ORDERS, default="random", help="in which order tests run")
     group.addoption("--no-record", action="store_true", help="write no record of this run under .reports/")
     group.addoption("--shard", default=None, metavar="I/N", help="run the I-th of N shares of the tests, e.g. 2/4")
@@ -75,6 +76,8 @@ def _follow_the_rules_of_the_house(config: pytest.Config) -> None:
         raise pytest.UsageError("--trace needs the terminal that the workers of -n have not got: use -n0")
     if getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "0"
+    if config.getoption("--delays"):
+        config.pluginmanager.import_plugin("test_framework.delays")
     if config.getoption("--order") != "random":
         config.option.randomly_reorganize = False
 

@@ -6,7 +6,7 @@ It follows the run in the controller and in each of its workers; those send what
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import pytest
 
 from test_framework import needs
 from test_framework.exits import INCOMPLETE, explain, no_end_in_silence
+from test_framework.guards.unheard import listening
 from test_framework.interrupts import Interrupts
 from test_framework.modes import Mode
 from test_framework.selection import Selection
@@ -42,6 +43,7 @@ class WholeRun:
         self._at_the_end = ExitStack()
         self._at_the_end.enter_context(self._interrupts.routed())
         self._at_the_end.enter_context(no_end_in_silence(self._say))
+        self._ear = self._at_the_end.enter_context(listening())
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Don't even import what this mode can't run."""
@@ -67,6 +69,12 @@ class WholeRun:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.items:
             self.selection.selected = len(session.items)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
+        """Fail a test in whose background something failed."""
+        yield
+        self._ear.demand_silence()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:

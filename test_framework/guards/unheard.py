@@ -1,0 +1,45 @@
+"""An exception in a task that nobody awaited is only logged, and only when the task is forgotten: here it fails the test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NEVER_RETRIEVED = "exception was never retrieved"
+
+
+class UnheardError(AssertionError):
+    """Something failed in the background of a test, and nothing that was asserted would have shown it."""
+
+
+class Ear(logging.Handler):
+    """Hears what asyncio logs of failed tasks and futures."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._heard: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if NEVER_RETRIEVED in str(record.msg):
+            self._heard.append(record)
+
+    def demand_silence(self) -> None:
+        """Raise what was heard since the last time."""
+        heard, self._heard = self._heard, []
+        if heard:
+            told = "\n".join(record.getMessage() for record in heard)
+            error = next((record.exc_info[1] for record in heard if record.exc_info), None)
+            raise UnheardError(f"failed in the background, where nobody awaited it: {told}") from error
+
+
+@contextmanager
+def listening() -> Iterator[Ear]:
+    """Listen until the block ends."""
+    ear = Ear()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(ear)
+    try:
+        yield ear
+    finally:
+        logger.removeHandler(ear)

@@ -28,11 +28,11 @@ CLEANUP_SECONDS = 5.0
 _Lifespan = AbstractAsyncContextManager[None]
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the service; its lifespan starts it and stops it."""
+def create_app(settings: Settings, cleanup: CleanupCoordinator | None = None) -> FastAPI:
+    """Build the service; its lifespan starts it and stops it. Whoever runs a whole process brings that one's clean-up."""
     who = identity()
     service = Service(settings)
-    cleanup = CleanupCoordinator()
+    cleanup = CleanupCoordinator() if cleanup is None else cleanup
     startup = plan(service, cleanup)
     app = FastAPI(
         title=who.name,

@@ -126,7 +126,9 @@ def server_for(app: FastAPI) -> Server:
 
 
 async def serve(settings: Settings, listener: socket.socket, started: Callable[[], None]) -> int:
-    app = create_app(settings)
+    cleanup = CleanupCoordinator.of_this_process()
+    cleanup.reset()
+    app = create_app(settings, cleanup)
     service = cast("Service", app.state.service)
     _trace(app)
     server = server_for(app)
@@ -135,7 +137,7 @@ async def serve(settings: Settings, listener: socket.socket, started: Callable[[
     def force(_: object) -> None:
         forced.set()
         server.should_exit = server.force_exit = True
-        app.state.cleanup.force()
+        cleanup.force()
 
     with signals_routed(lambda _: stop.set(), force):
         serving = asyncio.create_task(server.serve([listener]), name="uvicorn")
@@ -158,7 +160,7 @@ async def serve(settings: Settings, listener: socket.socket, started: Callable[[
             await serving
             await asyncio.wait(waiting)
     failed = ready.done() and not ready.cancelled() and not ready.result()
-    return 1 if failed else await _exit_code(app.state.cleanup)
+    return 1 if failed else await _exit_code(cleanup)
 
 
 def _trace(app: FastAPI) -> None:

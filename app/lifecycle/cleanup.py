@@ -15,12 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cache, partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 from app.lifecycle.attempt import Call, OutOfTimeError, attempt, describe
+from app.lifecycle.children import Child, end_child, kill_child
 
 logger = logging.getLogger(__name__)
+
+KILL_SECONDS = 2.0
 
 AnyHandler = TypeVar("AnyHandler", bound=Call)
 
@@ -78,10 +82,16 @@ class _Registration:
     rank: tuple[int, int]
     timeout: float
     critical: bool
+    last_resort: Callable[[], None] | None = None
 
 
 class CleanupCoordinator:
     """Runs every registered handler once. A forked child begins with an empty one: it owns nothing yet."""
+
+    @staticmethod
+    def of_this_process() -> CleanupCoordinator:
+        """The one that whoever runs a whole process uses; an app within another program has its own."""
+        return _of_this_process()
 
     def __init__(self) -> None:
         self._forget()
@@ -104,8 +114,13 @@ class CleanupCoordinator:
         priority: int = Priority.NORMAL,
         timeout: float = 10.0,
         critical: bool = False,
+        last_resort: Callable[[], None] | None = None,
     ) -> None:
-        """Run the handler at the end: an async one in the event loop, any other in a thread of its own."""
+        """Run the handler at the end: an async one in the event loop, any other in a thread of its own.
+
+        The last resort is for what must not stay even when there is no time: it is called, and must return at once,
+        when the handler is skipped or abandoned.
+        """
         self._notice_a_fork()
         if self._report is not None:
             raise TooLateError(
@@ -116,7 +131,20 @@ class CleanupCoordinator:
             raise ValueError(f"a cleanup handler named {name!r} exists already: unregister it, or choose a name")
         self._registrations += 1
         rank = (priority, self._registrations)
-        self._registered[name] = _Registration(name, handler, rank, timeout, critical)
+        self._registered[name] = _Registration(name, handler, rank, timeout, critical, last_resort)
+
+    def register_child(
+        self, name: str, child: Child, *, priority: int = Priority.NORMAL, grace: float = 5.0, critical: bool = False
+    ) -> None:
+        """End a child process at the end; it is killed when its grace is over, or when the end is forced."""
+        self.register(
+            name,
+            partial(end_child, child, grace),
+            priority=priority,
+            timeout=grace + KILL_SECONDS,
+            critical=critical,
+            last_resort=partial(kill_child, child),
+        )
 
     def unregister(self, name: str) -> bool:
         """Forget a handler, and say whether there was one to forget."""
@@ -220,6 +248,13 @@ class CleanupCoordinator:
         reason: str = "",
         error: BaseException | None = None,
     ) -> HandlerReport:
+        if outcome not in {Outcome.OK, Outcome.FAILED} and registration.last_resort is not None:
+            registration.last_resort()
         if outcome is not Outcome.OK:
             logger.error("cleanup of %s: %s, %s", registration.name, outcome, reason, exc_info=error)
         return HandlerReport(registration.name, outcome, seconds, registration.critical, reason)
+
+
+@cache
+def _of_this_process() -> CleanupCoordinator:
+    return CleanupCoordinator()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import FrozenInstanceError
 from functools import partial
 
@@ -470,3 +472,67 @@ def test_a_forked_child_leaves_its_parents_handlers_alone() -> None:
         "parent ['database']",
     ]
     assert done.stderr == ""
+
+
+def test_there_is_one_for_the_process() -> None:
+    assert CleanupCoordinator.of_this_process() is CleanupCoordinator.of_this_process()
+
+
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+WILLING = "import signal; print('up', flush=True); signal.pause()"
+
+
+@contextmanager
+def child_process(program: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+async def test_a_child_is_ended(cleanup: CleanupCoordinator) -> None:
+    with child_process(WILLING) as process:
+        cleanup.register_child("worker", process)
+
+        report = await cleanup.run("the end")
+
+        assert outcomes(report) == {"worker": Outcome.OK}
+        assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+async def test_a_child_that_does_not_heed_is_killed_and_named(cleanup: CleanupCoordinator) -> None:
+    with child_process(STUBBORN) as process:
+        cleanup.register_child("worker", process, grace=0.05, critical=True)
+
+        report = await cleanup.run("the end")
+
+        assert process.returncode == -signal.SIGKILL
+        assert f"process {process.pid} did not end within 0.05 s" in report.problems[0].error
+        assert report.exit_code == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+async def test_a_forced_end_kills_children_that_there_is_no_time_for(cleanup: CleanupCoordinator) -> None:
+    with child_process(STUBBORN) as process:
+        cleanup.register_child("worker", process)
+        cleanup.force()
+
+        report = await cleanup.run("the end")
+
+        assert outcomes(report) == {"worker": Outcome.SKIPPED}
+        assert process.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+async def test_a_child_of_asyncio_is_ended_too(cleanup: CleanupCoordinator) -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WILLING, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    cleanup.register_child("worker", process)
+
+    await cleanup.run("the end")
+
+    assert process.returncode == -signal.SIGTERM

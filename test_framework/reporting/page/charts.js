@@ -1,7 +1,7 @@
 // Lines, bars and lanes, drawn as SVG; each says in words what it shows.
 function line(values, { width = 120, height = 24, limit = null, unit = "", label = "" } = {}) {
   const known = values.filter((value) => value !== null);
-  if (known.length < 2) return element("span", { class: "faint" }, known.length ? "first run" : "no data");
+  if (known.length < 2) return element("span", { class: "faint" }, known.length ? "nothing earlier" : "no data");
   const top = Math.max(...known, limit ?? -Infinity), bottom = Math.min(0, ...known);
   const x = (index) => 2 + (index / (values.length - 1)) * (width - 4);
   const y = (value) => height - 2 - ((value - bottom) / (top - bottom || 1)) * (height - 4);

@@ -55,8 +55,7 @@ function flaky(report) {
   if (!report.flaky.length) return panel("flaky", "Unsteady tests", about, nothing("None that the history knows of."));
   const kind = { flaky: "fair", broken: "bad", infrastructure: "", "not enough data": "" };
   return panel("flaky", "Unsteady tests", about, table(
-    ["test", "verdict", { title: "flip rate", number: true }, { title: "falls", number: true }, { title: "same commit", number: true }, { title: "retried", number: true }, { title: "time lost", number: true }, "quarantine"],
-    report.flaky.slice(0, 200).map((each) => [[testLink(each.test), element("small", {}, strip(each.history.slice(-40)))], chip(each.steadiness, kind[each.steadiness] ?? ""),
-      `${Math.round(each.flip_rate * 100)} % (${Math.round(each.low * 100)}–${Math.round(each.high * 100)})`, `${each.falls} of ${each.runs}`, each.same_commit, each.retried, seconds(each.lost_seconds),
-      each.owner ? `${each.owner}, ${each.days_left === null ? each.expires : counted(each.days_left, "day")} left` : ""]), "Unsteady tests"));
+    ["test", "verdict", { title: "flip rate", number: true }, { title: "falls", number: true }, { title: "same commit", number: true }, { title: "retried", number: true }, { title: "time lost", number: true }],
+    report.flaky.slice(0, 200).map((each) => [[testLink(each.test), element("small", {}, strip(each.history.slice(-40))), each.owner && element("small", {}, `in quarantine with ${each.owner} until ${each.expires}${each.days_left === null ? "" : `, ${counted(each.days_left, "day")} left`}`)], chip(each.steadiness, kind[each.steadiness] ?? ""),
+      `${Math.round(each.flip_rate * 100)} % (${Math.round(each.low * 100)}–${Math.round(each.high * 100)})`, `${each.falls} of ${each.runs}`, each.same_commit, each.retried, seconds(each.lost_seconds)]), "Unsteady tests"));
 }

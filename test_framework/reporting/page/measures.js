@@ -13,8 +13,8 @@ function time(report) {
     durations.setup_seconds + durations.call_seconds + durations.teardown_seconds || 1, "where the time of all tests went")),
     element("ul", { class: "legend" }, [["setup", "set-up", durations.setup_seconds], ["call", "call", durations.call_seconds], ["teardown", "tear-down", durations.teardown_seconds]].map(([kind, word, value]) => element("li", {}, element("i", { class: kind }), `${word} ${seconds(value)}`))),
     trends.length ? [element("h3", {}, "Trends"), table(["what", "last runs", { title: "usually", number: true }, { title: "lately", number: true }, "verdict"],
-      trends.map((trend) => [trend.title, line(trend.values, { unit: trend.unit, label: trend.title, width: 200 }), measured(trend.baseline, trend.unit), measured(trend.recent, trend.unit),
-        element("span", {}, chip(trend.worse ? "worse" : "steady", trend.worse ? "bad" : "good"), element("small", {}, trend.reason))]), "Trends against the baseline")] : null,
+      trends.map((trend) => [element("span", { class: "title" }, trend.title, element("small", {}, trend.reason)), line(trend.values, { unit: trend.unit, label: trend.title, width: 200 }), measured(trend.baseline, trend.unit), measured(trend.recent, trend.unit),
+        chip(trend.worse ? "worse" : "steady", trend.worse ? "bad" : "good")]), "Trends against the baseline")] : null,
     slowest.length ? [element("h3", {}, "Slowest"), few(slowest, (test) => {
       const total = test.setup + test.call + test.teardown;
       return element("div", { class: "slow" }, testLink(test.test), element("span", { class: "track" }, element("span", { style: `width:${(total / longest) * 100}%` }, stacked([{ word: "set-up", kind: "setup", value: test.setup, shown: seconds(test.setup) }, { word: "call", kind: "call", value: test.call, shown: seconds(test.call) }, { word: "tear-down", kind: "teardown", value: test.teardown, shown: seconds(test.teardown) }], total || 1, test.test))),

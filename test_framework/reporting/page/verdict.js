@@ -21,7 +21,7 @@ function head(report) {
   return element("header", { class: kind },
     element("p", { class: "state" }, element("span", { class: "lamp", "aria-hidden": "true" }, element("span", {}, { good: "✓", fair: "!", bad: "✗" }[kind])), verdict.colour),
     element("h1", {}, verdict.reason),
-    command(verdict.next_command),
+    !verdict.next_command.startsWith("invoke report.open") && command(verdict.next_command),
     stacked(parts, counts.collected || 1, "outcomes"),
     element("ul", { class: "legend" }, parts.filter((part) => part.value).map((part) => element("li", {}, element("i", { class: part.kind }), `${part.value.toLocaleString("en")} ${part.word}`))),
     element("p", { class: "facts" }, facts.map((fact) => element("span", {}, fact)), run.link && element("a", { href: run.link }, "the run in CI")));

@@ -140,9 +140,18 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def merge(session: nox.Session) -> None:
-    """Prove that the shards under a folder ran every test exactly once, and say what was red."""
+    """Join what the shards under a folder left: one report, and the proof that every test ran exactly once."""
     install(session)
-    session.run("python", "-m", "test_framework.shard_proof", *session.posargs)
+    folder = session.posargs[0] if session.posargs else ".reports"
+    session.run("invoke", "report.merge", folder, "--pages")
+    session.run("python", "-m", "test_framework.shard_proof", folder)
+
+
+@nox.session(default=False)
+def monitor(session: nox.Session) -> None:
+    """Look at how the last runs did, and tell once what has become bad for good, and once that it is over."""
+    install(session)
+    session.run("invoke", "report.watch", *session.posargs)
 
 
 @nox.session(default=False)

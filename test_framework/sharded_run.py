@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from statistics import median
+
 import pytest
 
 from test_framework.shard_proof import Proof
 from test_framework.sharding import DIRECTORY, Shard, ShardError, plan_file, plan_for
 
 SHARE = "sharding"
+LATEST_RUNS = 10
+
+
+def usual_seconds(directory: Path, mode: str) -> dict[str, float]:
+    """How long each test usually takes in a mode, by the history in a directory; empty where there is none."""
+    from test_framework.reporting.history import History
+
+    if not (directory / "history.db").exists():
+        return {}
+    took: dict[str, list[float]] = defaultdict(list)
+    with History.open(directory) as history:
+        for part in history.past(mode, float("inf"), LATEST_RUNS):
+            for node_id, glance in part.tests.items():
+                took[node_id].append(glance.seconds)
+    return {node_id: median(seconds) for node_id, seconds in took.items()}
 
 
 class ShardedRun:
@@ -23,7 +43,8 @@ class ShardedRun:
         """Of what was collected and selected, keep this shard's share."""
         node_ids = {item.nodeid for item in items}
         try:
-            plan = plan_for(node_ids, self.proof.of, {}, plan_file(self.proof.mode, self._directory))
+            file = plan_file(self.proof.mode, self._directory)
+            plan = plan_for(node_ids, self.proof.of, partial(usual_seconds, file.parents[1], self.proof.mode), file)
         except ShardError as error:
             raise pytest.UsageError(str(error)) from None
         share = frozenset(plan.shares[self.proof.shard - 1])

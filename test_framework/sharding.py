@@ -11,7 +11,7 @@ import heapq
 import json
 import statistics
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def plan_file(mode: str, directory: Path = DIRECTORY) -> Path:
     return directory / f"plan-{mode}.json"
 
 
-def plan_for(node_ids: Collection[str], of: int, seconds: Mapping[str, float], file: Path) -> Plan:
+def plan_for(node_ids: Collection[str], of: int, usual_seconds: Callable[[], Mapping[str, float]], file: Path) -> Plan:
     """Return the plan that fits this collection: the one that lies there, or a new one, which is then written down."""
     try:
         found = Plan(tuple(tuple(share) for share in json.loads(file.read_text())))
@@ -91,7 +91,7 @@ def plan_for(node_ids: Collection[str], of: int, seconds: Mapping[str, float], f
         raise ShardError(f"{file} is not a plan ({error}): delete it") from None
     if found and found.fits(node_ids, of):
         return found
-    plan = split(node_ids, of, seconds)
+    plan = split(node_ids, of, usual_seconds())
     file.parent.mkdir(parents=True, exist_ok=True)
     _forget_proofs_of_another_plan(file)
     # workers collect at the same time and write the same: whoever is last replaces a whole file by a whole file

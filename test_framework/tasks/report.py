@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import webbrowser
 from collections.abc import Iterator
@@ -162,6 +163,7 @@ def demo(context: Context, seed: int = 1, big: bool = False) -> None:
 )
 def merge(context: Context, paths: str, pages: bool = False) -> None:
     """Take in the records and histories of other machines: shards, repetitions, a restored cache."""
+    from test_framework.reporting import watching
     from test_framework.reporting.views import markdown, terminal
 
     with library() as opened:
@@ -175,6 +177,8 @@ def merge(context: Context, paths: str, pages: bool = False) -> None:
             print(f"{place}: {len(intake.taken)} taken in, {intake.known} known, {len(intake.refused)} left out")
             for refused in intake.refused:
                 print(f"left out: {refused}")
+        if pages and (warning := watching.overdue(opened.history.directory)):
+            print(f"::warning::{warning}" if "GITHUB_ACTIONS" in os.environ else warning)
         for run in runs if pages else ():
             report = opened.report(run)
             print("\n".join(["", run, *(line.text for line in terminal.lines(report))]))
@@ -214,6 +218,23 @@ def alert(context: Context, dry_run: bool = False, webhook: str = "", mode: str 
             raise Exit(str(error), 1) from None
         if not told:
             print("nothing to tell")
+
+
+@task(help={"dry-run": "only print what would be told", "webhook": "post it to this address; GitHub issues without it"})
+def watch(context: Context, dry_run: bool = False, webhook: str = "") -> None:
+    """Show the trends of every mode, tell what has become bad, and leave a sign that somebody looked."""
+    from test_framework.reporting import watching
+    from test_framework.reporting.naming import DIRECTORY
+
+    with library() as opened:
+        modes = sorted({facts.mode for facts in opened.history.runs()})
+    if not modes:
+        print("no run is recorded yet, so there is nothing to watch: restore .reports/history.db, or run some tests")
+    for mode in modes:
+        trend(context, mode=mode)
+        alert(context, dry_run=dry_run, webhook=webhook, mode=mode)
+    if not dry_run:
+        watching.leave_sign(ROOT / DIRECTORY)
 
 
 def show(report: Report, place: Path) -> None:

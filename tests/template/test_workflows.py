@@ -39,7 +39,7 @@ def matrix(file: Path) -> list[dict[str, str]]:
 def test_the_workflows_that_people_look_for_are_there() -> None:
     names = {file.name for file in WORKFLOWS}
 
-    assert {"test.yml", "test-parallel.yml", "template.yml", "security.yml"} <= names
+    assert {"test.yml", "test-parallel.yml", "template.yml", "health-monitor.yml", "security.yml"} <= names
 
 
 @pytest.mark.parametrize("file", [*WORKFLOWS, *ACTIONS], ids=lambda file: f"{file.parent.name}/{file.stem}")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import pytest
@@ -14,7 +15,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from test_framework.reporting import page, sample
-from test_framework.reporting.model import Report
+from test_framework.reporting.model import Matrix, Report
+from test_framework.reporting.summary import summarise
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = ("no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run", "disable-background-networking")
@@ -89,10 +91,10 @@ async def test_every_panel_is_there_and_says_what_it_shows(reader: Reader, repor
 @pytest.mark.parametrize(
     "made",
     [
-        pytest.param(lambda: sample.summarise([sample.green()], []), id="the first run ever, green"),
-        pytest.param(lambda: sample.summarise([sample.killed()], []), id="killed half-way"),
-        pytest.param(lambda: sample.summarise(sample.sharded(missing=[2]), []), id="a shard is missing"),
-        pytest.param(lambda: sample.summarise([replace(sample.green(), results=())], []), id="no test at all"),
+        pytest.param(lambda: summarise([sample.green()], []), id="the first run ever, green"),
+        pytest.param(lambda: summarise([sample.killed()], []), id="killed half-way"),
+        pytest.param(lambda: summarise(sample.sharded(missing=[2]), []), id="a shard is missing"),
+        pytest.param(lambda: summarise([replace(sample.green(), results=())], []), id="no test at all"),
     ],
 )
 async def test_a_run_with_little_to_tell_is_shown_too(reader: Reader, made: Callable[[], Report]) -> None:
@@ -181,8 +183,9 @@ async def test_ten_thousand_tests_of_fifty_runs_are_a_few_rows_at_a_time(reader:
 async def test_the_page_reads_well_in_the_dark_and_on_paper(reader: Reader, report: Report) -> None:
     await reader.opens(report)
     grounds = []
-    for colours in ("light", "dark"):
-        await reader.page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for colours in schemes:
+        await reader.page.emulate_media(color_scheme=colours)
         grounds.append(await reader.page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
     await reader.page.emulate_media(media="print", color_scheme="light")
@@ -197,10 +200,13 @@ async def test_a_narrow_window_does_not_scroll_sideways(reader: Reader, report: 
 
     await reader.opens(report)
 
+    too_wide = """[...document.querySelectorAll("main > *, main > * > *, header > *, footer")]
+        .filter((each) => each.getBoundingClientRect().right > innerWidth + 1).map((each) => each.outerHTML.slice(0, 200))"""
+    assert await reader.page.evaluate(too_wide) == []
     assert await reader.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_the_code_of_the_page_is_small(report: Report) -> None:
-    code = len(page.render(replace(report, results=(), matrix=sample.Matrix(), failures=())))
+    code = len(page.render(replace(report, results=(), matrix=Matrix(), failures=())))
 
     assert code < CODE_BYTES

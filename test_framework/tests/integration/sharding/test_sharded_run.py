@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from test_framework.shard_proof import Proof, main, merge, read_proofs
 from test_framework.sharding import DIRECTORY, plan_file
 
 SECONDS = 60
+pytestmark = pytest.mark.timeout(3 * SECONDS)  # each of these is several runs
 
 TESTS = """
 import os, pytest
@@ -43,7 +45,12 @@ def project(tmp_path: Path) -> Path:
 
 def shard(project: Path, which: str, *arguments: str, **environment: str) -> int:
     """Run one shard as somebody would, and tell how it ended."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "test_framework.plugin", f"--shard={which}", *arguments]
+    return run(project, f"--shard={which}", *arguments, **environment)
+
+
+def run(project: Path, *arguments: str, **environment: str) -> int:
+    """Run the project's tests, all of them unless told otherwise."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "test_framework.plugin", *arguments]
     own = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     own.pop("TEST_MODE", None)
     return subprocess.run(command, cwd=project, env=own, timeout=SECONDS, capture_output=True, check=False).returncode
@@ -117,3 +124,14 @@ def test_a_plan_that_was_handed_over_is_obeyed(project: Path) -> None:
 
     assert plan.read_text() == written
     assert len(proofs(project)[0].outcomes) < 9
+
+
+def test_shards_are_balanced_by_what_tests_took_before(project: Path) -> None:
+    slow = "import time, pytest\n\n@pytest.mark.parametrize('n', range(9))\ndef test_n(n):\n    time.sleep(0.4 * (n == 8))\n"
+    (project / "tests" / "unit" / "test_some.py").write_text(slow)
+    run(project)
+
+    shard(project, "1/2", "--collect-only")
+
+    shares = json.loads(plan_file("lightweight", project / DIRECTORY).read_text())
+    assert ["tests/unit/test_some.py::test_n[8]"] in shares

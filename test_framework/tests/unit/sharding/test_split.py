@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from test_framework.sharding import Plan, Shard, ShardError, plan_file, plan_for, split
@@ -15,6 +15,7 @@ from test_framework.sharding import Plan, Shard, ShardError, plan_file, plan_for
 DURATIONS = st.dictionaries(st.text(min_size=1), st.floats(0.001, 100), min_size=8, max_size=60)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DURATIONS, st.integers(1, 8))
 def test_each_test_is_in_exactly_one_share_and_none_is_empty(seconds: dict[str, float], of: int) -> None:
     plan = split(seconds, of, seconds)
@@ -23,6 +24,7 @@ def test_each_test_is_in_exactly_one_share_and_none_is_empty(seconds: dict[str, 
     assert all(plan.shares)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DURATIONS, st.integers(1, 8))
 def test_no_share_is_longer_than_the_average_by_more_than_one_test(seconds: dict[str, float], of: int) -> None:
     plan = split(seconds, of, seconds)
@@ -73,20 +75,20 @@ def test_a_shard_that_cannot_be_is_refused(text: str) -> None:
 
 def test_the_first_plan_is_obeyed_although_durations_change_meanwhile(tmp_path: Path) -> None:
     file = plan_file("integration", tmp_path)
-    first = plan_for(["a", "b", "c"], 2, {"a": 9.0}, file)
+    first = plan_for(["a", "b", "c"], 2, lambda: {"a": 9.0}, file)
 
-    second = plan_for(["c", "b", "a"], 2, {"c": 9.0}, file)
+    second = plan_for(["c", "b", "a"], 2, lambda: {"c": 9.0}, file)
 
     assert second == first
 
 
 def test_another_collection_makes_another_plan_and_forgets_the_proofs_of_the_old_one(tmp_path: Path) -> None:
     file = plan_file("integration", tmp_path)
-    plan_for(["a", "b"], 2, {}, file)
+    plan_for(["a", "b"], 2, dict, file)
     (tmp_path / "integration-1-of-2-17.json").write_text("{}")
     (tmp_path / "full-1-of-2-17.json").write_text("{}")
 
-    plan = plan_for(["a", "b", "c"], 2, {}, file)
+    plan = plan_for(["a", "b", "c"], 2, dict, file)
 
     assert plan.node_ids == {"a", "b", "c"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full-1-of-2-17.json", "plan-integration.json"]
@@ -98,11 +100,11 @@ def test_a_broken_plan_is_named(tmp_path: Path, content: str) -> None:
     file.write_text(content)
 
     with pytest.raises(ShardError, match=r"plan-full\.json is not a plan .*: delete it"):
-        plan_for(["a"], 1, {}, file)
+        plan_for(["a"], 1, dict, file)
 
 
 def test_a_plan_travels_as_json(tmp_path: Path) -> None:
-    plan = plan_for(["a", "b"], 2, {}, plan_file("full", tmp_path))
+    plan = plan_for(["a", "b"], 2, dict, plan_file("full", tmp_path))
 
     written = json.loads(plan_file("full", tmp_path).read_text())
 

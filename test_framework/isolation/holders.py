@@ -22,16 +22,28 @@ MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
+class Place:
+    """A line of code, put into words only when somebody asks."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{os.path.relpath(self.file)}:{self.line} ({self.function})"
+
+
+@dataclass(frozen=True)
 class Holder:
     """One checked-out connection."""
 
     test: str
     task: str
-    place: str
+    place: Place | None
     since: float
 
     def __str__(self) -> str:
-        return f"{self.place}, in the task {self.task!r} of {self.test}, for {time.monotonic() - self.since:.1f} s"
+        return f"{self.place or 'an unknown line'}, in the task {self.task!r} of {self.test}, for {time.monotonic() - self.since:.1f} s"
 
 
 class Holders:
@@ -81,7 +93,7 @@ class Holders:
         self._held.pop(id(record), None)
 
 
-def caller() -> str:
+def caller() -> Place | None:
     """The nearest line outside of libraries: SQLAlchemy calls its drivers in a greenlet, whose parent has the rest of the stack."""
     frame: FrameType | None = sys._getframe(1)
     current: Any = greenlet.getcurrent()
@@ -92,6 +104,6 @@ def caller() -> str:
             break
         file = frame.f_code.co_filename
         if file != __file__ and not any(part in file for part in NOT_THE_CALLER):
-            return f"{os.path.relpath(file)}:{frame.f_lineno} ({frame.f_code.co_name})"
+            return Place(file, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back
-    return "an unknown line"
+    return None

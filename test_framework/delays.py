@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-SHARE = 0.2
+SHARE = 0.1
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soak.add_argument("--mode", default=Mode.LIGHTWEIGHT, choices=list(Mode))
     soak.add_argument("--workers", type=int, default=0, help="as pytest's -n; 0 is serial")
     soak.add_argument(
-        "--delays", type=float, default=3.0, help="the longest delay at an await point, in ms; 0 for none"
+        "--delays", type=float, default=1.0, help="the longest delay at an await point, in ms; 0 for none"
     )
     soak.add_argument("-x", dest="fail_fast", action="store_true", help="stop after the first red run")
     for each in (repeat, soak):

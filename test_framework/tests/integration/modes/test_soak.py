@@ -27,8 +27,9 @@ async def test_lucky():
         await asyncio.sleep(0)
         first.append(2)
 
-    await asyncio.gather(one(), two())
-    assert first == [1, 2], first
+    for _ in range(3):
+        await asyncio.gather(one(), two())
+    assert first == [1, 2] * 3, first
 """
 
 
@@ -38,7 +39,7 @@ def soak(planted: Planted, *arguments: str) -> subprocess.CompletedProcess[str]:
         "[pytest]\nasyncio_mode = auto\naddopts = -p test_framework.plugin -p no:anyio\n"
         "asyncio_default_fixture_loop_scope = session\nasyncio_default_test_loop_scope = session\n",
     )
-    command = [sys.executable, "-m", "test_framework.soak", "soak", "--seed=1", *arguments]
+    command = [sys.executable, "-m", "test_framework.soak", "soak", "--seed=1", "--delays=3", *arguments]
     environment = planted.environment()
     return subprocess.run(
         command, cwd=planted.root, env=environment, capture_output=True, text=True, timeout=28, check=False
@@ -57,7 +58,10 @@ def test_a_test_that_relies_on_who_is_sooner_flips_under_delays_and_its_run_is_n
 
 
 def test_its_harmless_twin_stays_green(planted: Planted) -> None:
-    planted.file("tests/unit/test_it.py", LUCKY.replace("assert first == [1, 2]", "assert sorted(first) == [1, 2]"))
+    planted.file(
+        "tests/unit/test_it.py",
+        LUCKY.replace("assert first == [1, 2] * 3", "assert sorted(first) == [1, 1, 1, 2, 2, 2]"),
+    )
 
     done = soak(planted, "--runs=4", "tests/unit")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from test_framework import needs
+from test_framework import needs, telling
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.reporting.recording import RecordedRun
@@ -110,6 +110,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """What is collected stays: no garbage collection need look through it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Let what the kit tells meanwhile be told of this test."""
+    telling.listen(item.user_properties)
+    try:
+        return (yield)
+    finally:
+        telling.listen(None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

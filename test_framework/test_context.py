@@ -23,6 +23,7 @@ from app.events.kinds import EventKind
 from test_framework.backend_client import BackendClient
 from test_framework.event_difference import label
 from test_framework.servers import Server
+from test_framework.telling import tell_lanes
 from test_framework.users import TestUserContext
 from test_framework.verdicts import Latency, Performance, Validation, judge
 from test_framework.websocket_capture import WebSocketEventCapture
@@ -66,8 +67,9 @@ class TestContext:
         await self.close()
 
     async def close(self) -> None:
-        """Leave, and close all connections."""
+        """Leave, close all connections, and tell the run's record what was seen."""
         await self.disconnect()
+        tell_lanes(self.capture, self.user.id)
         await self.client.close()
 
     @property

@@ -13,6 +13,7 @@ import pytest
 from test_framework.backend_client import UnexpectedAnswer
 from test_framework.clients import isolated_users
 from test_framework.servers import Server
+from test_framework.telling import tell_isolation
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 from tests.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
@@ -25,10 +26,12 @@ Matrix = Mapping[str, Counter[str]]
 def matrix_of(users: Sequence[TestContext]) -> Matrix:
     """How many events of whose runs each user was shown."""
     owners = {user.user.thread_id: user.user.id for user in users}
-    return {
+    matrix = {
         user.user.id: Counter(owners.get(event.trace_id or "", "nobody") for event in user.capture.events)
         for user in users
     }
+    tell_isolation(list(matrix), [[shown[owner] for owner in matrix] for shown in matrix.values()])
+    return matrix
 
 
 def assert_diagonal(matrix: Matrix, each: Mapping[str, int]) -> None:

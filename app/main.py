@@ -18,7 +18,7 @@ from app.api.limits import Limits
 from app.api.tokens import Tokens
 from app.identity import identity
 from app.lifecycle.cleanup import CleanupCoordinator
-from app.lifecycle.plan import Phase
+from app.lifecycle.plan import Phase, StartupPlanError
 from app.lifecycle.startup import StartupError, StartupManager
 from app.service import Service
 from app.settings import Settings
@@ -126,5 +126,5 @@ def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[
 
 async def _start(startup: StartupManager) -> None:
     """Bring the service up behind the gate; whoever serves it learns of a failure from `startup.wait_ready`."""
-    with suppress(StartupError):
+    with suppress(StartupError, StartupPlanError):
         await startup.run()

@@ -25,6 +25,7 @@ from app.api.wire import LendingProtocol
 from app.identity import identity
 from app.lifecycle.cleanup import CleanupCoordinator, Priority
 from app.lifecycle.signals import signals_routed
+from app.lifecycle.plan import StartupPlanError
 from app.lifecycle.startup import StartupError, StartupManager
 from app.main import create_app
 from app.service import Service
@@ -177,7 +178,7 @@ def _trace(app: FastAPI) -> None:
 async def _ready(startup: StartupManager, started: Callable[[], None]) -> bool:
     try:
         await startup.wait_ready(START_SECONDS)
-    except (StartupError, TimeoutError) as error:
+    except (StartupError, StartupPlanError, TimeoutError) as error:
         logger.error("%s", error)
         return False
     gc.freeze()  # what came up stays up: a full collection need not look through it, which takes 40 ms each time

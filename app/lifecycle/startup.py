@@ -14,7 +14,7 @@ from functools import partial
 
 from app.lifecycle.attempt import Call, OutOfTimeError, answer, attempt, describe
 from app.lifecycle.cleanup import CleanupCoordinator, Priority
-from app.lifecycle.plan import Component, Phase, Plan, StartupReport, State, worst
+from app.lifecycle.plan import Component, Phase, Plan, StartupPlanError, StartupReport, State, worst
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class StartupManager:
         self._sleep = sleep
         self._state = State.PENDING
         self._phase: str | None = None
-        self._failure: StartupError | None = None
+        self._failure: StartupError | StartupPlanError | None = None
         self._climb: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
 
@@ -77,9 +77,14 @@ class StartupManager:
 
     async def run(self) -> StartupReport:
         """Start everything; when that fails or is cancelled, undo what was started and raise."""
-        self.validate()
         if self._state is not State.PENDING:
             raise RuntimeError("this start has run already: make a new StartupManager for another one")
+        try:
+            self.validate()
+        except StartupPlanError as error:
+            self._state, self._failure = State.FAILED, error
+            self._settled.set()
+            raise
         self._cleanup.register(UNFINISHED_START, self._halt, priority=Priority.FIRST)
         self._state = State.STARTING
         self._climb = asyncio.create_task(self._run_phases(), name="startup")

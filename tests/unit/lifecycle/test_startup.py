@@ -506,6 +506,18 @@ async def test_who_waits_for_a_start_that_fails_is_told_why(startup: StartupMana
         await waiting
 
 
+async def test_who_waits_for_a_plan_that_cannot_be_is_told_at_once(startup: StartupManager) -> None:
+    startup.add("hub", phase=Phase.BUS, start=nothing, after=["buss"])
+    starting = asyncio.create_task(startup.run())
+
+    with pytest.raises(StartupPlanError, match="'hub' comes after 'buss', which nobody added"):
+        await startup.wait_ready(5)
+
+    with pytest.raises(StartupPlanError):
+        await starting
+    assert startup.report().state is State.FAILED
+
+
 async def test_who_waits_too_long_is_told_what_the_start_waits_for(startup: StartupManager) -> None:
     begun = asyncio.Event()
     attempts = iter([ConnectionError("refused")])

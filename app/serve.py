@@ -24,8 +24,8 @@ from app import tracing
 from app.api.wire import LendingProtocol
 from app.identity import identity
 from app.lifecycle.cleanup import CleanupCoordinator, Priority
-from app.lifecycle.signals import signals_routed
 from app.lifecycle.plan import StartupPlanError
+from app.lifecycle.signals import signals_routed
 from app.lifecycle.startup import StartupError, StartupManager
 from app.main import create_app
 from app.service import Service

@@ -142,7 +142,7 @@ async def test_a_circle_is_shown_and_nothing_runs(startup: StartupManager, diary
     assert circle[0] == circle[-1]
     assert set(pairwise(circle)) == {("a", "b"), ("b", "c"), ("c", "a")}
     assert diary.lines == []
-    assert startup.report().state is State.PENDING
+    assert startup.report().state is State.FAILED
 
 
 async def test_a_component_that_waits_for_itself_is_a_circle(startup: StartupManager) -> None:

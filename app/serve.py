@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 import uvicorn
@@ -38,6 +38,7 @@ START_SECONDS = 120.0
 NEXT_PORTS = 20
 SEND_SECONDS = 3
 HEEDS_SECONDS = 1.0
+TURNS_TO_ARRIVE = 2  # of the loop: one makes the connection's transport, one tells its protocol
 
 
 class CannotListen(Exception):
@@ -52,9 +53,20 @@ class Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._accept_no_more()
         await super().shutdown(sockets)
         if self.force_exit:
             await self.lifespan.shutdown()
+
+    async def _accept_no_more(self) -> None:
+        """Let whoever was accepted a moment ago arrive: asyncio forgets them, unclosed, when its server closes first."""
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError):  # a loop that has no readers accepts in another way
+            for server in self.servers:
+                for listener in server.sockets:
+                    loop.remove_reader(listener.fileno())
+        for _ in range(TURNS_TO_ARRIVE):
+            await asyncio.sleep(0)
 
 
 def listen(settings: Settings) -> socket.socket:

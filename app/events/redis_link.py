@@ -234,7 +234,19 @@ async def end(task: asyncio.Task[None]) -> None:
 
 
 async def hang_up(client: Redis) -> None:
-    """Close every connection of a client, within a deadline."""
+    """Close every connection of a client, within a deadline, also when whoever does it is cancelled meanwhile."""
+    closing = asyncio.create_task(_close(client), name="redis link: hang up")
+    cancelled = False
+    while not closing.done():
+        try:
+            await asyncio.wait([closing])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def _close(client: Redis) -> None:
     with suppress(*FAILED):
         async with asyncio.timeout(ANSWER_SECONDS):
             await client.aclose()

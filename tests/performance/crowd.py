@@ -31,6 +31,7 @@ from app.settings import Settings
 from test_framework.users import TestUserContext
 
 PATIENCE_SECONDS = 5.0
+REQUEST_SECONDS = 20.0
 COME_BACK_SECONDS = 0.05
 MESSAGES = (
     "how many words are these",
@@ -47,6 +48,14 @@ class Answer:
     began: float
     seconds: float
     status: int
+    media: str = ""
+    come_back: str = ""
+    said: str = ""
+
+    @property
+    def run(self) -> str:
+        """The run that was started."""
+        return str(json.loads(self.said)["id"])
 
 
 class Watch:
@@ -132,7 +141,7 @@ class Crowd:
         """Have every user start a run again and again; tell what became of the requests."""
         before = len(self.answers)
         until = time.monotonic() + seconds
-        http = httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False)
+        http = httpx.AsyncClient(timeout=REQUEST_SECONDS, trust_env=False)
         async with http, asyncio.TaskGroup() as group:
             for number, user in enumerate(self.users):
                 group.create_task(self._post(http, number, user, until, pause))
@@ -148,11 +157,16 @@ class Crowd:
             if time.monotonic() > until:
                 return
             url = self.urls[turn % len(self.urls)]
-            began, status = time.monotonic(), 0
-            with suppress(httpx.TransportError):
-                message = {"message": MESSAGES[turn % len(MESSAGES)]}
-                status = (await http.post(f"{url}/api/runs", json=message, headers=headers)).status_code
-            self.answers.append(Answer(began, time.monotonic() - began, status))
+            began = time.monotonic()
+            message = {"message": MESSAGES[turn % len(MESSAGES)]}
+            try:
+                response = await http.post(f"{url}/api/runs", json=message, headers=headers)
+            except httpx.TransportError:
+                self.answers.append(Answer(began, time.monotonic() - began, 0))
+                continue
+            media, come_back = response.headers.get("content-type", ""), response.headers.get("retry-after", "")
+            took = time.monotonic() - began
+            self.answers.append(Answer(began, took, response.status_code, media, come_back, response.text))
 
     async def runs_ended(self, deadline: float) -> None:
         """Wait until no run is at work any more."""
@@ -168,8 +182,12 @@ class Crowd:
 
     async def count_of_runs(self) -> int:
         """How many runs are written down."""
+        return len(await self.runs_written())
+
+    async def runs_written(self) -> set[str]:
+        """The runs that the database holds."""
         async with self.database.reading() as session:
-            return await session.scalar(select(func.count()).select_from(Run)) or 0
+            return set(await session.scalars(select(Run.id)))
 
     async def assert_all_shown(self, deadline: float) -> int:
         """Every socket was shown what the journal holds of its user: each event once, in order, nothing else."""

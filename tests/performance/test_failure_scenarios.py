@@ -1,8 +1,7 @@
-"""Two processes, one Postgres, one Redis, ten users at work without pause, and something breaks.
+"""Ten users at work on two processes, and something breaks that is neither Redis nor Postgres: a process, a client, a clock.
 
-Whatever it is: what was committed is shown to every socket once and in order, counted against the database, at most a second late, no request
-fails, and none is slower by more than a quarter of a second than those of a bystander: a process beside the two, on the same
-Postgres and the same machine, to which nothing happens. A machine that is busy is busy for both.
+What breaks in Redis is in `test_redis_fails.py`, what breaks in Postgres, on its disk or in both in `test_postgres_fails.py`;
+what is held against the service is the same everywhere and stands in `ordeal.py`.
 """
 
 from __future__ import annotations
@@ -10,144 +9,47 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
-import pytest_asyncio
 
 from app.settings import Settings
-from test_framework.fixtures import MakeSettings
+from test_framework.clients import slow_reader
 from test_framework.servers import ProcessServer, in_process
-from test_framework.service_pool import Service
-from test_framework.slow_proxy import SlowProxy, slow_proxy
-from tests.performance.crowd import Answer, Crowd, gathered
+from test_framework.skewed_clock import Clock
+from test_framework.slow_proxy import break_off
+from test_framework.waiting import becomes
+from tests.performance.crowd import Crowd, gathered
+from tests.performance.ordeal import (
+    CALM_SECONDS,
+    ENDED_SECONDS,
+    LEASE_SECONDS,
+    PAUSE,
+    SHOWN_SECONDS,
+    USERS,
+    assert_answered_in_good_order,
+    listening,
+    ready_again,
+    slowest,
+    urls,
+    work_while,
+)
 
 pytestmark = pytest.mark.timeout(90)
 
-USERS = 10
-PAUSE = 0.4
-CALM_SECONDS = 2.0
-SLOWER_SECONDS = 0.25
-BEHIND_SECONDS = 1.0
-SHOWN_SECONDS = 5.0
-ENDED_SECONDS = 5.0
-LEASE_SECONDS = 25.0
 DRAINED_SECONDS = 5.0
-
-
-@pytest_asyncio.fixture
-async def proxy(redis: Service) -> AsyncIterator[SlowProxy]:
-    """The way to Redis, which can be made slow, and leads there also when a restart has changed its address."""
-    async with slow_proxy(lambda: redis.url) as between:
-        yield between
-
-
-@pytest.fixture
-def shared(make_settings: MakeSettings, proxy: SlowProxy) -> Settings:
-    """The settings of both processes."""
-    return make_settings(redis_url=proxy.url, requests_per_minute=100_000)
-
-
-@pytest_asyncio.fixture
-async def pair(shared: Settings) -> AsyncIterator[list[ProcessServer]]:
-    """Two processes of the service, on the same database and Redis."""
-    async with AsyncExitStack() as stack:
-        yield await asyncio.gather(*(stack.enter_async_context(in_process(shared)) for _ in range(2)))
-
-
-@pytest_asyncio.fixture
-async def bystander(make_settings: MakeSettings) -> AsyncIterator[ProcessServer]:
-    """A process of its own on the same database, which needs no Redis: what it takes is what the machine gives."""
-    async with in_process(make_settings(redis_url="", requests_per_minute=100_000)) as server:
-        yield server
-
-
-def urls(pair: Sequence[ProcessServer]) -> list[str]:
-    return [server.url for server in pair]
-
-
-def slowest(answers: Sequence[Answer]) -> float:
-    return max(answer.seconds for answer in answers)
-
-
-async def work_while(
-    crowd: Crowd, bystander: ProcessServer, seconds: float, breaking: Callable[[], Coroutine[object, object, None]]
-) -> None:
-    """Work while something breaks; hold every request to what a bystander's took, and count what was shown."""
-    await crowd.work(CALM_SECONDS, PAUSE)
-    async with gathered(crowd.settings, [bystander.url], 2) as others:
-        await others.work(CALM_SECONDS / 4, PAUSE / 4)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(breaking())
-            working = group.create_task(crowd.work(seconds, PAUSE))
-            standing_by = group.create_task(others.work(seconds, PAUSE / 4))
-        await crowd.runs_ended(ENDED_SECONDS)
-        shown = await crowd.assert_all_shown(SHOWN_SECONDS)
-        await others.assert_all_shown(SHOWN_SECONDS)
-
-    answers, beside = working.result(), standing_by.result()
-    wait = max(watch.longest_wait for watch in crowd.watches)
-    wait_beside = max(watch.longest_wait for watch in others.watches)
-    print(
-        f"\n{len(crowd.watches)} sockets were shown {shown} events, the latest after {wait:.2f} s; slowest of "
-        f"{len(answers)} requests {slowest(answers) * 1000:.0f} ms. A bystander: {wait_beside:.2f} s, "
-        f"{slowest(beside) * 1000:.0f} ms of {len(beside)}"
-    )
-    assert {answer.status for answer in crowd.answers} == {202}
-    assert slowest(answers) <= slowest(beside) + SLOWER_SECONDS
-    assert wait <= wait_beside + BEHIND_SECONDS
-
-
-async def test_nothing_is_lost_while_redis_is_frozen_for_five_seconds(
-    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings, redis: Service
-) -> None:
-    async def freeze() -> None:
-        await asyncio.to_thread(redis.pause)
-        await asyncio.sleep(5.0)
-        await asyncio.to_thread(redis.unpause)
-
-    async with gathered(shared, urls(pair), USERS) as crowd:
-        await work_while(crowd, bystander, 6.0, freeze)
-
-
-async def test_nothing_is_lost_when_redis_is_killed_and_comes_back(
-    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings, redis: Service
-) -> None:
-    async def kill() -> None:
-        await asyncio.to_thread(redis.kill)
-        await asyncio.sleep(2.0)
-        await asyncio.to_thread(redis.ensure)
-
-    async with gathered(shared, urls(pair), USERS) as crowd:
-        await work_while(crowd, bystander, 4.0, kill)
-
-
-async def test_nothing_is_lost_when_redis_is_flushed(
-    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings, redis: Service
-) -> None:
-    from redis.asyncio import Redis
-
-    async def flush() -> None:
-        async with Redis.from_url(redis.url) as client:
-            for _ in range(4):
-                await client.flushall()
-                await asyncio.sleep(0.5)
-
-    async with gathered(shared, urls(pair), USERS) as crowd:
-        await work_while(crowd, bystander, 3.0, flush)
-
-
-async def test_nothing_is_lost_while_redis_answers_200_ms_late(
-    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings, proxy: SlowProxy
-) -> None:
-    async def dawdle() -> None:
-        proxy.delay = 0.2
-        await asyncio.sleep(3.0)
-        proxy.delay = 0.0
-
-    async with gathered(shared, urls(pair), USERS) as crowd:
-        await work_while(crowd, bystander, 4.0, dawdle)
+SOCKETS = 1_000
+CONNECTING_AT_ONCE = 200
+GONE_SECONDS = 15.0
+POOLED = 20
+UNREAD_RUNS = 20
+AN_HOUR = 3600.0
+HANDSHAKE = (
+    "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 async def test_nothing_is_lost_when_a_process_is_killed_in_the_middle_of_its_runs(
@@ -161,8 +63,9 @@ async def test_nothing_is_lost_when_a_process_is_killed_in_the_middle_of_its_run
             group.create_task(crowd.work(1.0, PAUSE / 4))
             group.create_task(_kill(victim, after=0.7))
         crowd.urls[:] = [survivor.url]
-        after = await crowd.work(2.0, PAUSE)
-        await crowd.runs_ended(LEASE_SECONDS)
+        async with listening([survivor]) as heard:
+            after = await crowd.work(2.0, PAUSE)
+            await crowd.runs_ended(LEASE_SECONDS)
         shown = await crowd.assert_all_shown(SHOWN_SECONDS)
         interrupted = sum(frame.count('"interrupted"') for frame in crowd.watches[0].frames)
 
@@ -171,6 +74,7 @@ async def test_nothing_is_lost_when_a_process_is_killed_in_the_middle_of_its_run
         )
         assert {answer.status for answer in crowd.answers} <= {202, 0}
         assert {answer.status for answer in after} == {202}
+        heard.assert_honest("ready", may_fail=False)
 
 
 async def _kill(server: ProcessServer, after: float) -> None:
@@ -227,3 +131,72 @@ async def test_a_process_told_to_end_under_load_drains_loses_nothing_and_exits_w
         assert {answer.status for answer in crowd.answers} <= {202, 503, 0}
         assert "Traceback" not in leaving.said, leaving.said
         assert staying.process.returncode is None
+
+
+async def test_a_client_that_stops_reading_holds_up_nobody(
+    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings
+) -> None:
+    async with gathered(shared, urls(pair), USERS) as crowd, slow_reader(pair[0]) as stuck:
+
+        async def say_much_to_who_does_not_read() -> None:
+            for _ in range(UNREAD_RUNS):
+                await stuck.client.start_run("!think " + "x" * 300_000)
+
+        await work_while(crowd, pair, bystander, say_much_to_who_does_not_read, 3.0, "ready")
+
+
+async def test_a_thousand_sockets_that_connect_at_once_and_vanish_leave_nothing_and_hold_up_nobody(
+    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings
+) -> None:
+    processes = [psutil.Process(server.process.pid) for server in pair]
+
+    async with gathered(shared, urls(pair), USERS) as crowd:
+        await crowd.work(CALM_SECONDS, PAUSE)
+        before = [process.num_fds() for process in processes]
+
+        async def come_and_vanish() -> None:
+            await asyncio.gather(*(vanish(server.url, SOCKETS // 2) for server in pair))
+
+        await work_while(crowd, pair, bystander, come_and_vanish, 3.0, "ready")
+
+        def let_go() -> bool:
+            now = [process.num_fds() for process in processes]
+            return all(left <= had + POOLED for had, left in zip(before, now, strict=True))
+
+        await becomes(let_go, "the descriptors of a thousand sockets given back", GONE_SECONDS)
+
+
+async def vanish(url: str, count: int) -> None:
+    """Open so many sockets, half of which say something, and be gone without a word."""
+    address = urlsplit(url)
+    door = asyncio.Semaphore(CONNECTING_AT_ONCE)
+
+    async def come(number: int) -> asyncio.StreamWriter:
+        async with door:
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(HANDSHAKE.encode() if number % 2 else HANDSHAKE[: number % 100].encode())
+        return writer
+
+    for writer in await asyncio.gather(*map(come, range(count))):
+        break_off(writer)
+
+
+@pytest.mark.parametrize("jump", [AN_HOUR, -AN_HOUR], ids=["ahead", "back"])
+async def test_nothing_is_lost_when_the_clock_jumps_an_hour(shared: Settings, clock: Clock, jump: float) -> None:
+    async with AsyncExitStack() as stack:
+        pair = [await stack.enter_async_context(in_process(shared, clock.environment)) for _ in range(2)]
+        crowd = await stack.enter_async_context(gathered(shared, urls(pair), USERS))
+        await crowd.work(CALM_SECONDS, PAUSE)
+
+        async with listening(pair) as heard:
+            async with clock.skewed(jump):
+                during = await crowd.work(2.0, PAUSE)
+            after = await crowd.work(2.0, PAUSE)
+        await ready_again(pair)
+        await crowd.runs_ended(LEASE_SECONDS)
+        shown = await crowd.assert_all_shown(SHOWN_SECONDS)
+
+        print(f"\n{shown} events shown, the slowest of {len(crowd.answers)} requests {slowest(crowd.answers):.2f} s")
+        heard.assert_honest("ready", may_fail=False)
+        assert {answer.status for answer in [*during, *after]} == {202}
+        await assert_answered_in_good_order(crowd)

@@ -82,6 +82,7 @@ KNOWN: dict[str, Need] = {
     "postgres": Need("a real Postgres", WITH_SERVICES),
     "redis": Need("a real Redis", WITH_SERVICES),
     "processes": Need("the service as processes of its own", frozenset({Mode.FULL})),
+    "minutes": Need("minutes, which are spent in one mode only", frozenset({Mode.INTEGRATION})),
     "model": Need("a real model", frozenset({Mode.FULL}), _model_lacking),
     "docker": Need("a container engine", WITH_SERVICES, _engine_lacking),
     "chromium": Need("a browser", WITH_SERVICES, _browser_lacking),

@@ -57,7 +57,10 @@ class SlowProxy:
             return
         self.shut = True
         self._server.close()
+        broken = set(self._connections)
         self.cut()
+        if broken:  # or they would end with their loop, half-way
+            await asyncio.wait(broken, timeout=CLOSING_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_SECONDS):
                 await asyncio.gather(*self._connections, return_exceptions=True)

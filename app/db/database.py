@@ -29,7 +29,7 @@ STATEMENT_SECONDS = 10
 BUSY_MILLISECONDS = 5000
 
 
-LOST_STATES = ("08", "53", "55000", "57P")
+LOST_STATES = ("08", "28", "53", "55000", "57P")  # 28: our password is being changed, and a run at work outlives that
 
 
 class DatabaseAway(ConnectionError):

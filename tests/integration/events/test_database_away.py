@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -99,6 +100,26 @@ async def test_a_run_outlives_a_server_that_is_killed_and_comes_back(
 
     assert [event.payload.get("thought") for event in events[1:-1]] == [str(number) for number in range(THOUGHTS)]
     assert events[-1].payload["status"] == "completed"
+
+
+async def test_a_login_that_is_refused_for_a_while_is_a_lost_database(database_url: str) -> None:
+    name = f"service_{secrets.token_hex(4)}"
+    role = make_url(database_url).set(username=name, password=name)
+    async with maintenance(database_url) as (connection, _):
+        await connection.execute(text(f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{name}'"))
+        database = Database(role.render_as_string(hide_password=False))
+        try:
+            await database.ping()
+            await connection.execute(text(f"ALTER ROLE {name} NOLOGIN"))
+            await break_connections(database_url)
+            for _ in range(2):
+                with pytest.raises(CONNECTION_LOST):
+                    await database.ping()
+            await connection.execute(text(f"ALTER ROLE {name} LOGIN"))
+            await database.ping()
+        finally:
+            await database.close()
+            await connection.execute(text(f"DROP ROLE {name}"))
 
 
 @pytest.mark.parametrize("fault", ["broken connections", "a shut door"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from app.events import redis_link
 from app.events.bus import BusAway
 from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
@@ -253,3 +255,14 @@ class TestLettingGo:
             took = time.monotonic() - began
 
         assert took < 2 * ANSWER_SECONDS + GRACE_SECONDS
+
+
+async def test_a_bus_that_is_closed_in_haste_leaves_no_connection_open(
+    redis: Service, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "HEEDS_SECONDS", 0.0)  # as on a machine so busy that nothing is done in time
+
+    for _ in range(10):
+        async with opened(redis.url, prefix, "ada"):
+            pass
+    gc.collect()  # a connection that was forgotten warns when it is collected, and a warning fails the test

@@ -16,10 +16,12 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from test_framework.services import probes
+from test_framework.services.state import ServiceError
 
 EVERY_SECONDS = 0.2
 LOOKOUT = "postgres"
 COPIES = "test_"
+AWAY = (probes.NotReadyError, probes.WrongServerError, ServiceError, OSError, ValueError)
 ASK = """
 SELECT json_build_object(
     'now', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
@@ -88,15 +90,16 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._ended.is_set():
-            if (url := self._find()) is not None:
-                # a server that is paused, killed or made anew by a test is looked at when it is back
-                with contextlib.suppress(probes.NotReadyError, probes.WrongServerError, OSError, ValueError):
-                    for look in self._looks(url):
-                        self.peak = max(self.peak, look.now)
-                        self.opened.update(look.opened)
+            # a server that is paused, killed or made anew by a test is looked at when it is back
+            with contextlib.suppress(*AWAY):
+                for look in self._looks(self._find()):
+                    self.peak = max(self.peak, look.now)
+                    self.opened.update(look.opened)
             self._ended.wait(EVERY_SECONDS)
 
-    def _looks(self, url: str) -> Iterator[Look]:
+    def _looks(self, url: str | None) -> Iterator[Look]:
+        if url is None:
+            return
         parts = urlsplit(url)
         with address_of(url).connect(1.0) as connection, connection.makefile("rb") as answers:
             user, password = unquote(parts.username or "postgres"), unquote(parts.password or "")

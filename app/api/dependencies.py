@@ -17,19 +17,19 @@ from app.service import Service
 bearer = HTTPBearer(auto_error=False, description="a token of `POST /api/dev/token` in dev; yours in production")
 
 
-def get_service(request: Request) -> Service:
+async def get_service(request: Request) -> Service:
     return cast("Service", request.app.state.service)
 
 
-def get_tokens(request: Request) -> Tokens:
+async def get_tokens(request: Request) -> Tokens:
     return cast("Tokens", request.app.state.tokens)
 
 
-def get_limits(request: Request) -> Limits:
+async def get_limits(request: Request) -> Limits:
     return cast("Limits", request.app.state.limits)
 
 
-def get_user(
+async def get_user(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     tokens: Annotated[Tokens, Depends(get_tokens)],
     limits: Annotated[Limits, Depends(get_limits)],
@@ -51,7 +51,7 @@ LimitsDep = Annotated[Limits, Depends(get_limits)]
 UserDep = Annotated[User, Depends(get_user)]
 
 
-def get_origin(request: Request, user: UserDep) -> Origin:
+async def get_origin(request: Request, user: UserDep) -> Origin:
     return Origin(user.id, request_id=request.state.request_id, trace_id=request.state.trace_id)
 
 

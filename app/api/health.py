@@ -121,7 +121,7 @@ def _kind(error: str) -> str:
     return f"{before}: the log says more" if colon else error
 
 
-def get_health(request: Request) -> Health:
+async def get_health(request: Request) -> Health:
     return cast("Health", request.app.state.health)
 
 

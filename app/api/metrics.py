@@ -36,7 +36,7 @@ COUNTERS = {
 }
 
 
-def demand_scraper(request: Request, service: ServiceDep) -> None:
+async def demand_scraper(request: Request, service: ServiceDep) -> None:
     """Refuse whoever is neither at this machine, without a proxy between, nor has the token."""
     token = service.settings.metrics_token.get_secret_value()
     if token:

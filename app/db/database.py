@@ -93,6 +93,7 @@ def _is_loss(error: Exception) -> bool:
 def _postgres_engine(url: str) -> AsyncEngine:
     return create_async_engine(
         url,
+        hide_parameters=True,  # what users wrote is nobody's to read in a log
         pool_size=20,
         max_overflow=0,  # overflow is closed when it comes back, and made anew for the next who asks
         pool_timeout=CONNECT_SECONDS,
@@ -104,7 +105,7 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     file = make_url(url).database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

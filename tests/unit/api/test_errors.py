@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta, timezone
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import anyio.to_thread
 import httpx
 import pytest
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
@@ -160,3 +161,22 @@ async def test_the_request_id_of_the_caller_is_kept_and_each_without_one_gets_it
 
     assert kept.headers["x-request-id"] == "trace:me-1.2_3"
     assert one != two
+
+
+async def test_no_request_waits_for_a_thread(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI runs a dependency that is not async in a thread, which takes longer than anything else here does."""
+    hops: list[object] = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def counted(call: Callable[..., object], *arguments: Any, **options: Any) -> object:
+        hops.append(call)
+        return await run_sync(call, *arguments, **options)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
+
+    headers = inside.user()
+    started = await inside.client.post("/api/runs", json={"message": "hello"}, headers=headers)
+    for path in ("/health/ready", "/health/startup", "/metrics", "/api/runs", f"/api/runs/{started.json()['id']}"):
+        assert (await inside.client.get(path, headers=headers)).status_code == 200, path
+
+    assert hops == []

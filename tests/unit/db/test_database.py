@@ -36,6 +36,15 @@ async def notes(database: Database) -> list[str]:
         return list((await session.scalars(text("SELECT text FROM notes ORDER BY text"))).all())
 
 
+async def test_what_users_wrote_stands_in_no_error(database: Database) -> None:
+    await note(database, "a secret")
+
+    with pytest.raises(IntegrityError) as twice:
+        await note(database, "a secret")
+
+    assert "a secret" not in str(twice.value)
+
+
 class TestSqlite:
     async def test_sixteen_writers_take_turns_and_none_is_turned_away(self, database: Database) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -60,16 +60,14 @@ class JournaledTurn:
         task = asyncio.create_task(self._in_turn(act), name="an act of a run")
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
+        task.add_done_callback(lambda _: act.close())  # one that is cancelled before it begins never gets to its end
         return await task
 
     async def _in_turn(self, act: Coroutine[object, object, JsonValue]) -> JsonValue:
-        try:
-            async with self._one_act:
-                if self._over:
-                    raise RuntimeError("the run is over: a model may do nothing more")
-                return await act
-        finally:
-            act.close()
+        async with self._one_act:
+            if self._over:
+                raise RuntimeError("the run is over: a model may do nothing more")
+            return await act
 
     async def _announce(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
         Grammar(self._grammar.last).accept(kind)

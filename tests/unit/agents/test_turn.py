@@ -1,0 +1,34 @@
+"""A turn that is broken off at its most awkward moment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from pydantic import JsonValue
+
+from app.agents.dispatcher import ToolDispatcher
+from app.agents.models import ModelCall
+from app.agents.tools import TOOLS
+from app.agents.turn import JournaledTurn
+from app.events.kinds import EventKind
+
+
+async def write(kind: EventKind, payload: dict[str, JsonValue]) -> None:
+    raise AssertionError(f"{kind} was written after its end: {payload}")
+
+
+async def record(call: ModelCall) -> None:
+    raise AssertionError(f"{call} was never made")
+
+
+async def test_an_act_that_is_cancelled_before_it_began_leaves_nothing_behind() -> None:
+    turn = JournaledTurn(ToolDispatcher(TOOLS), write, record)
+    thinking = asyncio.create_task(turn.think("too late"))
+    await asyncio.sleep(0)  # the act is there, and has its first turn of the loop still before it
+
+    thinking.cancel()
+    await asyncio.wait([thinking])
+
+    assert thinking.cancelled()
+    gc.collect()  # a coroutine that was never awaited warns when it is collected, and a warning fails the test

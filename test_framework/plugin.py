@@ -28,6 +28,7 @@ pytest_plugins = [
     "test_framework.fixtures",
     "test_framework.isolation.fixtures",
     "test_framework.shared_server",
+    "test_framework.watched_run",
     "pytester",
 ]
 
@@ -184,13 +185,16 @@ def pool_of(config: pytest.Config) -> ServicePool:
         if config.stash[MODE] is Mode.LIGHTWEIGHT:
             raise RuntimeError("lightweight starts no service: have the test say needs(…), or move it to integration/")
         from test_framework.service_pool import ServicePool
+        from test_framework.watched_run import guards_of
 
         worker: dict[str, str] | None = getattr(config, "workerinput", None)
         if worker is not None:
             pool = ServicePool.join(worker[RUN], worker=worker["workerid"])
         else:
             pool = ServicePool()
-            pool.begin()
+            with guards_of(config).of_the_run("the services"):
+                pool.begin()
+        pool.around = lambda: guards_of(config).of_the_run("the services")
         config.stash[POOL] = pool
     return pool
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -151,6 +152,8 @@ class ServicePool:
         self._guardian = Guardian()
         self._watcher: Watcher | None = None
         self._stopped: float | None = None
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What whoever owns the run does around each start."""
 
     @classmethod
     def join(cls, run: str, wanted: str | None = None, *, worker: str = "") -> ServicePool:
@@ -178,7 +181,8 @@ class ServicePool:
         with self._locks[name]:
             self._asked += 1
             if name not in self._services:
-                self._services[name] = self._bring_up(name, seconds)
+                with self.around():
+                    self._services[name] = self._bring_up(name, seconds)
             return self._services[name]
 
     def get_all(self, *names: ServiceName) -> list[Service]:

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from test_framework.guards import docker_calls, event_loops, folders, ignorance, lockfile, syntax
+from test_framework.guards import docker_calls, event_loops, fixture_scopes, folders, ignorance, lockfile, syntax
 from test_framework.guards.source import Finding, Guard, Source, files_of
 
 GUARDS: tuple[Guard, ...] = (
     syntax.GUARD,
     ignorance.GUARD,
     event_loops.GUARD,
+    fixture_scopes.GUARD,
     docker_calls.GUARD,
     folders.GUARD,
     lockfile.GUARD,

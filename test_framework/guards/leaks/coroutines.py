@@ -1,0 +1,56 @@
+"""Coroutines that nobody awaited. Python warns when one is collected, and by then another test may be running.
+
+So the youngest objects are looked through after each test, which costs what a few thousand objects cost; garbage is
+collected only when such a coroutine is among them.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Hashable, Iterator, Mapping
+from types import CoroutineType
+from typing import Any
+from weakref import WeakSet
+
+from test_framework.guards.leaks.origins import Birth, Line, is_ours
+from test_framework.guards.leaks.tasks import Tasks
+
+YOUNG = (0, 1)
+
+
+class Coroutines:
+    name = "coroutine"
+    setting = False
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._suspected: WeakSet[Any] = WeakSet()
+
+    def now(self) -> Mapping[Hashable, Any]:
+        self._suspected.update(one for one in _young() if _never_begun(one))
+        found = [one for one in self._suspected if _never_begun(one)]
+        if not found:
+            return {}
+        in_tasks = {id(task.get_coro()) for task in self._tasks.now().values()}
+        return {id(one): one for one in found if id(one) not in in_tasks}
+
+    def birth(self, key: object, value: Any) -> Birth | None:
+        origin = getattr(value, "cr_origin", None) or ()
+        lines = tuple(Line(file, number, function) for file, number, function in origin if is_ours(file))
+        return Birth(lines, None) if lines else None
+
+    def tell(self, key: object, value: Any) -> str:
+        return f"{getattr(value, '__qualname__', value)}() was called and never awaited"
+
+    def clear(self, key: object, before: object, after: Any) -> None:
+        after.close()
+
+
+def _young() -> Iterator[Any]:
+    for generation in YOUNG:
+        yield from (one for one in gc.get_objects(generation=generation) if type(one) is CoroutineType)
+
+
+def _never_begun(coroutine: Any) -> bool:
+    return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED

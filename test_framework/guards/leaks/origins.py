@@ -1,0 +1,188 @@
+"""Where things began: Python announces every socket, file, process and temporary folder to an audit hook.
+
+The hook notes the lines of this project that led there, and who was at work. It can't be taken out again, so it is set
+once and falls silent when nobody listens.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from test_framework.guards.leaks.owners import AT_WORK, Owner
+
+NOT_OURS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}.venv{os.sep}", f"{os.sep}.nox{os.sep}")
+KIT = Path(__file__).parents[2]
+THE_WATCH_ITSELF = (f"{KIT / 'guards'}{os.sep}", str(KIT / "plugin.py"))
+LINES = 3
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of this project."""
+
+    file: str
+    number: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{os.path.relpath(self.file, _Project.root)}:{self.number} in {self.function}"
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Where something began, innermost line first, and who was at work."""
+
+    lines: tuple[Line, ...]
+    owner: Owner | None
+
+    def __str__(self) -> str:
+        if not self.lines:
+            return "begun outside this project"
+        return f"begun at {' < '.join(map(str, self.lines))}"
+
+
+class _Project:
+    root = os.getcwd()
+    hears = False
+    known: dict[str, bool] = {}  # noqa: RUF012 - one per process, like the hook
+
+
+def settle_on(root: Path) -> Callable[[], None]:
+    """Say which folder is the project, whose lines are worth naming; return how to take that back."""
+    before = _Project.root
+
+    def settle(folder: str) -> None:
+        _Project.root = folder
+        _Project.known.clear()
+
+    settle(str(root))
+    return lambda: settle(before)
+
+
+def is_ours(file: str) -> bool:
+    """Whether a line of this file is worth naming."""
+    known = _Project.known.get(file)
+    if known is None:
+        ours = file.startswith(_Project.root + os.sep) and not file.startswith(THE_WATCH_ITSELF)
+        known = _Project.known[file] = ours and not any(part in file for part in NOT_OURS)
+    return known
+
+
+def birth(depth: int = 1) -> Birth:
+    """Note the lines of this project that led here."""
+    lines: list[Line] = []
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and len(lines) < LINES:
+        code = frame.f_code
+        if is_ours(code.co_filename):
+            lines.append(Line(code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back or _behind_greenlet(frame)
+    return Birth(tuple(lines), AT_WORK.get() or _owner_of_this_thread())
+
+
+def _owner_of_this_thread() -> Owner | None:
+    """A thread does not inherit who is at work, but it was begun by somebody."""
+    begun = _HEARD_BY[-1].threads.get(threading.current_thread()) if _HEARD_BY else None
+    return begun.owner if begun is not None else None
+
+
+def _behind_greenlet(frame: FrameType) -> FrameType | None:
+    """SQLAlchemy's async engine works in a greenlet, where the stack ends: the caller waits in its parent."""
+    current = getattr(sys.modules.get("greenlet"), "getcurrent", None)
+    if current is None or frame.f_code.co_name == "<module>":
+        return None
+    parent = current().parent
+    waiting: FrameType | None = parent.gr_frame if parent is not None else None
+    return waiting if waiting is not frame else None
+
+
+class Origins:
+    """What is known of the beginning of each thing."""
+
+    def __init__(self) -> None:
+        self.threads: WeakKeyDictionary[Any, Birth] = WeakKeyDictionary()
+        self.sockets: WeakKeyDictionary[Any, Birth] = WeakKeyDictionary()
+        self.temporary: dict[str, Birth] = {}
+        self.files: dict[str, Birth] = {}
+        self.databases: dict[str, WeakSet[threading.Thread]] = {}
+        self.variables: dict[str, Birth] = {}
+        self.spawned: list[tuple[str, Birth]] = []
+        self.last: dict[str, Birth] = {}
+
+    def forget_the_last_test(self) -> None:
+        """What is only looked up by name is of no use to the next test."""
+        for notes in (self.files, self.variables, self.last):
+            notes.clear()
+        self.spawned.clear()
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        note = self._notes.get(event)
+        if note is not None:
+            note(self, arguments)
+
+    def _socket(self, arguments: tuple[Any, ...]) -> None:
+        self.sockets[arguments[0]] = birth(4)
+
+    def _temporary(self, arguments: tuple[Any, ...]) -> None:
+        self.temporary[os.path.abspath(os.fsdecode(arguments[0]))] = birth(4)
+
+    def _file(self, arguments: tuple[Any, ...]) -> None:
+        if isinstance(arguments[0], str | bytes):
+            self.files[os.path.abspath(os.fsdecode(arguments[0]))] = birth(4)
+
+    def _database(self, arguments: tuple[Any, ...]) -> None:
+        if isinstance(arguments[0], str | bytes):
+            path = os.path.abspath(os.fsdecode(arguments[0]))
+            self.databases.setdefault(path, WeakSet()).add(threading.current_thread())
+            self.files[path] = birth(4)
+
+    def _variable(self, arguments: tuple[Any, ...]) -> None:
+        self.variables[os.fsdecode(arguments[0])] = birth(4)
+
+    def _process(self, arguments: tuple[Any, ...]) -> None:
+        program = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else "fork"
+        self.spawned.append((program, birth(4)))
+
+    def _folder(self, _: tuple[Any, ...]) -> None:
+        self.last["folder"] = birth(4)
+
+    _notes: dict[str, Callable[[Origins, tuple[Any, ...]], None]] = {  # noqa: RUF012
+        "socket.__new__": _socket,
+        "tempfile.mkdtemp": _temporary,
+        "tempfile.mkstemp": _temporary,
+        "open": _file,
+        "sqlite3.connect": _database,
+        "os.putenv": _variable,
+        "os.unsetenv": _variable,
+        "subprocess.Popen": _process,
+        "os.fork": _process,
+        "os.forkpty": _process,
+        "os.posix_spawn": _process,
+        "os.spawn": _process,
+        "os.chdir": _folder,
+    }
+
+
+_HEARD_BY: list[Origins] = []
+
+
+def listen(origins: Origins) -> Callable[[], None]:
+    """Begin to note where things begin; return how to stop."""
+    if not _Project.hears:
+        sys.addaudithook(_hear)
+        _Project.hears = True
+    _HEARD_BY.append(origins)
+    return lambda: _HEARD_BY.remove(origins)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    for origins in _HEARD_BY:
+        origins.hear(event, arguments)

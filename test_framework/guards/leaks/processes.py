@@ -1,0 +1,173 @@
+"""What the operating system would be left with: threads, child processes, descriptors, temporary files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from test_framework.guards.leaks.origins import Birth, Origins
+
+WITH_THE_LOOP = ("asyncio_", "AnyIO worker thread")
+"""Threads of a loop's own pool: they wait for work, and end with their loop."""
+ONE_FOR_ALL = ("/dev/urandom", "/dev/null")
+FOLDERS_OF_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
+SHOWN = 120
+
+
+class Threads:
+    name = "thread"
+    setting = False
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    def now(self) -> Mapping[Hashable, threading.Thread]:
+        return {thread: thread for thread in threading.enumerate() if not thread.name.startswith(WITH_THE_LOOP)}
+
+    def birth(self, key: threading.Thread, value: object) -> Birth | None:
+        return self._origins.threads.get(key)
+
+    def tell(self, key: threading.Thread, value: object) -> str:
+        target = getattr(key, "_target", None)
+        work = f" running {getattr(target, '__qualname__', target)}" if target else ""
+        return f"{key.name!r}{work} is still alive"
+
+    def clear(self, key: threading.Thread, before: object, after: object) -> None:
+        """Nobody can end a thread from outside."""
+
+
+class Children:
+    name = "child process"
+    setting = False
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    def now(self) -> Mapping[Hashable, int]:
+        return {pid: pid for pid in children_of_this_process()}
+
+    def birth(self, key: int, value: object) -> Birth | None:
+        command = _command(key)
+        mine = [birth for program, birth in self._origins.spawned if Path(program).name in {*command, "fork"}]
+        candidates = mine or [birth for _, birth in self._origins.spawned]
+        return candidates[-1] if candidates else None
+
+    def tell(self, key: int, value: object) -> str:
+        command = " ".join(_command(key, whole=True))[:SHOWN]
+        return f"{key} ({command})" if command else f"{key} has ended, and nobody has waited for it (a zombie)"
+
+    def clear(self, key: int, before: object, after: object) -> None:
+        with contextlib.suppress(OSError):
+            os.kill(key, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+            os.waitpid(key, 0)
+
+
+def children_of_this_process() -> set[int]:
+    """List the processes that this one began and has not waited for."""
+    try:
+        listed = [
+            Path(f"/proc/self/task/{thread}/children").read_bytes().split() for thread in os.listdir("/proc/self/task")
+        ]
+    except OSError:
+        import psutil
+
+        return {child.pid for child in psutil.Process().children()}
+    return {int(pid) for pids in listed for pid in pids}
+
+
+def _command(pid: int, *, whole: bool = False) -> list[str]:
+    import psutil
+
+    try:
+        command = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
+    return command if whole else [Path(part).name for part in command[:1]]
+
+
+class Descriptors:
+    name = "open file or socket"
+    setting = False
+
+    def __init__(self, origins: Origins, claimed: Callable[[], set[int]], files: Callable[[], set[str]]) -> None:
+        self._origins = origins
+        self._claimed = claimed
+        self._claimed_files = files
+        self._folder = next((folder for folder in FOLDERS_OF_DESCRIPTORS if os.path.isdir(folder)), None)
+
+    def now(self) -> Mapping[Hashable, int]:
+        found: dict[Hashable, int] = {}
+        for name in os.listdir(self._folder) if self._folder else ():
+            with contextlib.suppress(OSError):
+                found[int(name), self._target(name)] = int(name)
+        return found
+
+    def _target(self, name: str) -> str:
+        if self._folder == FOLDERS_OF_DESCRIPTORS[0]:
+            return os.readlink(f"{self._folder}/{name}")
+        stat = os.fstat(int(name))
+        return f"{stat.st_dev}:{stat.st_ino}"
+
+    def belongs_to_something_lasting(self, key: tuple[int, str]) -> bool:
+        file = key[1].removesuffix("-wal").removesuffix("-shm").removesuffix("-journal")
+        return file in ONE_FOR_ALL or key[0] in self._claimed() or file in self._claimed_files()
+
+    def birth(self, key: tuple[int, str], value: int) -> Birth | None:
+        for connection, birth in list(self._origins.sockets.items()):
+            if connection.fileno() == value:
+                return birth
+        return self._origins.files.get(key[1].removesuffix(" (deleted)"))
+
+    def tell(self, key: tuple[int, str], value: int) -> str:
+        peer = next((_addresses(one) for one in list(self._origins.sockets) if one.fileno() == value), "")
+        return f"{key[1]} (descriptor {value}){peer}"
+
+    def clear(self, key: object, before: object, after: object) -> None:
+        """Whoever holds it would close it a second time, and by then it may be somebody else's."""
+
+
+def _addresses(connection: Any) -> str:
+    own = ""
+    try:
+        own = f" at {connection.getsockname()}"
+        return f"{own}, talking to {connection.getpeername()}"
+    except OSError:
+        return own
+
+
+class Temporary:
+    name = "temporary file"
+    setting = False
+
+    def __init__(self, origins: Origins, pytests_own: Callable[[], str]) -> None:
+        self._origins = origins
+        self._pytests_own = pytests_own
+
+    def now(self) -> Mapping[Hashable, str]:
+        born = self._origins.temporary
+        for path in [path for path in born if not os.path.lexists(path)]:
+            del born[path]
+        return {path: path for path in born}
+
+    def belongs_to_something_lasting(self, key: str) -> bool:
+        own = self._pytests_own()
+        return bool(own) and key.startswith(own + os.sep)
+
+    def birth(self, key: str, value: object) -> Birth | None:
+        return self._origins.temporary.get(key)
+
+    def tell(self, key: str, value: object) -> str:
+        return f"{key} was not removed"
+
+    def clear(self, key: str, before: object, after: object) -> None:
+        if os.path.isdir(key):
+            shutil.rmtree(key, ignore_errors=True)
+        else:
+            Path(key).unlink(missing_ok=True)

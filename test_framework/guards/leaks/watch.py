@@ -1,0 +1,161 @@
+"""The look before and the look after: what is new, or changed, and belongs to nobody who outlives the test, was left.
+
+A look that finds nothing new costs a fraction of a millisecond. Only when something is there, the loops are turned and
+garbage is collected until it is gone or its time is up: ending takes a moment, and that is nobody's fault.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from test_framework.guards.leaks.arrivals import Arrivals
+from test_framework.guards.leaks.calls import Calls
+from test_framework.guards.leaks.clients import Clients, descriptor_of, thread_of
+from test_framework.guards.leaks.coroutines import Coroutines
+from test_framework.guards.leaks.kinds import Kind, Left
+from test_framework.guards.leaks.origins import Origins
+from test_framework.guards.leaks.owners import Owner
+from test_framework.guards.leaks.processes import Children, Descriptors, Temporary, Threads
+from test_framework.guards.leaks.settings import Environment, Handlers, Signals, globals_of
+from test_framework.guards.leaks.tasks import Tasks
+
+GRACE_SECONDS = 0.5
+FIRST_WAIT, LONGEST_WAIT = 0.001, 0.05
+
+Look = dict[str, dict[Hashable, Any]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is not as it was."""
+
+    kind: Kind
+    key: Hashable
+    before: Any
+    after: Any
+
+
+class Watch:
+    """Everything that is looked at, and whose it is."""
+
+    def __init__(self, origins: Origins, arrivals: Arrivals, basetemp: Callable[[], str]) -> None:
+        self.origins = origins
+        self.tasks = Tasks()
+        self.calls = Calls(origins.threads)
+        self.clients = Clients(arrivals)
+        self._lasting_pools: set[int] = set()
+        self.kinds: Sequence[Kind] = (
+            self.tasks,
+            Coroutines(self.tasks),
+            *self.clients.kinds,
+            Threads(origins),
+            Children(origins),
+            Temporary(origins, basetemp),
+            Environment(origins),
+            Signals(self.calls),
+            Handlers(self.calls),
+            *globals_of(origins),
+            Descriptors(origins, self._claimed, self._claimed_files),
+        )
+
+    def look(self) -> Look:
+        """See what there is."""
+        return {kind.name: dict(kind.now()) for kind in self.kinds}
+
+    def changes(self, before: Look, kinds: Sequence[Kind] | None = None) -> list[Change]:
+        """See what is not as it was: new things, and settings that differ."""
+        found: list[Change] = []
+        for kind in kinds or self.kinds:
+            was, now = before[kind.name], kind.now()
+            if kind.setting:
+                found += [
+                    Change(kind, key, was.get(key), now.get(key))
+                    for key in (was.keys() | now.keys())
+                    if was.get(key) != now.get(key)
+                ]
+            elif len(now) > len(was) or now.keys() - was.keys():
+                found += [Change(kind, key, None, now[key]) for key in now if key not in was]
+        return found
+
+    def left(self, before: Look, owner: Owner, only: Kind | None = None) -> list[Change]:
+        """See what a test left behind, after what is ending has had its time to end."""
+        return self._when_settled(
+            lambda: [
+                change
+                for change in self.changes(before, (only,) if only else self.kinds)
+                if not self._is_anothers(change, owner)
+            ]
+        )
+
+    def left_by(self, owner: Owner, begun: Sequence[Change]) -> list[Change]:
+        """See what is still there of what a wider fixture began, in its set-up or later."""
+        return self._when_settled(lambda: list(self._still_there(owner, begun)))
+
+    def _still_there(self, owner: Owner, begun: Sequence[Change]) -> Iterator[Change]:
+        known = {(change.kind.name, change.key): change for change in begun}
+        for kind in self.kinds:
+            now = kind.now()
+            for key, value in now.items():
+                change = known.get((kind.name, key))
+                if change is not None:
+                    if value is change.after or (kind.setting and value == change.after):
+                        yield change
+                elif not kind.setting and (born := kind.birth(key, value)) is not None and born.owner is owner:
+                    yield Change(kind, key, None, value)
+
+    def _when_settled(self, see: Callable[[], list[Change]]) -> list[Change]:
+        found = see()
+        deadline = time.monotonic() + GRACE_SECONDS
+        wait, collected = FIRST_WAIT, False
+        while found and time.monotonic() < deadline and not all(change.kind.setting for change in found):
+            self.tasks.turn(wait)
+            time.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+            if wait == LONGEST_WAIT and not collected:
+                gc.collect()
+                collected = True
+            found = see()
+        return found
+
+    def _is_anothers(self, change: Change, owner: Owner) -> bool:
+        born = change.kind.birth(change.key, change.after)
+        if born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting:
+            return True
+        lasting = getattr(change.kind, "belongs_to_something_lasting", None)
+        if lasting is not None and lasting(change.key):
+            return True
+        return any(one is change.after or thread_of(one) is change.after for one in self._lasting_connections())
+
+    def pools_that_last(self) -> None:
+        """What pools there are now may open connections while a test runs: those are theirs."""
+        self._lasting_pools = self.clients.pools_now()
+
+    def _lasting_connections(self) -> list[Any]:
+        return [one for one in self.clients.connections_of(self._lasting_pools) if one is not None]
+
+    def _claimed_files(self) -> set[str]:
+        """Files of SQLite that a lasting connection has open: nobody tells their descriptors."""
+        threads = {id(thread_of(connection)) for connection in self._lasting_connections()}
+        return {path for path, openers in self.origins.databases.items() if any(id(one) in threads for one in openers)}
+
+    def _claimed(self) -> set[int]:
+        descriptors = (descriptor_of(connection) for connection in self._lasting_connections())
+        return {descriptor for descriptor in descriptors if descriptor is not None}
+
+
+def named(changes: Sequence[Change]) -> list[Left]:
+    """Describe what was left, while it is still there to be described."""
+    return [
+        Left(change.kind.name, change.kind.tell(change.key, change.after), change.kind.birth(change.key, change.after))
+        for change in changes
+    ]
+
+
+def put_back(changes: Sequence[Change]) -> None:
+    """End what was left, so that the next test does not meet it."""
+    for change in changes:
+        change.kind.clear(change.key, change.before, change.after)

@@ -1,0 +1,83 @@
+"""A call that waits stops everything on the loop: sleep, sockets, files, the database driver. blockbuster finds them.
+
+The service is held to all of it. Tests and the kit may read and write small files, because a test that looks into one
+holds up nobody but itself; they may not sleep, nor wait for a socket.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from test_framework.guards.configuration import settings_of
+from test_framework.guards.offences import Offence, commit, here
+
+SERVICE = "app"
+TESTS = ("tests", "test_framework")
+WAITS_LONG = ("time.sleep", "socket.", "ssl.", "builtins.input")
+LEFT_ALONE = ("threading.", "os.getcwd", "os.path.abspath", "os.path.samestat")
+"""Watching every lock would slow down the whole process; the others only compute."""
+
+
+class Blocked(Offence):
+    """A blocking call in a coroutine."""
+
+    def __init__(self, call: str) -> None:
+        lines = here().lines
+        at = f", {lines[0]}" if lines else ""
+        caller = sys._getframe(2).f_code
+        through = "" if lines and caller.co_filename == lines[0].file else f" ({_called_by(caller)})"
+        text = (
+            f"{call}() in a coroutine stops everything else on the loop{at}{through}: await what does the same,"
+            " or asyncio.to_thread(…), or say in pyproject.toml, [tool.guards.may_block], why its caller may"
+        )
+        super().__init__(commit(text))
+
+
+def watch_blocking(root: Path) -> Callable[[], None]:
+    """Refuse blocking calls in coroutines of this project; return how to stop."""
+    from blockbuster import BlockBuster, blockbuster
+
+    blockbuster.BlockingError = Blocked  # type: ignore[misc, assignment]
+    kit = [_folder(root / "test_framework" / "guards")]
+    service = BlockBuster([_folder(root / SERVICE)]).functions
+    everything = BlockBuster([_folder(root / folder) for folder in (SERVICE, *TESTS)], excluded_modules=kit).functions
+    functions = [
+        function
+        for name in service
+        if not name.startswith(LEFT_ALONE)
+        for function in [everything[name] if name.startswith(WAITS_LONG) else service[name]]
+    ]
+    for function in functions:
+        for caller in settings_of(root).may_block:
+            file, _, name = caller.rpartition(":")
+            function.can_block_in(file, _Any() if name == "*" else {name})
+        function.activate()
+
+    def stop() -> None:
+        for function in functions:
+            function.deactivate()
+
+    return stop
+
+
+def _called_by(code: CodeType) -> str:
+    """Name a caller as `may_block` wants it: the end of its file's name, and the function."""
+    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{code.co_name}"
+
+
+class _Any(frozenset[str]):
+    """Every function of a file."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _folder(path: Path) -> ModuleType:
+    """Name a folder the way blockbuster wants it: as a package, which need not be imported for that."""
+    package = ModuleType(path.name)
+    package.__path__ = [f"{path}{os.sep}"]
+    return package

@@ -1,0 +1,340 @@
+"""Whoever leaves something behind fails, with the line where it began; whoever cleans up passes; nobody else is touched."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from test_framework.tests.integration.guards.planted import Run, run_planted
+
+HEAD = """\
+import asyncio, contextlib, gc, logging, os, signal, socket, subprocess, sys, tempfile, threading, time
+
+import pytest, pytest_asyncio
+import websockets
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+KEPT = []
+QUIT = threading.Event()
+
+async def for_ever():
+    await asyncio.Event().wait()
+
+async def echo(connection):
+    async for message in connection:
+        await connection.send(message)
+
+@contextlib.asynccontextmanager
+async def listening():
+    async with websockets.serve(echo, "127.0.0.1", 0) as server:
+        yield "ws://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+"""
+
+LEAKS = {
+    "task": ("async", "KEPT.append(asyncio.create_task(for_ever(), name='pump'))", "task: 'pump', waiting at"),
+    "task_of_a_task": (
+        "async",
+        """
+        async def begin():
+            KEPT.append(asyncio.create_task(for_ever(), name='grandchild'))
+        await asyncio.create_task(begin())
+        """,
+        "task: 'grandchild'",
+    ),
+    "coroutine_that_is_kept": ("sync", "KEPT.append(for_ever())", "coroutine: for_ever() was called and never awaited"),
+    "thread": ("sync", "threading.Thread(target=QUIT.wait, name='worker', daemon=True).start()", "thread: 'worker'"),
+    "child": (
+        "sync",
+        "KEPT.append(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE))",
+        "child",
+    ),
+    "zombie": (
+        "sync",
+        "KEPT.append(os.posix_spawn('/bin/true', ['true'], {}))",
+        "nobody has waited for it (a zombie)",
+    ),
+    "file": ("sync", "KEPT.append(open(__file__))", "open file or socket: /"),
+    "socket": ("sync", "KEPT.append(socket.create_server(('127.0.0.1', 0)))", " at ('127.0.0.1'"),
+    "temporary_folder": ("sync", "tempfile.mkdtemp(prefix='planted-')", "temporary file: /"),
+    "temporary_file": ("sync", "os.close(tempfile.mkstemp(prefix='planted-')[0])", "was not removed"),
+    "variable": ("sync", "os.environ['PLANTED'] = '1'", "environment variable: PLANTED was set"),
+    "variable_taken_away": ("sync", "del os.environ['PATH']", "environment variable: PATH was taken away"),
+    "signal_handler": ("sync", "signal.signal(signal.SIGUSR1, lambda *_: None)", "signal handler: SIGUSR1"),
+    "logging_handler": (
+        "sync",
+        "logging.getLogger('a').addHandler(logging.StreamHandler())",
+        "logging handler: logger 'a'",
+    ),
+    "working_folder": ("sync", "os.chdir('/')", "working folder: was changed to /"),
+    "import_path": ("sync", "sys.path.append('/planted')", "sys.path: was changed"),
+    "umask": ("sync", "os.umask(0o7)", "umask: was changed to 7"),
+    "session": (
+        "async",
+        """
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/a.db")
+        session = AsyncSession(engine)
+        await session.execute(text("SELECT 1"))
+        KEPT.extend([engine, session])
+        """,
+        "database session: a transaction of Session is still open",
+    ),
+    "connection": (
+        "async",
+        """
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/a.db")
+        KEPT.extend([engine, await engine.connect()])
+        """,
+        "database connection: was taken out of its pool and not given back",
+    ),
+    "engine": (
+        "async",
+        """
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/a.db")
+        async with engine.connect():
+            KEPT.append(engine)
+        """,
+        "database engine: its pool still holds 1 connections",
+    ),
+    "redis": (
+        "async",
+        "client = Redis.from_url(REDIS); await client.ping(); KEPT.append(client)",
+        "Redis connection: to ",
+    ),
+    "subscription": (
+        "async",
+        """
+        client = Redis.from_url(REDIS)
+        pubsub = client.pubsub()
+        await pubsub.subscribe('planted')
+        KEPT.extend([client, pubsub])
+        """,
+        "Redis subscription: to planted still stands",
+    ),
+    "websocket": (
+        "async",
+        """
+        server = listening()
+        KEPT.extend([server, await websockets.connect(await server.__aenter__())])
+        """,
+        "WebSocket: a client's connection is still open",
+    ),
+}
+
+TWINS = {
+    "task": ("async", "task = asyncio.create_task(for_ever()); task.cancel()"),
+    "task_about_to_end": ("async", "KEPT.append(asyncio.create_task(asyncio.sleep(0.05)))"),
+    "coroutine": ("sync", "for_ever().close()"),
+    "thread": ("sync", "t = threading.Thread(target=time.sleep, args=[0.05]); t.start()"),
+    "pool_of_the_loop": ("async", "await asyncio.to_thread(time.monotonic)"),
+    "child": ("sync", "subprocess.run([sys.executable, '-c', ''], check=True)"),
+    "child_of_the_loop": (
+        "async",
+        "child = await asyncio.create_subprocess_exec(sys.executable, '-c', ''); await child.wait()",
+    ),
+    "file": ("sync", "open(__file__).close()"),
+    "socket": ("sync", "socket.create_server(('127.0.0.1', 0)).close()"),
+    "temporary_folder": ("sync", "tempfile.TemporaryDirectory().cleanup()"),
+    "temporary_folder_of_pytest": ("sync", "tempfile.mkdtemp(dir=tmp_path)"),
+    "variable": ("sync", "monkeypatch.setenv('PLANTED', '1')"),
+    "working_folder": ("sync", "monkeypatch.chdir('/')"),
+    "import_path": ("sync", "monkeypatch.syspath_prepend('/planted')"),
+    "signal_handler": (
+        "sync",
+        "before = signal.signal(signal.SIGUSR1, signal.SIG_IGN); signal.signal(signal.SIGUSR1, before)",
+    ),
+    "logging_handler": (
+        "sync",
+        "logger, handler = logging.getLogger('a'), logging.NullHandler(); logger.addHandler(handler)",
+    ),
+    "engine": (
+        "async",
+        """
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/a.db")
+        async with AsyncSession(engine) as session:
+            await session.execute(text("SELECT 1"))
+        await engine.dispose()
+        """,
+    ),
+    "redis": (
+        "async",
+        """
+        async with Redis.from_url(REDIS) as client, client.pubsub() as pubsub:
+            await pubsub.subscribe('planted')
+        """,
+    ),
+    "websocket": (
+        "async",
+        """
+        async with listening() as url, websockets.connect(url) as connection:
+            await connection.send("a")
+        """,
+    ),
+    "lasting_engine": (
+        "async",
+        """
+        async with lasting_engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        """,
+    ),
+    "lasting_redis": ("async", "await lasting_redis.ping()"),
+    "lasting_server": (
+        "async",
+        "KEPT.append(await asyncio.open_connection(*lasting_server)); KEPT.pop()[1].close()",
+    ),
+    "lasting_variable": ("sync", "assert os.environ['LASTING'] == lasting_variable"),
+    "lasting_thread": ("sync", "assert lasting_thread.is_alive()"),
+}
+
+WIDER = """
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lasting_engine(tmp_path_factory):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('a')}/a.db")
+    yield engine
+    await engine.dispose()
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lasting_redis():
+    async with Redis.from_url(REDIS) as client:
+        yield client
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lasting_server():
+    async def serve(reader, writer):
+        try:
+            await for_ever()
+        finally:
+            writer.close()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()
+        for task in asyncio.all_tasks():
+            if task.get_coro().__name__ == "serve":
+                task.cancel()
+
+@pytest.fixture(scope="module")
+def lasting_variable():
+    os.environ["LASTING"] = "yes"
+    yield "yes"
+    del os.environ["LASTING"]
+
+@pytest.fixture(scope="module")
+def lasting_thread():
+    leave = threading.Event()
+    thread = threading.Thread(target=leave.wait)
+    thread.start()
+    yield thread
+    leave.set()
+"""
+
+
+def _test(name: str, kind: str, body: str) -> str:
+    body = textwrap.dedent(body).strip()
+    given = [fixture for fixture in (*_LASTING, "tmp_path", "monkeypatch") if fixture in body]
+    word = "async def" if kind == "async" else "def"
+    return f"\n{word} test_{name}({', '.join(given)}):\n{textwrap.indent(body, '    ')}\n"
+
+
+_LASTING = ("lasting_engine", "lasting_redis", "lasting_server", "lasting_variable", "lasting_thread")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
+    """One run: every leak, each with a neighbour right after it, and every harmless twin."""
+    url = pool.get("redis").url  # type: ignore[attr-defined]
+    code = HEAD + f"REDIS = {url!r}\n" + WIDER
+    for name, (kind, body, _) in LEAKS.items():
+        code += _test(f"leaves_{name}", kind, body) + f"\nasync def test_after_{name}():\n    await asyncio.sleep(0)\n"
+    for name, (kind, body) in TWINS.items():
+        code += _test(f"twin_{name}", kind, body)
+    return run_planted(tmp_path_factory.mktemp("leaks"), {"tests/mission_critical/test_planted.py": code})
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_whoever_leaves_something_behind_fails_and_is_told_what_and_where(run: Run, name: str) -> None:
+    outcome = run.of(f"test_leaves_{name}")
+
+    assert list(outcome.failed) == ["teardown"], run.output
+    assert LEAKS[name][2] in outcome.words
+    assert "test_planted.py::test_leaves_" in outcome.words
+    if name not in NOBODY_HEARS_OF:
+        assert f" in {'begin' if name == 'task_of_a_task' else f'test_leaves_{name}'}" in outcome.words
+    assert LEAKS[name][2] in "\n".join(outcome.properties["guards.leaks"])
+
+
+NOBODY_HEARS_OF = {"signal_handler", "logging_handler", "import_path", "umask"}
+"""Python announces none of these, so the test is named and not the line."""
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_the_next_test_is_not_blamed(run: Run, name: str) -> None:
+    assert run.of(f"test_after_{name}").failed == {}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_whoever_cleans_up_is_left_alone(run: Run, name: str) -> None:
+    assert run.of(f"test_twin_{name}").failed == {}, run.output
+
+
+VERDICTS = """
+import pytest, threading, time
+
+@pytest.fixture(scope="module")
+def forgetful():
+    leave = threading.Event()
+    threading.Thread(target=leave.wait, name="forgotten", daemon=True).start()
+    yield leave
+
+def test_uses_it(forgetful):
+    assert not forgetful.is_set()
+
+def test_uses_it_last(forgetful):
+    assert not forgetful.is_set()
+
+def test_leaves_a_thread():
+    threading.Thread(target=threading.Event().wait, name="own", daemon=True).start()
+
+def test_fails_and_leaves_a_thread():
+    threading.Thread(target=threading.Event().wait, name="beside", daemon=True).start()
+    assert not "what the test is about"
+"""
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The same leaks under each verdict."""
+    files = {"tests/unit/test_planted.py": VERDICTS}
+    return {
+        verdict: run_planted(tmp_path_factory.mktemp(verdict), files, f"--leaks={verdict}")
+        for verdict in ("fail", "warn", "off")
+    }
+
+
+def test_a_wider_fixture_that_leaves_something_is_named_where_it_ends(verdicts: dict[str, Run]) -> None:
+    run = verdicts["fail"]
+
+    assert run.of("test_uses_it").failed == {}
+    words = run.of("test_uses_it_last").failed["teardown"]
+    assert "the module fixture forgetful (tests/unit/test_planted.py:4) left behind thread: 'forgotten'" in words
+
+
+def test_a_test_that_failed_for_its_own_reason_keeps_that_reason(verdicts: dict[str, Run]) -> None:
+    outcome = verdicts["fail"].of("test_fails_and_leaves_a_thread")
+
+    assert list(outcome.failed) == ["call"]
+    assert "'beside'" in "\n".join(outcome.properties["guards.leaks"])
+
+
+def test_warn_tells_of_a_leak_and_fails_nobody(verdicts: dict[str, Run]) -> None:
+    run = verdicts["warn"]
+
+    assert run.of("test_leaves_a_thread").failed == {}
+    assert "test_planted.py::test_leaves_a_thread left behind thread: 'own'" in run.output
+    assert "'forgotten'" in run.output
+
+
+def test_off_does_not_look(verdicts: dict[str, Run]) -> None:
+    outcome = verdicts["off"].of("test_leaves_a_thread")
+
+    assert (outcome.failed, outcome.properties) == ({}, {})

@@ -1,0 +1,274 @@
+"""What would meet the wrong loop, or hold it up, fails the test that did it, with its line; the same done well passes."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from test_framework.tests.integration.guards.planted import Run, run_planted
+
+HEAD = """\
+import asyncio, gc, socket, sqlite3, time
+from pathlib import Path
+import pytest, pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from redis.asyncio import Redis
+from app import service
+
+async def work():
+    await asyncio.sleep(0)
+"""
+
+SERVICE = """\
+import asyncio, os, time, urllib.request
+
+async def naps():
+    time.sleep(0.01)
+
+async def reads(path):
+    return path.read_text()
+
+async def naps_and_hides_it():
+    try:
+        time.sleep(0.01)
+    except Exception:
+        pass
+
+async def runs_and_hides_it(work):
+    try:
+        asyncio.run(work())
+    except RuntimeError:
+        pass
+
+async def may_read(path):
+    return path.read_text()
+"""
+
+FAULTS = {
+    "run_inside": ("async", "asyncio.run(work())", "asyncio.run() cannot be called from a running event loop, tests/"),
+    "run_inside_and_swallowed": (
+        "async",
+        "await service.runs_and_hides_it(work)",
+        "app/service.py:17 in runs_and_hides_it",
+    ),
+    "run_until_complete_inside": (
+        "async",
+        "asyncio.get_running_loop().run_until_complete(work())",
+        "loop.run_until_complete() cannot be called from a running event loop",
+    ),
+    "queue_of_another_loop": (
+        "sync",
+        """
+        async def make():
+            return asyncio.Queue()
+        queue = asyncio.run(make())
+        async def use():
+            await queue.put(1)
+        asyncio.run(use())
+        """,
+        "asyncio.Queue of another loop, begun at tests/",
+    ),
+    "lock_of_another_loop": (
+        "sync",
+        """
+        lock = asyncio.Lock()
+        async def use():
+            async with lock:
+                pass
+        asyncio.run(use())
+        asyncio.run(use())
+        """,
+        "asyncio.Lock of another loop",
+    ),
+    "connection_of_another_loop": (
+        "sync",
+        """
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/a.db")
+        async def use():
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        asyncio.run(use())
+        try:
+            asyncio.run(use())
+        finally:
+            asyncio.run(engine.dispose())
+        """,
+        "a database connection of another loop, begun at tests/",
+    ),
+    "redis_of_another_loop": (
+        "sync",
+        """
+        client = Redis.from_url(REDIS)
+        async def use():
+            await client.ping()
+        asyncio.run(use())
+        asyncio.run(use())
+        """,
+        "a Redis connection of another loop, begun at tests/",
+    ),
+    "sleep": ("async", "time.sleep(0.01)", "time.sleep() in a coroutine stops everything else on the loop, tests/"),
+    "sleep_in_the_service": ("async", "await service.naps()", "app/service.py:4 in naps"),
+    "sleep_that_is_swallowed": ("async", "await service.naps_and_hides_it()", "app/service.py:11 in naps_and_hides_it"),
+    "socket": (
+        "async",
+        """
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname()).close()
+        """,
+        "socket.socket.connect() in a coroutine",
+    ),
+    "file_in_the_service": ("async", "await service.reads(Path(__file__))", "app/service.py:7 in reads"),
+    "never_awaited": ("async", "work()", "coroutine 'work' was never awaited"),
+    "never_awaited_in_a_cycle": (
+        "async",
+        """
+        cycle = [work()]
+        cycle.append(cycle)
+        """,
+        "coroutine: work() was called and never awaited, begun at tests/",
+    ),
+}
+
+TWINS = {
+    "run_outside": ("sync", "asyncio.run(work())"),
+    "run_in_a_thread": ("async", "await asyncio.to_thread(asyncio.run, work())"),
+    "run_on_purpose": (
+        "async",
+        """
+        with pytest.raises(RuntimeError):
+            asyncio.run(DONE)  # on purpose: shows what happens
+        """,
+    ),
+    "queue": ("async", "queue = asyncio.Queue(); queue.put_nowait(1); assert await queue.get() == 1"),
+    "lock_made_before_its_loop": (
+        "sync",
+        """
+        lock = asyncio.Lock()
+        async def use():
+            async with lock:
+                pass
+        asyncio.run(use())
+        """,
+    ),
+    "sleep": ("async", "await asyncio.sleep(0.001)"),
+    "sleep_in_a_thread": ("async", "await asyncio.to_thread(time.sleep, 0.001)"),
+    "sleep_outside": ("sync", "time.sleep(0.001)"),
+    "file_in_a_test": ("async", "Path(__file__).read_text()"),
+    "allowed_file": ("async", "await service.may_read(Path(__file__))"),
+    "awaited": ("async", "await work()"),
+    "closed": ("async", "work().close()"),
+}
+
+
+def _test(name: str, kind: str, body: str) -> str:
+    body = textwrap.dedent(body).strip()
+    given = "tmp_path" if "tmp_path" in body else ""
+    return f"\n{'async def' if kind == 'async' else 'def'} test_{name}({given}):\n{textwrap.indent(body, '    ')}\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
+    """One run: every fault, each with a neighbour right after it, and every harmless twin."""
+    code = HEAD + f"REDIS = {pool.get('redis').url!r}\nDONE = None\n"  # type: ignore[attr-defined]
+    for name, (kind, body, _) in FAULTS.items():
+        code += _test(f"does_{name}", kind, body)
+        code += f"\nasync def test_after_{name}():\n    gc.collect()\n    await asyncio.sleep(0)\n"
+    for name, (kind, body) in TWINS.items():
+        code += _test(f"twin_{name}", kind, body)
+    files = {"tests/unit/test_planted.py": code, "app/__init__.py": "", "app/service.py": SERVICE}
+    allowed = '[tool.guards.may_block]\n"app/service.py:may_read" = "a small file"\n'
+    return run_planted(tmp_path_factory.mktemp("loops"), files, pyproject=allowed)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_whoever_does_it_fails_with_the_line(run: Run, name: str) -> None:
+    outcome = run.of(f"test_does_{name}")
+
+    assert outcome.failed, run.output
+    assert FAULTS[name][2] in outcome.words
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_next_test_is_not_blamed(run: Run, name: str) -> None:
+    assert run.of(f"test_after_{name}").failed == {}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_same_done_well_passes(run: Run, name: str) -> None:
+    assert run.of(f"test_twin_{name}").failed == {}, run.output
+
+
+AT_IMPORT = {
+    "a queue": ("QUEUE = asyncio.Queue()", "asyncio.Queue() at import, tests/"),
+    "a lock in a class": ("class Room:\n    lock = asyncio.Lock()", "asyncio.Lock() at import, tests/"),
+    "a loop": ("LOOP = asyncio.get_event_loop()", "asyncio.get_event_loop() at import, tests/"),
+    "a Redis client": ("CLIENT = Redis()", "Redis() at import, tests/"),
+    "an engine": ("ENGINE = create_async_engine('sqlite+aiosqlite://')", "AsyncEngine() at import, tests/"),
+}
+
+
+@pytest.fixture(scope="module")
+def imports(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    head = HEAD.replace("from app import service\n", "")
+    test = "\nasync def test_it():\n    await work()\n"
+    files = {f"tests/unit/test_{number}.py": head + code + test for number, (code, _) in enumerate(AT_IMPORT.values())}
+    later = "\ndef later():\n    return asyncio.Queue(), Redis(), create_async_engine('sqlite+aiosqlite://')\n"
+    return run_planted(tmp_path_factory.mktemp("imports"), {**files, "tests/unit/test_later.py": head + later + test})
+
+
+@pytest.mark.parametrize("name", AT_IMPORT)
+def test_what_is_made_at_import_fails_its_own_module(imports: Run, name: str) -> None:
+    number = list(AT_IMPORT).index(name)
+
+    outcome = imports.outcomes[f"tests/unit/test_{number}.py"]
+
+    assert AT_IMPORT[name][1] in outcome.failed["collect"]
+
+
+def test_what_is_made_later_passes(imports: Run) -> None:
+    assert imports.outcomes["tests/unit/test_later.py"].failed == {}, imports.output
+
+
+SCOPES = """
+import pytest, pytest_asyncio
+
+@pytest_asyncio.fixture({arguments})
+async def planted():
+    yield 1
+
+async def test_it(planted):
+    assert planted == 1
+"""
+
+REFUSED = {
+    "no loop": ('scope="module"', "async fixture planted outlives a test (scope module) and names no loop"),
+    "a loop that ends first": ('scope="session", loop_scope="function"', "outlives its loop (loop_scope function)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_fixture_that_outlives_a_test_must_say_in_which_loop(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    arguments, words = REFUSED[name]
+
+    run = run_planted(
+        tmp_path_factory.mktemp("scopes"), {"tests/unit/test_planted.py": SCOPES.format(arguments=arguments)}
+    )
+
+    assert run.code == pytest.ExitCode.USAGE_ERROR
+    assert f"tests/unit/test_planted.py:4: {words.split(' (')[0]}" in run.output or words in run.output
+    assert 'loop_scope="session")' in run.output
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", 'scope="session", loop_scope="session"', 'scope="module", loop_scope="session"']
+)
+def test_a_fixture_that_says_so_is_left_alone(arguments: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = run_planted(
+        tmp_path_factory.mktemp("scopes"), {"tests/unit/test_planted.py": SCOPES.format(arguments=arguments)}
+    )
+
+    assert run.code == 0, run.output

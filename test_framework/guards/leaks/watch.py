@@ -93,7 +93,9 @@ class Watch:
 
     def left_by(self, owner: Owner, begun: Sequence[Change]) -> list[Change]:
         """See what is still there of what a wider fixture began, in its set-up or later."""
-        return self._when_settled(lambda: list(self._still_there(owner, begun)))
+        return self._when_settled(
+            lambda: [change for change in self._still_there(owner, begun) if not self._is_claimed(change)]
+        )
 
     def _still_there(self, owner: Owner, begun: Sequence[Change]) -> Iterator[Change]:
         known = {(change.kind.name, change.key): change for change in begun}
@@ -125,6 +127,10 @@ class Watch:
         born = change.kind.birth(change.key, change.after)
         if born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting:
             return True
+        return self._is_claimed(change)
+
+    def _is_claimed(self, change: Change) -> bool:
+        """Whether it belongs to a client that outlives whoever made it open this."""
         lasting = getattr(change.kind, "belongs_to_something_lasting", None)
         if lasting is not None and lasting(change.key):
             return True

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import FrameType, ModuleType
 
 from test_framework.guards.configuration import settings_of
 from test_framework.guards.offences import Offence, commit, here
@@ -18,6 +18,7 @@ from test_framework.guards.offences import Offence, commit, here
 SERVICE = "app"
 TESTS = ("tests", "test_framework")
 WAITS_LONG = ("time.sleep", "socket.", "ssl.", "builtins.input")
+CALLERS = 4
 LEFT_ALONE = ("threading.", "os.getcwd", "os.path.abspath", "os.path.samestat")
 """Watching every lock would slow down the whole process; the others only compute."""
 
@@ -28,8 +29,8 @@ class Blocked(Offence):
     def __init__(self, call: str) -> None:
         lines = here().lines
         at = f", {lines[0]}" if lines else ""
-        caller = sys._getframe(2).f_code
-        through = "" if lines and caller.co_filename == lines[0].file else f" ({_called_by(caller)})"
+        callers = _callers(sys._getframe(2), lines[0].file if lines else "")
+        through = f" ({' < '.join(callers)})" if callers else ""
         text = (
             f"{call}() in a coroutine stops everything else on the loop{at}{through}: await what does the same,"
             " or asyncio.to_thread(…), or say in pyproject.toml, [tool.guards.may_block], why its caller may"
@@ -64,9 +65,13 @@ def watch_blocking(root: Path) -> Callable[[], None]:
     return stop
 
 
-def _called_by(code: CodeType) -> str:
-    """Name a caller as `may_block` wants it: the end of its file's name, and the function."""
-    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{code.co_name}"
+def _callers(frame: FrameType | None, until: str) -> list[str]:
+    """Name the callers between the blocking call and this project, as `may_block` wants them."""
+    names: list[str] = []
+    while frame is not None and frame.f_code.co_filename != until and len(names) < CALLERS:
+        names.append(f"{'/'.join(Path(frame.f_code.co_filename).parts[-2:])}:{frame.f_code.co_name}")
+        frame = frame.f_back
+    return names
 
 
 class _Any(frozenset[str]):

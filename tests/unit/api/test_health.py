@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -26,6 +26,7 @@ class Ping:
     def __init__(self) -> None:
         self.asked = 0
         self.answer: Callable[[], Awaitable[object]] = self.well
+        self.over = asyncio.Event()
 
     async def __call__(self) -> None:
         self.asked += 1
@@ -38,11 +39,11 @@ class Ping:
         raise ConnectionRefusedError(111, "postgresql://ada:secret@db refuses")
 
     async def never(self) -> None:
-        await asyncio.Event().wait()
+        await self.over.wait()
 
 
 @pytest.fixture
-def ping(monkeypatch: pytest.MonkeyPatch) -> Ping:
+def ping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ping]:
     """A database that fails when it is told to."""
     injected = Ping()
 
@@ -52,7 +53,8 @@ def ping(monkeypatch: pytest.MonkeyPatch) -> Ping:
     monkeypatch.setattr(Database, "ping", asked)
     monkeypatch.setattr(health, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(health, "REMEMBERED_SECONDS", 0.1)
-    return injected
+    yield injected
+    injected.over.set()
 
 
 async def probe(inside: Inside, path: str) -> tuple[int, str]:

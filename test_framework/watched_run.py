@@ -46,13 +46,6 @@ def _temporary_folder(config: pytest.Config) -> str:
     return str(getattr(factory, "_basetemp", None) or "")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    from test_framework.guards.loops.scopes import faults_at_collection
-
-    if faults := faults_at_collection(items, config.rootpath):
-        raise pytest.UsageError("\n".join(faults))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
@@ -132,6 +125,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
     report: pytest.CollectReport = yield
     _refuse_skip(report, collector.config)
+    from test_framework.guards.loops.scopes import faults_at_collection
+
+    if faults := faults_at_collection(report.result, collector.config.rootpath):
+        report.outcome, report.result = "failed", []
+        report.longrepr = "\n".join(faults)
     return report
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -79,12 +79,12 @@ def is_ours(file: str) -> bool:
 def birth(depth: int = 1) -> Birth:
     """Note the lines of this project that led here."""
     lines: list[Line] = []
-    frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and len(lines) < LINES:
+    for frame in stack(sys._getframe(depth)):
         code = frame.f_code
         if is_ours(code.co_filename):
             lines.append(Line(code.co_filename, frame.f_lineno, code.co_name))
-        frame = frame.f_back or _behind_greenlet(frame)
+            if len(lines) == LINES:
+                break
     return Birth(tuple(lines), AT_WORK.get() or _owner_of_this_thread())
 
 
@@ -94,14 +94,16 @@ def _owner_of_this_thread() -> Owner | None:
     return begun.owner if begun is not None else None
 
 
-def _behind_greenlet(frame: FrameType) -> FrameType | None:
-    """SQLAlchemy's async engine works in a greenlet, where the stack ends: the caller waits in its parent."""
+def stack(frame: FrameType | None) -> Iterator[FrameType]:
+    """Follow the callers, also out of a greenlet, where SQLAlchemy's async engine works: the caller waits in its parent."""
     current = getattr(sys.modules.get("greenlet"), "getcurrent", None)
-    if current is None or frame.f_code.co_name == "<module>":
-        return None
-    parent = current().parent
-    waiting: FrameType | None = parent.gr_frame if parent is not None else None
-    return waiting if waiting is not frame else None
+    greenlet = current() if current is not None else None
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+        if frame is None and greenlet is not None:
+            greenlet = greenlet.parent
+            frame = greenlet.gr_frame if greenlet is not None else None
 
 
 class Origins:

@@ -29,7 +29,7 @@ def fault_of(name: str, scope: str, loop_scope: str | None) -> str | None:
     return None
 
 
-def faults_at_collection(items: Iterable[pytest.Item], root: Path) -> list[str]:
+def faults_at_collection(items: Iterable[pytest.Item | pytest.Collector], root: Path) -> list[str]:
     """Judge every async fixture that a collected test may use."""
     seen: dict[object, str] = {}
     for item in items:

@@ -258,7 +258,8 @@ def test_a_fixture_that_outlives_a_test_must_say_in_which_loop(
         tmp_path_factory.mktemp("scopes"), {"tests/unit/test_planted.py": SCOPES.format(arguments=arguments)}
     )
 
-    assert run.code == pytest.ExitCode.USAGE_ERROR
+    assert run.code == pytest.ExitCode.INTERRUPTED
+    assert list(run.outcomes["tests/unit/test_planted.py"].failed) == ["collect"]
     assert f"tests/unit/test_planted.py:4: {words.split(' (')[0]}" in run.output or words in run.output
     assert 'loop_scope="session")' in run.output
 

@@ -59,9 +59,11 @@ class Clients:
         self.sessions = Objects("database session", lambda session: session.in_transaction(), _tell_session)
         self.pools = Objects("database engine", lambda pool: _held(pool) > 0, _tell_pool)
         self.redis = Objects("Redis connection", lambda connection: connection.is_connected, _tell_redis)
-        self.subscriptions = Objects("Redis subscription", lambda pubsub: pubsub.subscribed, _tell_subscription)
+        self.subscriptions = Objects("Redis subscription", _is_heard, _tell_subscription)
         self.websockets = Objects("WebSocket", lambda socket: socket.state.name in {"OPEN", "CONNECTING"}, _tell_socket)
         self.redis_pools = Objects("Redis pool", lambda pool: True, repr)
+        self.services = Objects("services of a run", lambda run: run.lease.is_locked, _tell_services)
+        arrivals.expect("test_framework.services.run", lambda module: self.services.watch(module.Run))
         arrivals.expect("sqlalchemy", self.checked_out.watch)
         arrivals.expect("sqlalchemy.pool.base", lambda module: self.pools.watch(module.Pool))
         arrivals.expect("sqlalchemy.orm.session", lambda module: self.sessions.watch(module.Session))
@@ -75,7 +77,15 @@ class Clients:
 
     @property
     def kinds(self) -> list[Kind]:
-        return [self.subscriptions, self.websockets, self.sessions, self.checked_out, self.pools, self.redis]
+        return [
+            self.services,
+            self.subscriptions,
+            self.websockets,
+            self.sessions,
+            self.checked_out,
+            self.pools,
+            self.redis,
+        ]
 
     def pools_now(self) -> set[int]:
         """Which pools there are."""
@@ -87,6 +97,12 @@ class Clients:
             for pool, born in objects.all():
                 if id(pool) in pools or (born.owner is not None and born.owner.lasting):
                     yield from connections(pool)
+
+
+def _is_heard(pubsub: Any) -> bool:
+    """Whether Redis still sends it anything: a subscription ends with its connection."""
+    connection = pubsub.connection
+    return bool(pubsub.subscribed and connection is not None and connection.is_connected)
 
 
 def _held(pool: Any) -> int:
@@ -124,6 +140,10 @@ def _tell_session(session: Any) -> str:
 
 def _tell_pool(pool: Any) -> str:
     return f"its pool still holds {_held(pool)} connections: dispose of the engine"
+
+
+def _tell_services(run: Any) -> str:
+    return f"{run.stack.run} was begun and not ended, containers and servers included: stop_all() its pool"
 
 
 def _tell_redis(connection: Any) -> str:

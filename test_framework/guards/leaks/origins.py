@@ -21,6 +21,7 @@ from test_framework.guards.leaks.owners import AT_WORK, Owner
 NOT_OURS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}.venv{os.sep}", f"{os.sep}.nox{os.sep}")
 KIT = Path(__file__).parents[2]
 THE_WATCH_ITSELF = (f"{KIT / 'guards'}{os.sep}", str(KIT / "plugin.py"))
+SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool.py", "faults.py", "slow_proxy.py"))
 LINES = 3
 
 
@@ -42,6 +43,8 @@ class Birth:
 
     lines: tuple[Line, ...]
     owner: Owner | None
+    of_a_service: bool = False
+    """It is part of a service's run, which is held to account as a whole."""
 
     def __str__(self) -> str:
         if not self.lines:
@@ -79,19 +82,32 @@ def is_ours(file: str) -> bool:
 def birth(depth: int = 1) -> Birth:
     """Note the lines of this project that led here."""
     lines: list[Line] = []
+    of_a_service = False
     for frame in stack(sys._getframe(depth)):
         code = frame.f_code
+        of_a_service = of_a_service or code.co_filename.startswith(SERVICES)
         if is_ours(code.co_filename):
             lines.append(Line(code.co_filename, frame.f_lineno, code.co_name))
             if len(lines) == LINES:
                 break
-    return Birth(tuple(lines), AT_WORK.get() or _owner_of_this_thread())
+    if of_a_service and _HEARD_BY and threading.current_thread() is threading.main_thread():
+        _HEARD_BY[-1].services_were_at_work = True
+    return Birth(tuple(lines), AT_WORK.get() or _owner_of_this_thread(), of_a_service or _of_a_services_thread())
 
 
 def _owner_of_this_thread() -> Owner | None:
     """A thread does not inherit who is at work, but it was begun by somebody."""
-    begun = _HEARD_BY[-1].threads.get(threading.current_thread()) if _HEARD_BY else None
+    begun = _begun_this_thread()
     return begun.owner if begun is not None else None
+
+
+def _of_a_services_thread() -> bool:
+    begun = _begun_this_thread()
+    return begun is not None and begun.of_a_service
+
+
+def _begun_this_thread() -> Birth | None:
+    return _HEARD_BY[-1].threads.get(threading.current_thread()) if _HEARD_BY else None
 
 
 def stack(frame: FrameType | None) -> Iterator[FrameType]:
@@ -117,6 +133,7 @@ class Origins:
         self.databases: dict[str, WeakSet[threading.Thread]] = {}
         self.variables: dict[str, Birth] = {}
         self.spawned: list[tuple[str, Birth]] = []
+        self.services_were_at_work = False
         self.last: dict[str, Birth] = {}
 
     def forget_the_last_test(self) -> None:
@@ -124,6 +141,7 @@ class Origins:
         for notes in (self.files, self.variables, self.last):
             notes.clear()
         self.spawned.clear()
+        self.services_were_at_work = False
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         note = self._notes.get(event)

@@ -17,6 +17,8 @@ from test_framework.guards.leaks.origins import Birth, Origins
 WITH_THE_LOOP = ("asyncio_", "AnyIO worker thread")
 """Threads of a loop's own pool: they wait for work, and end with their loop."""
 ONE_FOR_ALL = ("/dev/urandom", "/dev/null")
+LOOKED_AT = "/proc/"
+"""What psutil has open for a moment, perhaps in another thread."""
 FOLDERS_OF_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 SHOWN = 120
 
@@ -117,7 +119,14 @@ class Descriptors:
 
     def belongs_to_something_lasting(self, key: tuple[int, str]) -> bool:
         file = key[1].removesuffix("-wal").removesuffix("-shm").removesuffix("-journal")
-        return file in ONE_FOR_ALL or key[0] in self._claimed() or file in self._claimed_files()
+        if self._origins.services_were_at_work and not self.birth(key, key[0]):
+            return True  # a pipe of theirs, or the insides of a loop: nobody announces those
+        return (
+            file in ONE_FOR_ALL
+            or file.startswith(LOOKED_AT)
+            or key[0] in self._claimed()
+            or file in self._claimed_files()
+        )
 
     def birth(self, key: tuple[int, str], value: int) -> Birth | None:
         for connection, birth in list(self._origins.sockets.items()):

@@ -125,6 +125,8 @@ class Watch:
 
     def _is_anothers(self, change: Change, owner: Owner) -> bool:
         born = change.kind.birth(change.key, change.after)
+        if born is not None and born.of_a_service and change.kind is not self.clients.services:
+            return True
         if born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting:
             return True
         return self._is_claimed(change)

@@ -53,8 +53,7 @@ def watch_blocking(root: Path) -> Callable[[], None]:
         for function in [everything[name] if name.startswith(WAITS_LONG) else service[name]]
     ]
     for function in functions:
-        for caller in settings_of(root).may_block:
-            file, _, name = caller.rpartition(":")
+        for file, name in _allowed(root):
             function.can_block_in(file, _Any() if name == "*" else {name})
         function.activate()
 
@@ -63,6 +62,16 @@ def watch_blocking(root: Path) -> Callable[[], None]:
             function.deactivate()
 
     return stop
+
+
+def _allowed(root: Path) -> list[tuple[str, str]]:
+    """Which functions of which files may block; a star stands for every one."""
+    callers = [caller.rpartition(":")[::2] for caller in settings_of(root).may_block]
+    return [
+        (found, name)
+        for file, name in callers
+        for found in ([path.relative_to(root).as_posix() for path in root.glob(file)] if "*" in file else [file])
+    ]
 
 
 def _callers(frame: FrameType | None, until: str) -> list[str]:

@@ -523,7 +523,7 @@ async def test_a_forced_end_kills_children_that_there_is_no_time_for(cleanup: Cl
         report = await cleanup.run("the end")
 
         assert outcomes(report) == {"worker": Outcome.SKIPPED}
-        assert process.wait(5) == -signal.SIGKILL
+        assert await asyncio.to_thread(process.wait, 5) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")

@@ -16,6 +16,7 @@ import websockets
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from test_framework.service_pool import ServicePool
 
 KEPT = []
 QUIT = threading.Event()
@@ -113,6 +114,11 @@ LEAKS = {
         """,
         "Redis subscription: to planted still stands",
     ),
+    "services": (
+        "sync",
+        "pool = ServicePool('bundled'); KEPT.append(pool); pool.get('redis')",
+        "services of a run: run",
+    ),
     "websocket": (
         "async",
         """
@@ -170,6 +176,13 @@ TWINS = {
         """
         async with listening() as url, websockets.connect(url) as connection:
             await connection.send("a")
+        """,
+    ),
+    "services": (
+        "sync",
+        """
+        with ServicePool('bundled') as pool:
+            pool.get('redis')
         """,
     ),
     "lasting_engine": (
@@ -248,7 +261,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
         code += _test(f"leaves_{name}", kind, body) + f"\nasync def test_after_{name}():\n    await asyncio.sleep(0)\n"
     for name, (kind, body) in TWINS.items():
         code += _test(f"twin_{name}", kind, body)
-    return run_planted(tmp_path_factory.mktemp("leaks"), {"tests/mission_critical/test_planted.py": code})
+    return run_planted(
+        tmp_path_factory.mktemp("leaks"), {"tests/mission_critical/test_planted.py": code}, "--mode=integration"
+    )
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -277,8 +292,8 @@ def test_whoever_cleans_up_is_left_alone(run: Run, name: str) -> None:
     assert run.of(f"test_twin_{name}").failed == {}, run.output
 
 
-VERDICTS = """
-import pytest, threading, time
+WIDER_ONE = """
+import pytest, threading
 
 @pytest.fixture(scope="module")
 def forgetful():
@@ -292,6 +307,10 @@ def test_uses_it(forgetful):
 def test_uses_it_last(forgetful):
     assert not forgetful.is_set()
 
+"""
+VERDICTS = """
+import threading
+
 def test_leaves_a_thread():
     threading.Thread(target=threading.Event().wait, name="own", daemon=True).start()
 
@@ -304,7 +323,7 @@ def test_fails_and_leaves_a_thread():
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The same leaks under each verdict."""
-    files = {"tests/unit/test_planted.py": VERDICTS}
+    files = {"tests/unit/test_wider.py": WIDER_ONE, "tests/unit/test_planted.py": VERDICTS}
     return {
         verdict: run_planted(tmp_path_factory.mktemp(verdict), files, f"--leaks={verdict}")
         for verdict in ("fail", "warn", "off")
@@ -316,7 +335,7 @@ def test_a_wider_fixture_that_leaves_something_is_named_where_it_ends(verdicts: 
 
     assert run.of("test_uses_it").failed == {}
     words = run.of("test_uses_it_last").failed["teardown"]
-    assert "the module fixture forgetful (tests/unit/test_planted.py:4) left behind thread: 'forgotten'" in words
+    assert "the module fixture forgetful (tests/unit/test_wider.py:4) left behind thread: 'forgotten'" in words
 
 
 def test_a_test_that_failed_for_its_own_reason_keeps_that_reason(verdicts: dict[str, Run]) -> None:

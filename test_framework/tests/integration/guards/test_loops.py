@@ -177,9 +177,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
         code += f"\nasync def test_after_{name}():\n    gc.collect()\n    await asyncio.sleep(0)\n"
     for name, (kind, body) in TWINS.items():
         code += _test(f"twin_{name}", kind, body)
-    files = {"tests/unit/test_planted.py": code, "app/__init__.py": "", "app/service.py": SERVICE}
+    files = {"tests/mission_critical/test_planted.py": code, "app/__init__.py": "", "app/service.py": SERVICE}
     allowed = '[tool.guards.may_block]\n"app/service.py:may_read" = "a small file"\n'
-    return run_planted(tmp_path_factory.mktemp("loops"), files, pyproject=allowed)
+    return run_planted(tmp_path_factory.mktemp("loops"), files, "--mode=integration", pyproject=allowed)
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from test_framework.guards.configuration import settings_of
-from test_framework.guards.offences import Offence, commit, here
+from test_framework.guards.leaks.origins import birth
+from test_framework.guards.offences import Offence, commit, excused, here
 
 SERVICE = "app"
 TESTS = ("tests", "test_framework")
@@ -33,7 +34,7 @@ class Blocked(Offence):
         through = f" ({' < '.join(callers)})" if callers else ""
         text = (
             f"{call}() in a coroutine stops everything else on the loop{at}{through}: await what does the same,"
-            " or asyncio.to_thread(…), or say in pyproject.toml, [tool.guards.may_block], why its caller may"
+            " or asyncio.to_thread(…), or say why it must be so: `# on purpose: <why>`, or [tool.guards.may_block]"
         )
         super().__init__(commit(text))
 
@@ -55,6 +56,7 @@ def watch_blocking(root: Path) -> Callable[[], None]:
     for function in functions:
         for file, name in _allowed(root):
             function.can_block_in(file, _Any() if name == "*" else {name})
+        function.can_block_predicate = _or_on_purpose(function.can_block_predicate)
         function.activate()
 
     def stop() -> None:
@@ -62,6 +64,11 @@ def watch_blocking(root: Path) -> Callable[[], None]:
             function.deactivate()
 
     return stop
+
+
+def _or_on_purpose(never_blocks: Callable[..., bool]) -> Callable[..., bool]:
+    """Let a call pass that does not block, or whose line says why it must."""
+    return lambda *given, **named: never_blocks(*given, **named) or excused(birth(2).lines[:1])
 
 
 def _allowed(root: Path) -> list[tuple[str, str]]:

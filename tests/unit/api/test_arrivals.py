@@ -19,7 +19,6 @@ ANSWER_SECONDS = 10.0
 @pytest.fixture
 def caller() -> Iterator[socket.socket]:
     with socket.socket() as calling:
-        calling.settimeout(ANSWER_SECONDS)
         yield calling
 
 
@@ -31,7 +30,9 @@ async def test_who_connects_as_the_server_stops_is_not_forgotten(
     server = server_for(FastAPI())
     await started(server, listener)
 
-    caller.connect(listener.getsockname())  # the system takes it at once, the loop in one of its next turns
+    caller.setblocking(False)
+    caller.connect_ex(listener.getsockname())  # the system takes it at once, the loop in one of its next turns
+    caller.settimeout(ANSWER_SECONDS)
     for _ in range(turns):
         await asyncio.sleep(0)
     await server.shutdown([listener])

@@ -1,7 +1,7 @@
 """A proxy that a test puts in front of a service: a stable address, which can be made slow, or cut.
 
-The service's address is asked for anew with every connection, so that a client keeps its URL while a service that was
-killed comes back on another port. It listens as the service does, on a socket in a private folder or on a loopback port.
+The service's address is asked for anew when nobody is there any more, so that a client keeps its URL while a service that
+was killed comes back on another port. It listens as the service does, on a socket in a private folder or on a loopback port.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class SlowProxy:
         self.url = ""
         self._target = target
         self._folder = folder
+        self._known: Path | tuple[str, int] | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -95,10 +96,11 @@ class SlowProxy:
                     break_off(side)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        target = address_of(await asyncio.to_thread(self._target))
-        if isinstance(target, Path):
-            return await asyncio.open_unix_connection(target)
-        return await asyncio.open_connection(*target)
+        if self._known is not None:
+            with suppress(OSError):
+                return await _open(self._known)
+        self._known = address_of(await asyncio.to_thread(self._target))  # an engine may take longer than a client waits
+        return await _open(self._known)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
@@ -120,6 +122,12 @@ class SlowProxy:
             while chunk:
                 chunk = await reader.read(CHUNK_BYTES)
                 late.put_nowait((loop.time() + self.delay + random.uniform(0, self.jitter), chunk))
+
+
+async def _open(target: Path | tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(target, Path):
+        return await asyncio.open_unix_connection(target)
+    return await asyncio.open_connection(*target)
 
 
 @asynccontextmanager

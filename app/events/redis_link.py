@@ -31,7 +31,12 @@ SUBSCRIBE_SECONDS = 0.3
 LONGEST_PAUSE = 1.0
 HEEDS_SECONDS = 0.05
 MESSAGES_PER_TURN = 64
-FAILED = (RedisError, OSError, TimeoutError)
+FAILED = (
+    RedisError,
+    OSError,
+    TimeoutError,
+    RuntimeError,
+)  # uvloop's word for a connection that was reset is RuntimeError
 
 Heard = Callable[[str, bytes], None]
 Changed = Callable[[str], None]

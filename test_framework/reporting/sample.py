@@ -13,6 +13,7 @@ from datetime import date
 
 from pydantic import JsonValue
 
+from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Frame, Link, ServiceState
 from test_framework.reporting.facts import Attempt, Part, RunFacts, Sample, ServiceTime, TestResult, WorkerFacts
 from test_framework.reporting.history import Glance, PastPart
 from test_framework.reporting.model import Report
@@ -291,6 +292,20 @@ def _result(test: str, outcome: Outcome, seconds: float, quarantined: bool) -> T
         quarantined=quarantined,
         attempts=attempts,
         line=12,
+        facts={PROPERTY: (_failure(test).to_json(),)} if any(attempt.outcome.fell for attempt in attempts) else {},
+    )
+
+
+def _failure(test: str) -> Failure:
+    """What is kept of a test that fell because Redis had been killed."""
+    types = ("redis.exceptions.ConnectionError", "redis.exceptions.RedisError", "builtins.Exception")
+    frames = (Frame("app/events/redis_link.py", 103, "connect", "app"),)
+    return Failure(
+        test,
+        "call",
+        chain=(Link(types, _MESSAGE.partition(": ")[2], facts={"errno": 111}, frames=frames),),
+        services=(ServiceState("redis", "exited", "ended with 137", "bundled"),),
+        circumstances=Circumstances("integration", "bundled", 1039, 4),
     )
 
 
@@ -348,10 +363,9 @@ def _samples(made_up: World, began: float, ended: float, results: Sequence[TestR
         yield Sample(moment, round(memory), dice.uniform(180, 390), 140 + place % 40, 18 + place % 9, 9, test)
 
 
-_MESSAGE = "AssertionError: agent_completed of run 7 did not come within 10 s; what came: ['1 agent_started']"
-_DETAIL = f"""    async def test_a_run_is_told_once_and_in_order(server: Server) -> None:
-        async with TestContext(server) as ada:
->           run = await ada.run_agent("how many words are these")
-E           {_MESSAGE}
+_MESSAGE = (
+    "redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:41987. Connect call failed ('127.0.0.1', 41987)"
+)
+_DETAIL = f"""E   {_MESSAGE}
 
-test_framework/test_context.py:103: AssertionError"""
+app/events/redis_link.py:103: ConnectionError"""

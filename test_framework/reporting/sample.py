@@ -6,6 +6,7 @@ that flake, break, are mended, come, go, become slower; a run in which the machi
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -292,7 +293,9 @@ def _result(test: str, outcome: Outcome, seconds: float, quarantined: bool) -> T
         quarantined=quarantined,
         attempts=attempts,
         line=12,
-        facts={PROPERTY: (_failure(test).to_json(),)} if any(attempt.outcome.fell for attempt in attempts) else {},
+        facts={PROPERTY: (json.loads(json.dumps(_failure(test).to_json())),)}
+        if any(attempt.outcome.fell for attempt in attempts)
+        else {},
     )
 
 
@@ -363,9 +366,7 @@ def _samples(made_up: World, began: float, ended: float, results: Sequence[TestR
         yield Sample(moment, round(memory), dice.uniform(180, 390), 140 + place % 40, 18 + place % 9, 9, test)
 
 
-_MESSAGE = (
-    "redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:41987. Connect call failed ('127.0.0.1', 41987)"
-)
+_MESSAGE = "redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:41987. Connect call failed ('127.0.0.1', 41987)"
 _DETAIL = f"""E   {_MESSAGE}
 
 app/events/redis_link.py:103: ConnectionError"""

@@ -153,6 +153,7 @@ TWINS = {
         """,
     ),
     "sleep": ("async", "await asyncio.sleep(0.001)"),
+    "sleep_on_purpose": ("async", "time.sleep(0.001)  # on purpose: shows what happens"),
     "sleep_in_a_thread": ("async", "await asyncio.to_thread(time.sleep, 0.001)"),
     "sleep_outside": ("sync", "time.sleep(0.001)"),
     "file_in_a_test": ("async", "Path(__file__).read_text()"),

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Master:
     bus_port: int
     password: str
     register: Path
+    keeper: Context = field(default_factory=copy_context)
+    """Whoever made it keeps it, also when it begins anew in the middle of somebody's test."""
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -45,6 +48,9 @@ class Master:
             yield client
 
     def start(self) -> None:
+        self.keeper.run(self._begin)
+
+    def _begin(self) -> None:
         binary = bundled.find("redis")
         assert isinstance(binary, Path), binary
         self.home.mkdir(exist_ok=True)
@@ -173,6 +179,15 @@ def wait_until(there: Callable[[], bool], what: str, seconds: float = 10.0) -> N
                 return
         time.sleep(0.02)
     raise AssertionError(f"{what} was awaited for {seconds:g} s in vain")
+
+
+def connections_of(cluster: Cluster) -> set[tuple[int, str]]:
+    """Who is connected to which master."""
+    found = set()
+    for master in cluster.masters:
+        with master.client() as client:
+            found |= {(master.port, entry["id"]) for entry in client.client_list() if entry["cmd"] != "client|list"}
+    return found
 
 
 def say(client: Redis, *words: object) -> Any:

@@ -20,7 +20,7 @@ from test_framework.service_pool import ServicePool
 from test_framework.test_context import TestContext
 from test_framework.waiting import becomes
 from tests.integration.events.bus_kit import Ear, events, opened, publish_until
-from tests.integration.events.redis_cluster import Cluster, Master, redis_cluster, say
+from tests.integration.events.redis_cluster import Cluster, Master, connections_of, redis_cluster, say
 
 USERS = [f"user-{number}" for number in range(30)]
 
@@ -144,21 +144,14 @@ async def test_a_slot_that_moves_is_followed(cluster: Cluster, prefix: str, pair
 
 
 async def test_closing_leaves_no_connection_to_any_master(cluster: Cluster, prefix: str) -> None:
-    def connections() -> set[tuple[int, str]]:
-        found = set()
-        for master in cluster.masters:
-            with master.client() as client:
-                found |= {(master.port, entry["id"]) for entry in client.client_list() if entry["cmd"] != "client|list"}
-        return found
-
-    before = connections()
+    before = connections_of(cluster)
     at_work = asyncio.all_tasks()  # a server that other tests share has a bus of its own
 
     async with opened(cluster.url, prefix, *USERS) as (bus, _):
         await bus.publish([events(user, 1, 1) for user in USERS])
-        assert len(connections() - before) >= 2 * len(cluster.masters)
+        assert len(connections_of(cluster) - before) >= 2 * len(cluster.masters)
 
-    await becomes(lambda: connections() <= before, "the end of every connection of the bus")
+    await becomes(lambda: connections_of(cluster) <= before, "the end of every connection of the bus")
     assert [task for task in asyncio.all_tasks() - at_work if "redis" in task.get_name()] == []
 
 

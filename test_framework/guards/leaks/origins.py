@@ -6,6 +6,7 @@ once and falls silent when nobody listens.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ NOT_OURS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}.venv{os.sep}", f"{os.se
 KIT = Path(__file__).parents[2]
 THE_WATCH_ITSELF = (f"{KIT / 'guards'}{os.sep}", str(KIT / "plugin.py"))
 SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool.py", "faults.py", "slow_proxy.py"))
+ENGINE = f"{os.sep}docker{os.sep}transport{os.sep}"
 LINES = 3
 
 
@@ -79,13 +81,19 @@ def is_ours(file: str) -> bool:
     return known
 
 
+@functools.cache
+def serves(file: str) -> bool:
+    """Whether a file starts and asks services; the docker library keeps its connections as long as its client."""
+    return file.startswith(SERVICES) or ENGINE in file
+
+
 def birth(depth: int = 1) -> Birth:
     """Note the lines of this project that led here."""
     lines: list[Line] = []
     of_a_service = False
     for frame in stack(sys._getframe(depth)):
         code = frame.f_code
-        of_a_service = of_a_service or code.co_filename.startswith(SERVICES)
+        of_a_service = of_a_service or serves(code.co_filename)
         if is_ours(code.co_filename):
             lines.append(Line(code.co_filename, frame.f_lineno, code.co_name))
             if len(lines) == LINES:

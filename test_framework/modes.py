@@ -38,11 +38,12 @@ FOLDERS: dict[str, frozenset[Mode]] = {
     "unit": frozenset({Mode.LIGHTWEIGHT}),
     "mission_critical": _SERVICES | {Mode.LIGHTWEIGHT},
     "integration": _SERVICES,
-    "performance": _SERVICES,
+    "performance": frozenset({Mode.INTEGRATION}),
     "template": frozenset({Mode.TEMPLATE}),  # template only
 }
 
 KIT = "test_framework"
+ALONE = "tests/performance"
 
 
 def modes_of(folder: str, *, of_the_kit: bool) -> frozenset[Mode]:
@@ -117,12 +118,25 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
         if mode is Mode.FULL and missing_for_a_model() and WITHOUT_MODEL not in told:
             told.append(WITHOUT_MODEL)
         print(f"\n=== {mode}: real is {WHAT_IS_REAL[mode]} ===", flush=True)
-        code = subprocess.run([sys.executable, "-m", "pytest", f"--mode={mode}", *told], check=False).returncode
+        ends = [_run(mode, [*part, *told]) for part in _parts(mode, arguments)]
+        code = next(filter(None, ends), 0)
         green = f"green, without a real model: set {', '.join(MODEL_VARIABLES)}" if WITHOUT_MODEL in told else "green"
         outcomes[mode] = green if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
         worst = worst or code
     print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)
     return worst
+
+
+def _parts(mode: Mode, arguments: Sequence[str]) -> list[tuple[str, ...]]:
+    """Share a whole suite out among the processors; what is measured under load comes after it, alone."""
+    if any(word.startswith("-n") or "/" in word for word in arguments):
+        return [()]
+    shared = ("-n", f"{(os.cpu_count() or 1) + 1}", "--dist", "worksteal")
+    return [(*shared, f"--ignore={ALONE}"), (ALONE,)] if mode in FOLDERS[Path(ALONE).name] else [shared]
+
+
+def _run(mode: Mode, arguments: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, "-m", "pytest", f"--mode={mode}", *arguments], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         node.user_properties.append(("guards.leaks", left))
     if slow := guards.slow_callbacks():
         node.user_properties.append(("guards.slow_callbacks", slow))
-    if left and guards.verdict is Verdict.FAIL and not node.stash.get(FAILED, False):
+    cut_short = node.session.exitstatus == pytest.ExitCode.INTERRUPTED  # then everything is in the middle of something
+    if left and guards.verdict is Verdict.FAIL and not node.stash.get(FAILED, False) and not cut_short:
         pytest.fail(verdict_on(left, node.nodeid), pytrace=False)
 
 

@@ -22,6 +22,12 @@ addopts = ["--import-mode=importlib", "-p", "no:anyio", "-p", "no:cacheprovider"
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "session"
 asyncio_default_test_loop_scope = "session"
+
+[tool.guards.skips]
+"not on this machine" = "one that is known"
+
+[tool.guards.skip_budget]
+lightweight = 10
 """
 _OF_OURS = ("GITHUB_", "PYTEST_", "NOX_", "CI", "TEST_MODE", "SERVICES")
 

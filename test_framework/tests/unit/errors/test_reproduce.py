@@ -52,7 +52,8 @@ def test_an_option_that_changes_a_test_is_part_of_the_line(fail: Run) -> None:
     assert "-k" not in printed(red.stdout)
 
 
-def test_a_line_names_where_services_come_from() -> None:
+def test_a_line_names_where_services_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
     failure = Failure(
         "tests/integration/test_a.py::test_b", "call", circumstances=Circumstances("integration", "bundled", 7, 0)
     )

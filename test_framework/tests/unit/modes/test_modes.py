@@ -67,7 +67,7 @@ def test_without_a_model_full_is_run_and_the_last_line_says_what_that_means(
     code = run_all([], [Mode.FULL])
 
     assert code == 0
-    assert asked == [["--mode=full", "--without-model"]]
+    assert [(command[0], command[-1]) for command in asked] == [("--mode=full", "--without-model")]
     assert "green, without a real model: set APP_MODEL_URL" in capsys.readouterr().out.splitlines()[-1]
 
 
@@ -77,10 +77,19 @@ def test_with_a_model_full_is_run_with_it(
     for variable in MODEL_VARIABLES:
         monkeypatch.setenv(variable, "given")
 
-    run_all(["-x"], [Mode.FULL])
+    run_all(["-n0", "-x"], [Mode.FULL])
 
-    assert asked == [["--mode=full", "-x"]]
+    assert asked == [["--mode=full", "-n0", "-x"]]
     assert capsys.readouterr().out.splitlines()[-1].split() == ["full", "green"]
+
+
+def test_what_is_measured_under_load_runs_after_the_rest_and_alone(asked: list[list[str]]) -> None:
+    run_all([], [Mode.INTEGRATION])
+
+    suite, load = asked
+    assert "--ignore=tests/performance" in suite
+    assert "-n" in suite
+    assert load == ["--mode=integration", "tests/performance"]
 
 
 def test_all_modes_under_a_variable_that_asks_for_one_are_refused(

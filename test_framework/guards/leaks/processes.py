@@ -94,6 +94,10 @@ def _command(pid: int, *, whole: bool = False) -> list[str]:
     return command if whole else [Path(part).name for part in command[:1]]
 
 
+ENGINE_SOCKET = "docker.sock"
+"""The SDK of a container engine keeps its connections for the next who asks."""
+
+
 class Descriptors:
     name = "open file or socket"
     setting = False
@@ -126,6 +130,7 @@ class Descriptors:
             or file.startswith(LOOKED_AT)
             or key[0] in self._claimed()
             or file in self._claimed_files()
+            or ENGINE_SOCKET in self._peer(key[0])
         )
 
     def birth(self, key: tuple[int, str], value: int) -> Birth | None:
@@ -135,8 +140,10 @@ class Descriptors:
         return self._origins.files.get(key[1].removesuffix(" (deleted)"))
 
     def tell(self, key: tuple[int, str], value: int) -> str:
-        peer = next((_addresses(one) for one in list(self._origins.sockets) if one.fileno() == value), "")
-        return f"{key[1]} (descriptor {value}){peer}"
+        return f"{key[1]} (descriptor {value}){self._peer(value)}"
+
+    def _peer(self, descriptor: int) -> str:
+        return next((_addresses(one) for one in list(self._origins.sockets) if one.fileno() == descriptor), "")
 
     def clear(self, key: object, before: object, after: object) -> None:
         """Whoever holds it would close it a second time, and by then it may be somebody else's."""

@@ -118,21 +118,24 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
         if mode is Mode.FULL and missing_for_a_model() and WITHOUT_MODEL not in told:
             told.append(WITHOUT_MODEL)
         print(f"\n=== {mode}: real is {WHAT_IS_REAL[mode]} ===", flush=True)
-        ends = [_run(mode, [*part, *told]) for part in _parts(mode, arguments)]
-        code = next(filter(None, ends), 0)
-        green = f"green, without a real model: set {', '.join(MODEL_VARIABLES)}" if WITHOUT_MODEL in told else "green"
+        code = _run(mode, [*_shared_out(mode, arguments), *told])
+        green = "green"
+        if WITHOUT_MODEL in told:
+            green += f", without a real model: set {', '.join(MODEL_VARIABLES)}"
+        if mode in FOLDERS[Path(ALONE).name]:
+            green += f", without what wants the machine for itself: nox -s {mode} -- {ALONE}"
         outcomes[mode] = green if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
         worst = worst or code
     print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)
     return worst
 
 
-def _parts(mode: Mode, arguments: Sequence[str]) -> list[tuple[str, ...]]:
-    """Share a whole suite out among the processors; what is measured under load comes after it, alone."""
+def _shared_out(mode: Mode, arguments: Sequence[str]) -> tuple[str, ...]:
+    """Share a whole suite out among the processors, and leave out what is measured under load: it wants them all."""
     if any(word.startswith("-n") or "/" in word for word in arguments):
-        return [()]
-    shared = ("-n", f"{(os.cpu_count() or 1) + 1}", "--dist", "worksteal")
-    return [(*shared, f"--ignore={ALONE}"), (ALONE,)] if mode in FOLDERS[Path(ALONE).name] else [shared]
+        return ()
+    alone = (f"--ignore={ALONE}",) if mode in FOLDERS[Path(ALONE).name] else ()
+    return ("-n", f"{(os.cpu_count() or 1) + 1}", "--dist", "worksteal", *alone)
 
 
 def _run(mode: Mode, arguments: Sequence[str]) -> int:

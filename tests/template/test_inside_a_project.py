@@ -17,6 +17,9 @@ from cos_scaffold.live_files import live_files
 from tests.template.workbench import ROOT, Workbench, program
 
 MINUTES = 60
+GIVEN = {
+    "lightweight": ("--", "-n", "3", "--dist", "worksteal", "--reruns", "2")
+}  # this machine is busy with other bakes
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def own(workbench: Workbench) -> Path:
 def test_a_new_project_passes_its_own_session(session: str, own: Path, workbench: Workbench) -> None:
     before = live_files(own)
 
-    workbench.succeed("nox", "-s", session, cwd=own, seconds=9 * MINUTES)
+    workbench.succeed("nox", "-s", session, *GIVEN.get(session, ()), cwd=own, seconds=9 * MINUTES)
 
     assert live_files(own) == before
 

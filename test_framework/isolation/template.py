@@ -69,7 +69,8 @@ class PostgresTemplate:
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         """Migrate the template unless another worker has; it gets its name only when it is complete."""
         server = f"{self._url.host}-{self._url.port}-{self._url.query.get('host', '')}".replace("/", "_")
-        with FileLock(runtime_root() / f"{server}.template.lock", timeout=LOCK_SECONDS):
+        lock = FileLock(runtime_root() / f"{server}.template.lock", timeout=LOCK_SECONDS)
+        with lock:  # on purpose: another worker migrates the template meanwhile, and this one can do nothing without it
             found = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
             await self._sweep(connection, found)
             if self._name in found:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from app.lifecycle.plan import StartupReport
 from test_framework.clients import isolated_users
 from test_framework.servers import Server
@@ -13,6 +15,12 @@ from test_framework.waiting import becomes
 from tests.mission_critical.ways import THE_FIVE
 
 USERS = 8
+
+
+@pytest.fixture
+def server_processes() -> int:
+    """One, also in full: every process counts for itself."""
+    return 1
 
 
 async def test_what_is_committed_is_published_and_received_and_shown(server: Server) -> None:

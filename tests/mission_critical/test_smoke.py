@@ -46,11 +46,16 @@ async def test_it_has_been_through_every_phase_in_order(ada: TestContext) -> Non
 
 async def test_it_says_its_numbers(ada: TestContext) -> None:
     await ada.run_agent("!stall 0")
+    numbers: dict[str, float] = {}
 
-    numbers = await ada.client.metrics()
+    async def all_said() -> bool:
+        """In full there are two processes, and each counts for itself: ask until both have answered."""
+        async with BackendClient(ada.server.url) as anybody:
+            for name, value in (await anybody.metrics()).items():
+                numbers[name] = max(value, numbers.get(name, 0.0))
+        return numbers["watchers"] >= 1 and numbers["events_committed_total"] >= 2
 
-    assert numbers["watchers"] >= 1
-    assert numbers["events_committed_total"] >= 2
+    await becomes(all_said, "a watcher and two events in the numbers")
     assert numbers["runs_silent"] == 0
     assert {"bus_healthy", "events_left_to_journal_total", "slow_sockets_closed_total"} <= numbers.keys()
 

@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 
 from app.db import migrate, models
 from app.db.database import Database
+from test_framework.isolation.lasting import Lasting
 from test_framework.services.run import is_held, lease_of
 from test_framework.services.stack import Stack, runtime_root
 
@@ -29,6 +30,7 @@ class PostgresTemplate:
     """Makes copies of the migrated database on one server, or of one that is ready there, and drops them."""
 
     def __init__(self, url: str, stack: Stack, ready: str = "") -> None:
+        self._lasting = Lasting()
         self._url = make_url(url).set(drivername="postgresql+asyncpg")
         self._stack = stack
         self._name = ready or f"{TEMPLATE}_{stack.digest}_{digest_of_migrations()}"
@@ -59,7 +61,9 @@ class PostgresTemplate:
     async def _ready(self) -> asyncpg.Connection:
         """A connection to the server, on which the template is known to be."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._of(str(self._url.database)), "the test kit: templates")
+            self._connection = await self._lasting(
+                connect(self._of(str(self._url.database)), "the test kit: templates")
+            )
             self._prepared = self._made_elsewhere
         if not self._prepared:
             await self._prepare(self._connection)

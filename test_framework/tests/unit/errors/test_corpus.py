@@ -15,6 +15,7 @@ from test_framework.tests.corpus.scenarios import SCENARIOS
 from test_framework.tests.corpus.store import FILE, Labelled, read
 
 FEWEST, LARGEST = 120, 1_500_000
+FOLDERS_OF_PEOPLE = ("home", "root", "Users", "tmp")
 RIGHT, WRONG = 0.90, 0.05
 
 Judged = list[tuple[Labelled, Explanation]]
@@ -67,7 +68,7 @@ def test_whose_fault_it_is_is_said(judged: Judged, held_out: bool) -> None:
 def test_no_line_of_the_corpus_names_a_machine_or_a_secret() -> None:
     text = FILE.read_text(encoding="utf-8")
 
-    assert re.findall(r"(?:/home/|/root/|/Users/|/tmp/)[^\s\"]*", text) == []
+    assert re.findall(rf"/(?:{'|'.join(FOLDERS_OF_PEOPLE)})/[^\s\"]*", text) == []
     assert re.findall(r"://[^\s:/@\"]*:(?!\*\*\*)[^\s/@\"]+@", text) == []
 
 

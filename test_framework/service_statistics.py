@@ -30,8 +30,8 @@ SELECT json_build_object(
 
 
 @dataclass
-class Share:
-    """One worker's part, or all of them added up."""
+class Costs:
+    """What isolation cost one worker."""
 
     tests: int = 0
     resets: int = 0
@@ -39,6 +39,12 @@ class Share:
     copies: int = 0
     copy_seconds: float = 0.0
     sessions: int = 0
+
+
+@dataclass
+class Share(Costs):
+    """One worker's part, or all of them added up."""
+
     reused: int = 0
     started: dict[str, float] = field(default_factory=dict)
     redis_connections: dict[str, int] = field(default_factory=dict)

@@ -15,46 +15,42 @@ if TYPE_CHECKING:
 SURE, LIKELY = 0.9, 0.7
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Why one test failed, as far as can be told; `cause` is the number of its cause in the diagnosis."""
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What went wrong, whose fault it is, how sure that is, and what to do next."""
 
-    test: str
-    phase: str
     category: Category
     fault: Fault
     root_cause: str
     confidence: float
     next_command: str
     reproduce: str
-    rule: str = ""
-    cause: int = 0
 
     @property
     def how_sure(self) -> str:
         return how_sure(self.confidence)
 
 
-@dataclass(frozen=True)
-class Cause:
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Judgement):
+    """Why one test failed, as far as can be told; `cause` is the number of its cause in the diagnosis."""
+
+    test: str
+    phase: str
+    rule: str = ""
+    cause: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause(Judgement):
     """One thing that went wrong, and every test that failed of it, the first in time first."""
 
     number: int
-    category: Category
-    fault: Fault
-    root_cause: str
-    confidence: float
-    next_command: str
-    reproduce: str
     count: int
     first: str
     tests: tuple[str, ...]
     where: str = ""
     line: int = 0
-
-    @property
-    def how_sure(self) -> str:
-        return how_sure(self.confidence)
 
 
 @dataclass(frozen=True)

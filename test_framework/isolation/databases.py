@@ -16,8 +16,9 @@ from test_framework.isolation.lasting import Lasting
 from test_framework.isolation.levels import Level
 from test_framework.isolation.rollback import Outer
 from test_framework.isolation.template import PostgresTemplate, connect
-from test_framework.isolation.worker_database import GONE, Costs, WorkerDatabase
+from test_framework.isolation.worker_database import GONE, WorkerDatabase
 from test_framework.service_pool import ServicePool
+from test_framework.service_statistics import Costs
 
 
 @dataclass

@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from test_framework.isolation.template import PostgresTemplate, connect
+from test_framework.service_statistics import Costs
 
 HERE = Path(__file__).parent
 PATIENCE = "200ms"
@@ -40,18 +41,6 @@ WHERE l.granted AND l.pid <> pg_backend_pid() AND l.database = (SELECT oid FROM 
 
 class IsolationError(AssertionError):
     """A test left the database in a state that isolation has to answer for; the next test is spared."""
-
-
-@dataclass
-class Costs:
-    """What isolation cost one worker."""
-
-    tests: int = 0
-    resets: int = 0
-    reset_seconds: float = 0.0
-    copies: int = 0
-    copy_seconds: float = 0.0
-    sessions: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,18 @@ import pytest
 import pytest_asyncio
 
 from app.settings import Settings
+from test_framework.faults import Breakable, Network
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process
+from tests.performance.ordeal import Breakables
 
 PLENTY = 10_000_000
+
+
+@pytest.fixture
+def breakables(redis: Breakable, postgres: Breakable, network: Network) -> Breakables:
+    """Everything that a scenario may break; asked for before the pair, so that the pair reaches it through the proxy."""
+    return Breakables(redis, postgres, network)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -59,6 +60,12 @@ class Scenario:
     breaking: Callable[[Breakables], Coroutine[object, object, None]]
     seconds: float
     says: str | None = None
+
+
+def logged_in_as(url: str, name: str, password: str) -> str:
+    """The same server, and this login instead of the one in the address."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"))
 
 
 async def held(fault: AbstractAsyncContextManager[object], seconds: float) -> None:

@@ -6,14 +6,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import httpx
 import pytest
 
 from app.settings import Settings
-from test_framework.faults import Breakable, Disk, Network
+from test_framework.faults import Breakable, Disk
 from test_framework.fixtures import MakeSettings
 from test_framework.ports import lease_many
 from test_framework.servers import ProcessServer, in_process
@@ -25,6 +24,7 @@ from tests.performance.ordeal import (
     Scenario,
     flapping,
     held,
+    logged_in_as,
     urls,
     work_through,
 )
@@ -56,13 +56,11 @@ SCENARIOS = {
 @pytest.mark.parametrize("what", SCENARIOS)
 async def test_nothing_that_was_taken_is_lost_when(
     what: str,
-    redis: Breakable,
-    postgres: Breakable,
-    network: Network,
+    breakables: Breakables,
     pair: list[ProcessServer],
     shared: Settings,
 ) -> None:
-    scenario, breakables = SCENARIOS[what], Breakables(redis, postgres, network)
+    scenario = SCENARIOS[what]
     async with gathered(shared, urls(pair), USERS) as crowd:
         await work_through(crowd, pair, lambda: scenario.breaking(breakables), scenario.seconds, scenario.says)
 
@@ -93,9 +91,7 @@ class Role:
     def __init__(self, admin: asyncpg.Connection, url: str) -> None:
         self._admin = admin
         self.name, self._password = f"service_{secrets.token_hex(4)}", secrets.token_hex(16)
-        parts = urlsplit(url)
-        where = parts.netloc.rpartition("@")[2]
-        self.url = urlunsplit(parts._replace(netloc=f"{self.name}:{self._password}@{where}"))
+        self.url = logged_in_as(url, self.name, self._password)
 
     async def open(self, verb: str = "ALTER") -> None:
         await self._admin.execute(f"{verb} ROLE {self.name} SUPERUSER LOGIN PASSWORD '{self._password}'")

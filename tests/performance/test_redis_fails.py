@@ -6,14 +6,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from app.settings import Settings
-from test_framework.faults import Breakable, Network
+from test_framework.faults import Breakable
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process
 from tests.performance.crowd import gathered
@@ -23,6 +22,7 @@ from tests.performance.ordeal import (
     Scenario,
     flapping,
     held,
+    logged_in_as,
     urls,
     work_while,
 )
@@ -64,14 +64,12 @@ SCENARIOS = {
 @pytest.mark.parametrize("what", SCENARIOS)
 async def test_nothing_is_lost_or_late_when_redis(
     what: str,
-    redis: Breakable,
-    postgres: Breakable,
-    network: Network,
+    breakables: Breakables,
     pair: list[ProcessServer],
     bystander: ProcessServer,
     shared: Settings,
 ) -> None:
-    scenario, breakables = SCENARIOS[what], Breakables(redis, postgres, network)
+    scenario = SCENARIOS[what]
     async with gathered(shared, urls(pair), USERS) as crowd:
         breaking = lambda: scenario.breaking(breakables)  # noqa: E731
         await work_while(crowd, pair, bystander, breaking, scenario.seconds, scenario.says)
@@ -95,9 +93,7 @@ class Account:
     def __init__(self, admin: Redis, url: str) -> None:
         self._admin = admin
         self.name, self._password = "service", secrets.token_hex(16)
-        parts = urlsplit(url)
-        where = parts.netloc.rpartition("@")[2]
-        self.url = urlunsplit(parts._replace(netloc=f"{self.name}:{self._password}@{where}"))
+        self.url = logged_in_as(url, self.name, self._password)
 
     async def set(self, password: str) -> None:
         """Take this password from now on, and begin by breaking off whoever came with another."""

@@ -76,14 +76,14 @@ def tests(session: nox.Session) -> None:
 def repeat(session: nox.Session) -> None:
     """Prove that a mode is green again and again, whatever the order: `-- integration --times 20`."""
     install(session)
-    session.run("python", "-m", "test_framework.soak", "repeat", *session.posargs, env=COMPILED)
+    session.run("python", "-m", "test_framework.proving.soak", "repeat", *session.posargs, env=COMPILED)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Look for tests that flip, under delays at await points: `-- --runs 100 [--mode …] [what pytest takes]`."""
     install(session)
-    session.run("python", "-m", "test_framework.soak", "soak", *session.posargs, env=COMPILED)
+    session.run("python", "-m", "test_framework.proving.soak", "soak", *session.posargs, env=COMPILED)
 
 
 @nox.session(default=False)
@@ -144,7 +144,7 @@ def merge(session: nox.Session) -> None:
     install(session)
     folder = session.posargs[0] if session.posargs else ".reports"
     session.run("invoke", "report.merge", folder, "--pages")
-    session.run("python", "-m", "test_framework.shard_proof", folder)
+    session.run("python", "-m", "test_framework.reporting.shard_proof", folder)
 
 
 @nox.session(default=False)
@@ -158,7 +158,7 @@ def monitor(session: nox.Session) -> None:
 def rehearse(session: nox.Session) -> None:
     """Run the workflows here as GitHub would: in clean clones, sharded, merged; `-- test-parallel` runs one of them."""
     install(session)
-    session.run("python", "-m", "test_framework.rehearsal", *session.posargs)
+    session.run("python", "-m", "test_framework.proving.rehearsal", *session.posargs)
 
 
 @nox.session(default=False, python=PYTHONS)

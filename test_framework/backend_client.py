@@ -24,9 +24,9 @@ from app.api.health import Readiness
 from app.api.runs import RunView
 from app.events.envelope import Envelope
 from app.lifecycle.plan import StartupReport
-from test_framework.http_errors import NoAnswer, UnexpectedAnswer, told
 from test_framework.servers import Server
 from test_framework.users import TestUserContext
+from test_framework.websocket.http_errors import NoAnswer, UnexpectedAnswer, told
 
 DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 0.05

@@ -17,8 +17,8 @@ from test_framework.modes import Mode
 if TYPE_CHECKING:
     from app.settings import Settings
     from test_framework.event_path import EventPath
+    from test_framework.faults.skewed_clock import Clock
     from test_framework.servers import Server
-    from test_framework.skewed_clock import Clock
 
 MakeSettings = Callable[..., "Settings"]
 
@@ -27,7 +27,7 @@ MakeSettings = Callable[..., "Settings"]
 def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> MakeSettings:
     """Settings for the service under test: this test's database, channels and secret; none of the developer's."""
     from app.settings import ROOT
-    from test_framework.env_files import file_for_tests
+    from test_framework.environment.env_files import file_for_tests
     from test_framework.settings import IsolatedSettings
 
     own: dict[str, Any] = {

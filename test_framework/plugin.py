@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from test_framework import needs, telling
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.reporting.recording import RecordedRun
-from test_framework.selection import ORDERS
-from test_framework.whole_run import WholeRun
+from test_framework.running import needs, telling
+from test_framework.running.selection import ORDERS
+from test_framework.running.whole_run import WholeRun
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from test_framework.service_pool import ServicePool
-    from test_framework.service_statistics import Share
+    from test_framework.services.statistics import Share
 
 pytest_plugins = [
-    "test_framework.fault_fixtures",
+    "test_framework.faults.fixtures",
     "test_framework.fixtures",
     "test_framework.isolation.fixtures",
-    "test_framework.shared_server",
-    "test_framework.watched_run",
+    "test_framework.websocket.shared_server",
+    "test_framework.running.watched_run",
     "pytester",
 ]
 
@@ -78,13 +78,13 @@ def _follow_the_rules_of_the_house(config: pytest.Config) -> None:
     if getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "0"
     if config.getoption("--delays"):
-        config.pluginmanager.import_plugin("test_framework.delays")
+        config.pluginmanager.import_plugin("test_framework.proving.delays")
     if config.getoption("--order") != "random":
         config.option.randomly_reorganize = False
 
 
 def _run_one_shard(config: pytest.Config, wanted: str) -> None:
-    from test_framework.sharded_run import ShardedRun
+    from test_framework.running.sharded_run import ShardedRun
     from test_framework.sharding import Shard, ShardError
 
     try:
@@ -156,7 +156,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     yield
     pool = config.stash[POOL]
     if pool is not None:
-        from test_framework.service_statistics import lines
+        from test_framework.services.statistics import lines
 
         found = pool.statistics
         for line in lines(share_of(config), found.peak, found.opened, found.stopped):
@@ -184,8 +184,8 @@ def pool_of(config: pytest.Config) -> ServicePool:
     if pool is None:
         if config.stash[MODE] is Mode.LIGHTWEIGHT:
             raise RuntimeError("lightweight starts no service: have the test say needs(…), or move it to integration/")
+        from test_framework.running.watched_run import guards_of
         from test_framework.service_pool import ServicePool
-        from test_framework.watched_run import guards_of
 
         worker: dict[str, str] | None = getattr(config, "workerinput", None)
         if worker is not None:
@@ -201,7 +201,7 @@ def pool_of(config: pytest.Config) -> ServicePool:
 
 def share_of(config: pytest.Config) -> Share:
     """What this process, and in the controller all workers, did with the services."""
-    from test_framework.service_statistics import Share
+    from test_framework.services.statistics import Share
 
     return config.stash.setdefault(SHARE, Share())
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from test_framework.process_table import (
+from test_framework.services.process_table import (
     descendants,
     is_running,
     release_shared_memory,

@@ -25,8 +25,8 @@ from app.main import create_app
 from app.serve import listen, server_for
 from app.service import Service
 from app.settings import Settings, variable_name
-from test_framework.front_door import front_door
 from test_framework.overrides import at_work
+from test_framework.websocket.front_door import front_door
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0

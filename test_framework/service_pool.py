@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from test_framework.service_statistics import Watcher
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
 from test_framework.services.fault import Fault
 from test_framework.services.guardian import Guardian
@@ -33,6 +32,7 @@ from test_framework.services.state import (
     ServiceError,
     ServiceName,
 )
+from test_framework.services.statistics import Watcher
 
 if TYPE_CHECKING:
     from test_framework.services.run import Run

@@ -21,13 +21,13 @@ from app.api.runs import RunView
 from app.events.envelope import Envelope
 from app.events.kinds import EventKind
 from test_framework.backend_client import BackendClient
-from test_framework.event_difference import label
+from test_framework.running.telling import tell_lanes
 from test_framework.servers import Server
-from test_framework.telling import tell_lanes
 from test_framework.users import TestUserContext
-from test_framework.verdicts import Latency, Performance, Validation, judge
+from test_framework.websocket.difference import label
+from test_framework.websocket.line import Closed, SocketClosed, WebSocketLine
+from test_framework.websocket.verdicts import Latency, Performance, Validation, judge
 from test_framework.websocket_capture import WebSocketEventCapture
-from test_framework.websocket_line import Closed, SocketClosed, WebSocketLine
 
 DEADLINE_SECONDS = 10.0
 

@@ -19,8 +19,8 @@ from pydantic import JsonValue, ValidationError
 
 from app.events.envelope import Envelope
 from app.events.kinds import EventKind
-from test_framework.event_difference import difference, label, unbroken, ungrammatical
 from test_framework.users import TestUserContext
+from test_framework.websocket.difference import difference, label, unbroken, ungrammatical
 
 LONGEST_SHOWN = 200
 

@@ -18,7 +18,7 @@ from test_framework.isolation.rollback import Outer
 from test_framework.isolation.template import PostgresTemplate, connect
 from test_framework.isolation.worker_database import GONE, WorkerDatabase
 from test_framework.service_pool import ServicePool
-from test_framework.service_statistics import Costs
+from test_framework.services.statistics import Costs
 
 
 @dataclass

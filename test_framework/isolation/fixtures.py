@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from test_framework.fault_fixtures import pool_of
+from test_framework.faults.fixtures import pool_of
 from test_framework.isolation.levels import Level, level_of
 from test_framework.modes import Mode
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from test_framework.isolation.databases import Databases
     from test_framework.isolation.redis import Keyspaces
     from test_framework.service_pool import ServicePool
-    from test_framework.service_statistics import Share
+    from test_framework.services.statistics import Share
 
 
 @pytest.fixture

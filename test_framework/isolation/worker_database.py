@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from test_framework.isolation.template import PostgresTemplate, connect
-from test_framework.service_statistics import Costs
+from test_framework.services.statistics import Costs
 
 HERE = Path(__file__).parent
 PATIENCE = "200ms"

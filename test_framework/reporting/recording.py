@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from test_framework.reporting.quarantine import Quarantine
     from test_framework.reporting.recorder import Recorder
-    from test_framework.service_statistics import Share
+    from test_framework.services.statistics import Share
 
 DESELECTED = "deselected"
 Status = tuple[str, str, tuple[str, dict[str, bool]]]

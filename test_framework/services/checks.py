@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from test_framework.checkup import Check, Diagnosis, bad, good, note
+from test_framework.environment.checkup import Check, Diagnosis, bad, good, note
 from test_framework.services import bundled, engine, native
 from test_framework.services.choice import candidates, wanted_provider
 from test_framework.services.port_leases import leased

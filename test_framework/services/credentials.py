@@ -38,7 +38,7 @@ def of_the_checkout(checkout: Path) -> dict[str, str]:
     if not all(found.get(name) for name in NAMES):
         from filelock import FileLock
 
-        from test_framework.env_local import make_local
+        from test_framework.environment.env_local import make_local
 
         with FileLock(cache_root() / "env.lock"):
             make_local(checkout)

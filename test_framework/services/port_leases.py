@@ -23,7 +23,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from test_framework import process_table
+from test_framework.services import process_table
 from test_framework.services.stack import CHECKOUT, own_directory, runtime_root
 
 # below what operating systems hand out by themselves, so that nobody gets one of ours by chance

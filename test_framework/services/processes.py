@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from test_framework import process_table, reaper
-from test_framework.services import cluster_cache, probes, small_disk
+from test_framework import reaper
+from test_framework.services import cluster_cache, probes, process_table, small_disk
 from test_framework.services.cluster_cache import Account, server_account
 from test_framework.services.spec import NOT_DURABLE, service_specs
 from test_framework.services.stack import Stack, own_directory

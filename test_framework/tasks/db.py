@@ -147,7 +147,7 @@ def _url() -> str:
 
 
 def _shown(url: str) -> str:
-    from test_framework.env_files import masked
+    from test_framework.environment.env_files import masked
 
     return masked("DATABASE_URL", url)
 
@@ -170,7 +170,7 @@ def _embedded_file(url: str) -> Path | None:
 
 
 def _delete(file: Path) -> None:
-    from test_framework.occupants import holders_of
+    from test_framework.services.occupants import holders_of
 
     family = [file, *(file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-shm", "-journal"))]
     if busy := holders_of(family):

@@ -8,8 +8,8 @@ from invoke.tasks import task
 from rich.console import Console
 from rich.markup import escape
 
-from test_framework import checkup
-from test_framework.checkup import Diagnosis, Verdict, examine
+from test_framework.environment import checkup
+from test_framework.environment.checkup import Diagnosis, Verdict, examine
 from test_framework.services.checks import SERVICE_CHECKS
 
 CHECKS = [*checkup.CHECKS, *SERVICE_CHECKS]

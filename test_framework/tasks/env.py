@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @task
 def init(context: Context) -> None:
     """Make .env.local with new secrets; keep what is set."""
-    from test_framework.env_local import make_local
+    from test_framework.environment.env_local import make_local
 
     for sentence in make_local(ROOT) or ["nothing to do: .env.local is complete"]:
         print(sentence)
@@ -31,7 +31,7 @@ def init(context: Context) -> None:
 @task
 def check(context: Context) -> None:
     """Check every key and value in the .env files."""
-    from test_framework.env_files import LOCAL, TRACKED, check_tree
+    from test_framework.environment.env_files import LOCAL, TRACKED, check_tree
 
     findings = check_tree(ROOT)
     for finding in findings:
@@ -62,7 +62,7 @@ def effective(settings: Settings, root: Path, environment: dict[str, str]) -> li
     from pydantic import SecretStr
 
     from app.settings import variable_name
-    from test_framework.env_files import LOCAL, masked, read_entries
+    from test_framework.environment.env_files import LOCAL, masked, read_entries
 
     local = root / LOCAL
     in_file = {entry.key.upper() for entry in read_entries(local)} if local.exists() else set()

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, ViewportSize, async_playwright, expect
 from app.db.models import RunStatus
 from app.events.kinds import EventKind
 from app.settings import ROOT, Settings
-from test_framework.env_files import file_for_tests
+from test_framework.environment.env_files import file_for_tests
 from test_framework.servers import ProcessServer, in_process, token
 from test_framework.settings import IsolatedSettings
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit

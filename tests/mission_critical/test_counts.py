@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from app.lifecycle.plan import StartupReport
-from test_framework.clients import isolated_users
+from test_framework.running.telling import tell_delivery, tell_startup
 from test_framework.servers import Server
-from test_framework.telling import tell_delivery, tell_startup
 from test_framework.test_context import TestContext
 from test_framework.waiting import becomes
+from test_framework.websocket.clients import isolated_users
 from tests.mission_critical.ways import THE_FIVE
 
 USERS = 8

@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from test_framework.inner_run import Outcome, outcomes_of
+from test_framework.running.inner_run import Outcome, outcomes_of
 
 PRELUDE = """
     import asyncio

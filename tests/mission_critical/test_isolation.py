@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from test_framework.backend_client import UnexpectedAnswer
-from test_framework.clients import isolated_users
+from test_framework.running.telling import tell_isolation
 from test_framework.servers import Server
-from test_framework.telling import tell_isolation
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
+from test_framework.websocket.clients import isolated_users
 from tests.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
 
 PATIENCE_SECONDS = 25.0

@@ -13,9 +13,9 @@ from app.events import hub as hub_module
 from app.events.bus import BusAway, MemoryBus
 from app.events.envelope import Batch
 from app.settings import Settings
-from test_framework.clients import two_sockets
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
+from test_framework.websocket.clients import two_sockets
 from tests.mission_critical.ways import THE_FIVE
 
 Deal = Callable[[int, Batch], Sequence[Batch]]

@@ -9,10 +9,10 @@ import pytest
 from app.events.envelope import Envelope
 from app.events.journal import LARGEST_NUMBER
 from test_framework.backend_client import UnexpectedAnswer
-from test_framework.clients import dropping, slow_reader
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
-from test_framework.websocket_line import SocketClosed
+from test_framework.websocket.clients import dropping, slow_reader
+from test_framework.websocket.line import SocketClosed
 from tests.mission_critical.ways import CALL, ENDED, STARTED, THINKING
 
 SCRIPT = "!think one\n!call current_time\n!stall 0.02\n!think two\n!call no_such_tool"

@@ -9,10 +9,10 @@ import pytest
 from app.db.models import RunStatus
 from app.events.envelope import Envelope
 from test_framework.backend_client import BackendClient, UnexpectedAnswer
-from test_framework.clients import slow_reader, two_sockets
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
 from test_framework.waiting import becomes
+from test_framework.websocket.clients import slow_reader, two_sockets
 from tests.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
 
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from app.settings import Settings
-from test_framework.faults import Breakable, Network
+from test_framework.faults.breakable import Breakable, Network
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process
 from tests.performance.ordeal import Breakables

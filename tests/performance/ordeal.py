@@ -22,7 +22,7 @@ import httpx
 from app.api.health import CHECK_SECONDS
 from app.db.database import CONNECT_SECONDS, STATEMENT_SECONDS
 from test_framework.backend_client import BackendClient
-from test_framework.faults import Breakable, Network
+from test_framework.faults.breakable import Breakable, Network
 from test_framework.servers import ProcessServer
 from test_framework.waiting import becomes
 from tests.performance.crowd import Answer, Crowd, gathered

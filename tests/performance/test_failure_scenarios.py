@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from app.settings import Settings
-from test_framework.clients import slow_reader
+from test_framework.faults.skewed_clock import Clock
+from test_framework.faults.slow_proxy import break_off
 from test_framework.servers import ProcessServer, in_process
-from test_framework.skewed_clock import Clock
-from test_framework.slow_proxy import break_off
 from test_framework.waiting import becomes
+from test_framework.websocket.clients import slow_reader
 from tests.performance.crowd import Crowd, gathered
 from tests.performance.ordeal import (
     CALM_SECONDS,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from test_framework.faults import Breakable, Disk
+from test_framework.faults.breakable import Breakable, Disk
 from test_framework.fixtures import MakeSettings
 from test_framework.ports import lease_many
 from test_framework.servers import ProcessServer, in_process

@@ -16,7 +16,7 @@ from app.lifecycle.plan import Phase, State
 from app.lifecycle.startup import StartupManager
 from app.main import create_app
 from test_framework.backend_client import BackendClient
-from test_framework.faults import Breakable, Network
+from test_framework.faults.breakable import Breakable, Network
 from test_framework.fixtures import MakeSettings
 from test_framework.ports import lease_many
 from test_framework.servers import ProcessServer, in_process, token

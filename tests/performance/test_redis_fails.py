@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from app.settings import Settings
-from test_framework.faults import Breakable
+from test_framework.faults.breakable import Breakable
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process
 from tests.performance.crowd import gathered

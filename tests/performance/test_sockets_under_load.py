@@ -12,12 +12,12 @@ import pytest_asyncio
 from app.api.wire import ROOM_BYTES
 from app.events import hub as hub_module
 from app.settings import Settings
-from test_framework.clients import slow_reader
 from test_framework.event_path import thought
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
+from test_framework.websocket.clients import slow_reader
 
 WRITERS = 8
 TRANSACTIONS = 15

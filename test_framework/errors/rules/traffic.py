@@ -16,7 +16,7 @@ MISSING = (
 KIT = "test_framework."
 SOCKETS = (
     "websockets.exceptions.", "starlette.websockets.WebSocketDisconnect", "uvicorn.protocols.utils.ClientDisconnected",
-    f"{KIT}websocket_line.SocketClosed", f"{KIT}websocket_line.NoServer",
+    f"{KIT}websocket.line.SocketClosed", f"{KIT}websocket.line.NoServer",
 )  # fmt: skip
 CLIENT_CODES = range(4400, 4500)
 STATUS = re.compile(
@@ -216,7 +216,7 @@ def server_error(seen: Evidence) -> Finding | None:
 def nobody_listens(seen: Evidence) -> Finding | None:
     """An HTTP client that meets no server where ours should be."""
     link = seen.link(
-        f"{KIT}http_errors.NoAnswer",
+        f"{KIT}websocket.http_errors.NoAnswer",
         "httpx.ConnectError",
         "httpx.RemoteProtocolError",
         "httpx.ReadError",

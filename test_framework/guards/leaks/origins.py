@@ -22,7 +22,7 @@ from test_framework.guards.leaks.owners import AT_WORK, Owner
 NOT_OURS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}.venv{os.sep}", f"{os.sep}.nox{os.sep}")
 KIT = Path(__file__).parents[2]
 THE_WATCH_ITSELF = (f"{KIT / 'guards'}{os.sep}", str(KIT / "plugin.py"))
-SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool.py", "faults.py", "slow_proxy.py"))
+SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool.py", f"faults{os.sep}"))
 ENGINE = f"{os.sep}docker{os.sep}transport{os.sep}"
 LINES = 3
 

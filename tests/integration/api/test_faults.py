@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from test_framework.backend_client import BackendClient
-from test_framework.faults import Breakable, Disk, Network
+from test_framework.faults.breakable import Breakable, Disk, Network
+from test_framework.faults.skewed_clock import Clock
 from test_framework.servers import Server
-from test_framework.skewed_clock import Clock
 from test_framework.test_context import TestContext
 from test_framework.waiting import becomes
 

@@ -16,9 +16,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from test_framework import process_table, reaper
+from test_framework import reaper
 from test_framework.service_pool import ServicePool
-from test_framework.services import bundled, port_leases
+from test_framework.services import bundled, port_leases, process_table
 from test_framework.services.processes import STOPPING_SECONDS
 
 SLOTS = 16384

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.settings import ROOT, Settings
-from test_framework.env_files import file_for_tests
+from test_framework.environment.env_files import file_for_tests
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.settings import IsolatedSettings
 from tests.unit.api.inside import Inside, eventually, left_over, started

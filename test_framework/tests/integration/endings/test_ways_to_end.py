@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from test_framework.planted import DEADLINE_SECONDS, Planted
+from test_framework.running.planted import DEADLINE_SECONDS, Planted
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send"),

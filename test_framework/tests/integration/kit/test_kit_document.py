@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from app.settings import ROOT
-from test_framework.event_difference import unbroken
-from test_framework.inner_run import Outcome, outcomes_of
+from test_framework.running.inner_run import Outcome, outcomes_of
 from test_framework.tests.unit.kit.planted import COMPLETED, STARTED, THINKING, stream
+from test_framework.websocket.difference import unbroken
 
 DOCUMENT = (ROOT / "docs" / "websocket-kit.md").read_text(encoding="utf-8")
 BLOCKS = {

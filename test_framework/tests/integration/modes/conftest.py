@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.planted import Planted
+from test_framework.running.planted import Planted
 
 
 @pytest.fixture

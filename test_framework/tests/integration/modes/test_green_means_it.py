@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from test_framework.exits import ENDED_EARLY
-from test_framework.planted import Planted
+from test_framework.running.exits import ENDED_EARLY
+from test_framework.running.planted import Planted
 
 GOOD = "def test_good(): pass\n"
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from test_framework.planted import Planted
+from test_framework.running.planted import Planted
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
 

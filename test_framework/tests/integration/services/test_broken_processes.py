@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import process_table
-from test_framework.services import small_disk
+from test_framework.services import process_table, small_disk
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ExternalProvider, ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 import redis as redis_client
 
-from test_framework.faults import Breakable, BreakablePool
+from test_framework.faults.breakable import Breakable, BreakablePool
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
@@ -209,7 +209,7 @@ def test_what_was_given_or_is_warm_is_never_broken(wanted: str, dev: Stack, monk
 
 VICTIM = """
 import sys, time
-from test_framework.faults import BreakablePool
+from test_framework.faults.breakable import BreakablePool
 provider, storage = sys.argv[1:]
 with BreakablePool(provider, storage=storage, say=lambda line: None) as pool:
     redis, postgres = pool.get("redis"), pool.get("postgres")

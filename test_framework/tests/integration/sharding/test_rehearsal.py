@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.rehearsal import Rehearsal, main, variants
+from test_framework.proving.rehearsal import Rehearsal, main, variants
 
 FLOW = """
 on: push

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT
-from test_framework.shard_proof import Proof, main, merge, read_proofs
+from test_framework.reporting.shard_proof import Proof, main, merge, read_proofs
 from test_framework.sharding import DIRECTORY, plan_file
 
 SECONDS = 60

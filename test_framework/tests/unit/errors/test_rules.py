@@ -22,11 +22,15 @@ CAME = "agent_completed of run 1 did not come within 10 s; what came: []"
             ("event-loop", "code"),
         ),
         (
-            "test_framework.websocket_line.SocketClosed",
+            "test_framework.websocket.line.SocketClosed",
             "the socket was closed with 1011 (x) while y",
             ("websocket", "code"),
         ),
-        ("test_framework.http_errors.NoAnswer", "GET http://127.0.0.1:1/: nothing", ("service", "infrastructure")),
+        (
+            "test_framework.websocket.http_errors.NoAnswer",
+            "GET http://127.0.0.1:1/: nothing",
+            ("service", "infrastructure"),
+        ),
         ("AssertionError", CAME, ("websocket", "code")),
         ("builtins.Strange", "nobody knows", ("unknown", "unknown")),
     ],

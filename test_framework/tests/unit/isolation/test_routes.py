@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from test_framework.backend_client import BackendClient
-from test_framework.http_errors import UnexpectedAnswer
 from test_framework.overrides import at_work, overridden, take_back
 from test_framework.routes import hint, routes_of, routes_of_dev
 from test_framework.servers import Server
+from test_framework.websocket.http_errors import UnexpectedAnswer
 
 bearer = HTTPBearer()
 

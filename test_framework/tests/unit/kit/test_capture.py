@@ -10,7 +10,6 @@ import pytest
 
 from app.events.kinds import EventKind
 from app.settings import Settings
-from test_framework.event_difference import difference
 from test_framework.tests.unit.kit.planted import (
     COMPLETED,
     ENDED,
@@ -26,6 +25,7 @@ from test_framework.tests.unit.kit.planted import (
     whose,
 )
 from test_framework.users import TestUserContext
+from test_framework.websocket.difference import difference
 from test_framework.websocket_capture import WebSocketEventCapture
 
 Plant = Callable[[], WebSocketEventCapture]

@@ -9,13 +9,13 @@ import pytest
 
 from app.api.tokens import InvalidToken, Tokens
 from app.settings import Settings
-from test_framework.clients import dropping, isolated_users, slow_reader, two_sockets
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
 from test_framework.tests.unit.kit.liar import liar
 from test_framework.tests.unit.kit.planted import THE_FIVE
 from test_framework.users import TestUserContext
-from test_framework.websocket_line import NoServer
+from test_framework.websocket.clients import dropping, isolated_users, slow_reader, two_sockets
+from test_framework.websocket.line import NoServer
 
 
 async def test_isolated_users_are_shown_their_own_runs_and_nothing_else(shared_server: Server) -> None:

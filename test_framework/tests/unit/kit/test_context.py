@@ -17,7 +17,7 @@ from test_framework.tests.unit.kit.liar import liar
 from test_framework.tests.unit.kit.planted import COMPLETED, ENDED, EXECUTING, STARTED, THE_FIVE, THINKING, run_of, text
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
-from test_framework.websocket_line import NoServer, SocketClosed
+from test_framework.websocket.line import NoServer, SocketClosed
 
 SOON = 0.05
 

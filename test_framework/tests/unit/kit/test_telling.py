@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from test_framework import telling
 from test_framework.reporting.facts import TestResult
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.told import gather
+from test_framework.running import telling
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
 

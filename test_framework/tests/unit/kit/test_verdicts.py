@@ -20,7 +20,7 @@ from test_framework.tests.unit.kit.planted import (
     whose,
 )
 from test_framework.users import TestUserContext
-from test_framework.verdicts import Latency, judge
+from test_framework.websocket.verdicts import Latency, judge
 
 
 def test_a_good_stream_is_valid_with_and_without_a_word_on_what_is_expected() -> None:

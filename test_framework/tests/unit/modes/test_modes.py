@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import modes, needs
+from test_framework import modes
 from test_framework.modes import MODEL_VARIABLES, Mode, chosen, run_all
-from test_framework.selection import count_tests
+from test_framework.running import needs
+from test_framework.running.selection import count_tests
 
 WHOLE = dict.fromkeys(MODEL_VARIABLES, "given")
 

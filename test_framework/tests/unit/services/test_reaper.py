@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import process_table, reaper
+from test_framework import reaper
+from test_framework.services import process_table
 from test_framework.services.run import Watchdog
 
 STARTED = "import sys, time; print('up', flush=True); time.sleep(60)"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.shard_proof import Proof, main, merge
+from test_framework.reporting.shard_proof import Proof, main, merge
 
 ALL = ["a", "b", "c", "d"]
 

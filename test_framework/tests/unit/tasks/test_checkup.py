@@ -14,9 +14,9 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from test_framework import checkup
-from test_framework.checkup import Check, Verdict, bad, good, note
-from test_framework.occupants import holders_of, listener_on
+from test_framework.environment import checkup
+from test_framework.environment.checkup import Check, Verdict, bad, good, note
+from test_framework.services.occupants import holders_of, listener_on
 from test_framework.tasks import doctor
 
 GIT = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")

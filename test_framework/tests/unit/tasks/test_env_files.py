@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT, Settings, variable_name
-from test_framework import env_files
-from test_framework.env_files import TRACKED, check_file, check_tree, masked, read_entries, setting_names
+from test_framework.environment import env_files
+from test_framework.environment.env_files import TRACKED, check_file, check_tree, masked, read_entries, setting_names
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 

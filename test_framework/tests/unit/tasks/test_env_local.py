@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.env_files import read_entries
-from test_framework.env_local import make_local, make_secret
+from test_framework.environment.env_files import read_entries
+from test_framework.environment.env_local import make_local, make_secret
 
 EXAMPLE = "# the port\nAPP_PORT=8000\n\n# signs the tokens\nAPP_TOKEN_SECRET=\n"
 COMPOSE = "x: ${POSTGRES_PASSWORD:?run invoke env.init} ${REDIS_PASSWORD} ${REDIS_PORT:-}\n"

@@ -110,7 +110,7 @@ def locks(root: Path = ROOT) -> Diagnosis:
 
 def env_files(root: Path = ROOT) -> Diagnosis:
     """Look whether every .env file says what the service understands."""
-    from test_framework.env_files import check_tree
+    from test_framework.environment.env_files import check_tree
 
     findings = check_tree(root)
     return (
@@ -155,7 +155,7 @@ def disk_space(root: Path = ROOT, wanted: int = ROOM_WANTED) -> Diagnosis:
 def port_to_listen_on(root: Path = ROOT) -> Diagnosis:
     """Look whether the service's port can be had."""
     from app.settings import load_settings
-    from test_framework.occupants import listener_on
+    from test_framework.services.occupants import listener_on
 
     settings = load_settings(root / ".env.local")
     taken_by = listener_on(settings.port, settings.host)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.events.kinds import EventKind, Grammar, GrammarError
-from test_framework.event_difference import label
+from test_framework.websocket.difference import label
 
 if TYPE_CHECKING:
     from test_framework.websocket_capture import WebSocketEventCapture

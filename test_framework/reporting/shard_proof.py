@@ -1,7 +1,7 @@
 """What the shards of a run leave behind, and what they prove together: every collected test ran in exactly one of them.
 
 Each shard writes down what it collected, which plan it obeyed and what became of its share. `merge` lays these proofs side by
-side; `python -m test_framework.shard_proof DIRECTORY` says what is missing, doubled, empty or red, and fails if anything is.
+side; `python -m test_framework.reporting.shard_proof DIRECTORY` says what is missing, doubled, empty or red, and fails if anything is.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typing import TypedDict
 
 import pytest
 
-from test_framework import needs
 from test_framework.modes import FOLDERS, NEEDS, Mode, modes_of, place_of
+from test_framework.running import needs
 
 ORDERS = ("random", "file", "reverse")
 

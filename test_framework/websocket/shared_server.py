@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: str) -> AsyncIterator[Server]:
     """The service under test, as `server` gives it, begun once: bring a user of your own, and leave it as it is."""
     from app.settings import ROOT
-    from test_framework.env_files import file_for_tests
+    from test_framework.environment.env_files import file_for_tests
     from test_framework.isolation.redis import SHARED
     from test_framework.servers import in_loop, in_processes
     from test_framework.settings import IsolatedSettings

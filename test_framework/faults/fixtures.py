@@ -16,10 +16,10 @@ from test_framework.modes import Mode
 from test_framework.services.state import ServiceName
 
 if TYPE_CHECKING:
-    from test_framework.faults import Breakable, BreakablePool, Disk, Network
+    from test_framework.faults.breakable import Breakable, BreakablePool, Disk, Network
+    from test_framework.faults.skewed_clock import Clock
     from test_framework.service_pool import ServicePool
     from test_framework.services.stack import Storage
-    from test_framework.skewed_clock import Clock
 
 
 BREAKS: dict[ServiceName, frozenset[str]] = {
@@ -43,7 +43,7 @@ def breakable_pool(request: pytest.FixtureRequest) -> BreakablePool:
 
 
 def pool_to_break(mode: Mode, storage: Storage) -> BreakablePool:
-    from test_framework.faults import BreakablePool
+    from test_framework.faults.breakable import BreakablePool
 
     if mode is Mode.LIGHTWEIGHT:
         pytest.skip("nothing is real in lightweight, so nothing can be broken")
@@ -109,7 +109,7 @@ def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
 @pytest.fixture
 def clock(tmp_path: Path) -> Clock:
     """The clock of the server under test, which is then a process of its own: `async with clock.skewed(3600):`."""
-    from test_framework.skewed_clock import Clock, find_library
+    from test_framework.faults.skewed_clock import Clock, find_library
 
     library = find_library()
     if isinstance(library, str):

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from test_framework.env_files import EXAMPLE, LOCAL, compose_names, read_entries
+from test_framework.environment.env_files import EXAMPLE, LOCAL, compose_names, read_entries
 
 MADE_HERE = ("APP_TOKEN_SECRET",)
 ONLY_FOR_ITS_OWNER = 0o600

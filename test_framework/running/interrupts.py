@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from test_framework.exits import FORCED
+from test_framework.running.exits import FORCED
 
 Handler = Callable[[int, FrameType | None], object]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from test_framework import needs
-from test_framework.exits import INCOMPLETE, explain, no_end_in_silence
 from test_framework.guards.unheard import listening
-from test_framework.interrupts import Interrupts
 from test_framework.modes import Mode
-from test_framework.selection import Selection
+from test_framework.running import needs
+from test_framework.running.exits import INCOMPLETE, explain, no_end_in_silence
+from test_framework.running.interrupts import Interrupts
+from test_framework.running.selection import Selection
 
 if TYPE_CHECKING:
     import subprocess

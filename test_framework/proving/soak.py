@@ -1,6 +1,6 @@
 """The same tests many times over, under other orders, other neighbours and other timing: what is green by luck shows itself.
 
-`python -m test_framework.soak repeat integration --times 20` proves that a mode is green again and again, serial and in
+`python -m test_framework.proving.soak repeat integration --times 20` proves that a mode is green again and again, serial and in
 parallel, in random and in reverse order, and some tests alone; `… soak --runs 100` looks for flips in the mission-critical
 tests with small delays at await points. Both say which tests flipped, and how to run the one that failed again.
 """
@@ -171,7 +171,9 @@ def plans_for_repeat(mode: str, times: int, seed: int, selection: Sequence[str])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m test_framework.soak", description="Run tests many times over.")
+    parser = argparse.ArgumentParser(
+        prog="python -m test_framework.proving.soak", description="Run tests many times over."
+    )
     kinds = parser.add_subparsers(dest="kind", required=True)
     repeat = kinds.add_parser("repeat", help="prove that a mode is green again and again")
     repeat.add_argument("mode", choices=[Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL])

@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from test_framework.shard_proof import Proof
+from test_framework.reporting.shard_proof import Proof
 from test_framework.sharding import DIRECTORY, Shard, ShardError, plan_file, plan_for
 
 SHARE = "sharding"

@@ -6,7 +6,6 @@ once and falls silent when nobody listens.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import threading
@@ -25,6 +24,7 @@ THE_WATCH_ITSELF = (f"{KIT / 'guards'}{os.sep}", str(KIT / "plugin.py"))
 SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool.py", f"faults{os.sep}"))
 ENGINE = f"{os.sep}docker{os.sep}transport{os.sep}"
 LINES = 3
+NOTHING = (False, False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Birth:
 class _Project:
     root = os.getcwd()
     hears = False
-    known: dict[str, bool] = {}  # noqa: RUF012 - one per process, like the hook
+    worth: dict[str, tuple[bool, bool]] = {}  # noqa: RUF012 - one per process, like the hook
 
 
 def settle_on(root: Path) -> Callable[[], None]:
@@ -66,7 +66,7 @@ def settle_on(root: Path) -> Callable[[], None]:
 
     def settle(folder: str) -> None:
         _Project.root = folder
-        _Project.known.clear()
+        _Project.worth.clear()
 
     settle(str(root))
     return lambda: settle(before)
@@ -74,14 +74,10 @@ def settle_on(root: Path) -> Callable[[], None]:
 
 def is_ours(file: str) -> bool:
     """Whether a line of this file is worth naming."""
-    known = _Project.known.get(file)
-    if known is None:
-        ours = file.startswith(_Project.root + os.sep) and not file.startswith(THE_WATCH_ITSELF)
-        known = _Project.known[file] = ours and not any(part in file for part in NOT_OURS)
-    return known
+    ours = file.startswith(_Project.root + os.sep) and not file.startswith(THE_WATCH_ITSELF)
+    return ours and not any(part in file for part in NOT_OURS)
 
 
-@functools.cache
 def serves(file: str) -> bool:
     """Whether a file starts and asks services; the docker library keeps its connections as long as its client."""
     return file.startswith(SERVICES) or ENGINE in file
@@ -91,11 +87,17 @@ def birth(depth: int = 1) -> Birth:
     """Note the lines of this project that led here."""
     lines: list[Line] = []
     of_a_service = False
+    known = _Project.worth
     for frame in stack(sys._getframe(depth)):
-        code = frame.f_code
-        of_a_service = of_a_service or serves(code.co_filename)
-        if is_ours(code.co_filename):
-            lines.append(Line(code.co_filename, frame.f_lineno, code.co_name))
+        file = frame.f_code.co_filename
+        worth = known.get(file)
+        if worth is None:
+            worth = known[file] = (is_ours(file), serves(file))
+        if worth == NOTHING:
+            continue
+        of_a_service = of_a_service or worth[1]
+        if worth[0]:
+            lines.append(Line(file, frame.f_lineno, frame.f_code.co_name))
             if len(lines) == LINES:
                 break
     if of_a_service and _HEARD_BY and threading.current_thread() is threading.main_thread():

@@ -1,1 +1,7 @@
 """What makes this service's tests green for the right reason: services, isolation, guards, reports, and one plugin for pytest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ MakeSettings = Callable[..., "Settings"]
 @pytest.fixture
 def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> MakeSettings:
     """Settings for the service under test: this test's database, channels and secret; none of the developer's."""
-    from app.settings import ROOT
+    from test_framework import CHECKOUT
     from test_framework.environment.env_files import file_for_tests
     from test_framework.settings import IsolatedSettings
 
@@ -38,7 +38,7 @@ def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> Ma
         "token_secret": secrets.token_urlsafe(48),
         "log_level": "warning",
     }
-    return lambda **changed: IsolatedSettings(_env_file=file_for_tests(ROOT), **own | changed)
+    return lambda **changed: IsolatedSettings(_env_file=file_for_tests(CHECKOUT), **own | changed)
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from test_framework import CHECKOUT
 from test_framework.services.port_leases import PortError, lease, lease_many, leased, leased_here, release
-from test_framework.services.stack import CHECKOUT, runtime_root
+from test_framework.services.stack import runtime_root
 
 __all__ = ["PortError", "allocate", "check", "lease", "lease_many", "leased", "leased_here", "names_for", "release"]
 

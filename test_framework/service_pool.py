@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from test_framework import CHECKOUT
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
 from test_framework.services.fault import Fault
 from test_framework.services.guardian import Guardian
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
-from test_framework.services.stack import CHECKOUT, Stack, Storage, own_directory
+from test_framework.services.stack import Stack, Storage, own_directory
 from test_framework.services.state import (
     SERVICE_NAMES,
     EngineDownError,

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from test_framework import CHECKOUT
 from test_framework.guards.source import Finding
 
-ROOT = Path(__file__).resolve().parents[1]
 ROOM_WANTED = 2 * 1024**3
 NEVER_IN_GIT = (".env.local", ".env.dynamic", ".env", "*.pem", "*.key", "id_rsa", "id_ed25519")
 
@@ -69,7 +69,7 @@ def examine(checks: list[Check]) -> Iterator[tuple[Check, Diagnosis]]:
             yield check, bad(f"the check broke: {type(error).__name__}: {error}", "python -m pip check")
 
 
-def python_version(running: tuple[int, ...] = sys.version_info[:3], root: Path = ROOT) -> Diagnosis:
+def python_version(running: tuple[int, ...] = sys.version_info[:3], root: Path = CHECKOUT) -> Diagnosis:
     """Look whether this Python is one that pyproject.toml allows."""
     wanted = str(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"])
     lowest = tuple(int(part) for part in re.findall(r"\d+", wanted.split(",")[0]))
@@ -96,7 +96,7 @@ def tool(name: str, without_it: str, remedy: str, *, required: bool) -> Callable
     return look
 
 
-def locks(root: Path = ROOT) -> Diagnosis:
+def locks(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether pyproject.toml, the locks and what is installed agree."""
     from test_framework.guards import lockfile
     from test_framework.guards.source import Source
@@ -108,7 +108,7 @@ def locks(root: Path = ROOT) -> Diagnosis:
     return bad(f"{what}{_and_more(findings)}", remedy)
 
 
-def env_files(root: Path = ROOT) -> Diagnosis:
+def env_files(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether every .env file says what the service understands."""
     from test_framework.environment.env_files import check_tree
 
@@ -120,7 +120,7 @@ def env_files(root: Path = ROOT) -> Diagnosis:
     )
 
 
-def own_settings(root: Path = ROOT) -> Diagnosis:
+def own_settings(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether there are settings of this machine's own, for its owner's eyes."""
     local = root / ".env.local"
     if not local.exists():
@@ -130,7 +130,7 @@ def own_settings(root: Path = ROOT) -> Diagnosis:
     return good(".env.local is there, for its owner's eyes")
 
 
-def secrets_in_git(root: Path = ROOT) -> Diagnosis:
+def secrets_in_git(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether git tracks what must never leave this machine."""
     command = ["git", "ls-files", "-z", "--", *NEVER_IN_GIT, *(f"**/{name}" for name in NEVER_IN_GIT)]
     try:
@@ -143,7 +143,7 @@ def secrets_in_git(root: Path = ROOT) -> Diagnosis:
     return good("none tracked")
 
 
-def disk_space(root: Path = ROOT, wanted: int = ROOM_WANTED) -> Diagnosis:
+def disk_space(root: Path = CHECKOUT, wanted: int = ROOM_WANTED) -> Diagnosis:
     """Look whether there is room to install, to build and to run databases."""
     for place in {root, Path(tempfile.gettempdir())}:
         free = shutil.disk_usage(place).free
@@ -152,7 +152,7 @@ def disk_space(root: Path = ROOT, wanted: int = ROOM_WANTED) -> Diagnosis:
     return good("enough free")
 
 
-def port_to_listen_on(root: Path = ROOT) -> Diagnosis:
+def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether the service's port can be had."""
     from app.settings import load_settings
     from test_framework.services.occupants import listener_on

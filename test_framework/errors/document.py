@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from test_framework import CHECKOUT
 from test_framework.errors.categories import REPRODUCE, TABLE, Entry
-from test_framework.errors.frames import CHECKOUT
 
 FILE = CHECKOUT / "docs" / "troubleshooting.md"
 HEAD = """\

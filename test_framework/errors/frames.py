@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from test_framework import CHECKOUT
 from test_framework.errors.failure import Frame, Owner
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 OURS_KEPT, LIBRARIES_KEPT = 8, 3
 LONGEST = 700
 _LIBRARY = re.compile(r".*[/\\](?:site-packages|dist-packages|lib[/\\]python3\.\d+)[/\\]")

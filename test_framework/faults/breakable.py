@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from test_framework import CHECKOUT
 from test_framework.faults.slow_proxy import ProxyThread, SlowProxy
 from test_framework.service_pool import Service, ServicePool
 from test_framework.services.fault import Fault
 from test_framework.services.lifecycle import DEADLINE_SECONDS
-from test_framework.services.stack import CHECKOUT, Storage
+from test_framework.services.stack import Storage
 from test_framework.services.state import SERVICE_NAMES, ServiceName
 
 BALLAST = "ballast"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 
 RUN_SECONDS = 25.0
 LOG = "log.jsonl"
@@ -48,13 +48,13 @@ def _run(root: Path, files: Mapping[str, str]) -> None:
     for file, source in files.items():
         (root / file).write_text(source, encoding="utf-8")
     (root / "conftest.py").write_text('pytest_plugins = ["test_framework.plugin"]\n', encoding="utf-8")
-    (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (root / "pyproject.toml").write_text((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
     options = ["-q", "--mode=lightweight", "-p", "no:randomly", f"--report-log={LOG}"]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options],
         cwd=root,
-        env={**ours, "PYTHONPATH": str(ROOT)},
+        env={**ours, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         timeout=RUN_SECONDS,
         check=False,

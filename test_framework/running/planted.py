@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from test_framework import CHECKOUT
+
 DEADLINE_SECONDS = 25.0
 OURS_ALONE = ("TEST_MODE", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTHONOPTIMIZE", "PYTEST_CURRENT_TEST")
 
@@ -45,13 +46,13 @@ class Planted:
         return file
 
     def command(self, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-        rules = ("-c", str(ROOT / "pyproject.toml"), f"--rootdir={self.root}", "-p", "test_framework.plugin")
+        rules = ("-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={self.root}", "-p", "test_framework.plugin")
         named = any(not argument.startswith("-") and "tests" in argument for argument in arguments)
         return [sys.executable, *options, "-m", "pytest", *rules, *arguments, *(() if named else ("tests",))]
 
     def environment(self, **more: str) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if name not in OURS_ALONE}
-        return {**ours, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **more}
+        return {**ours, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "200", **more}
 
     def run(self, *arguments: str, options: tuple[str, ...] = (), **environment: str) -> Ended:
         """Run pytest on it to the end; options go to Python, everything else to pytest."""

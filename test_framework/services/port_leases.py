@@ -23,8 +23,9 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from test_framework import CHECKOUT
 from test_framework.services import process_table
-from test_framework.services.stack import CHECKOUT, own_directory, runtime_root
+from test_framework.services.stack import own_directory, runtime_root
 
 # below what operating systems hand out by themselves, so that nobody gets one of ours by chance
 FIRST, LAST = 20_000, 31_999

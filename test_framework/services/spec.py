@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from test_framework.services.stack import CHECKOUT
+from test_framework import CHECKOUT
 from test_framework.services.state import SERVICE_NAMES, ServiceName
 
 COMPOSE_FILE = CHECKOUT / "compose" / "compose.yml"

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-CHECKOUT = Path(__file__).parents[2]
+from test_framework import CHECKOUT
+
 DEV = "dev"
 ROOM_NEEDED = 512 * 1024 * 1024
 # a run's data: in memory and gone with its server, or kept when that ends, or on a disk so small that it can be filled

@@ -12,12 +12,12 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from test_framework import CHECKOUT
+
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from app.db.migrate import Standing
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @task(help={"revision": "where to go; the newest migration unless given"})
@@ -46,7 +46,7 @@ def revision(context: Context, message: str) -> None:
         await migrate.demand_newest(engine)
         await migrate.revise(engine, message)
         for file in sorted(set(_migrations()) - before):
-            print(f"wrote {file.relative_to(ROOT)}: read it, then run: invoke db.upgrade")
+            print(f"wrote {file.relative_to(CHECKOUT)}: read it, then run: invoke db.upgrade")
 
     _on_database(revise)
 
@@ -141,7 +141,7 @@ def _url() -> str:
     from app.settings import SettingsError, load_settings
 
     try:
-        return load_settings(ROOT / ".env.local").database_url
+        return load_settings(CHECKOUT / ".env.local").database_url
     except SettingsError as error:
         raise Exit(f"{error}\nrun: invoke env.check", 1) from None
 
@@ -166,7 +166,7 @@ def _embedded_file(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
     file = Path(parsed.database).resolve()
-    return file if file.is_relative_to(ROOT / ".data") else None
+    return file if file.is_relative_to(CHECKOUT / ".data") else None
 
 
 def _delete(file: Path) -> None:

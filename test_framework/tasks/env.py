@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from test_framework import CHECKOUT
+
 if TYPE_CHECKING:
     from app.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @task
@@ -24,7 +24,7 @@ def init(context: Context) -> None:
     """Make .env.local with new secrets; keep what is set."""
     from test_framework.environment.env_local import make_local
 
-    for sentence in make_local(ROOT) or ["nothing to do: .env.local is complete"]:
+    for sentence in make_local(CHECKOUT) or ["nothing to do: .env.local is complete"]:
         print(sentence)
 
 
@@ -33,12 +33,12 @@ def check(context: Context) -> None:
     """Check every key and value in the .env files."""
     from test_framework.environment.env_files import LOCAL, TRACKED, check_tree
 
-    findings = check_tree(ROOT)
+    findings = check_tree(CHECKOUT)
     for finding in findings:
         print(finding)
     if findings:
         raise Exit(f"{len(findings)} lines to correct; then run: invoke env.check", 1)
-    files = [name for name in (*TRACKED, LOCAL) if (ROOT / name).exists()]
+    files = [name for name in (*TRACKED, LOCAL) if (CHECKOUT / name).exists()]
     print(f"every key is known and every value valid in {', '.join(files)}")
 
 
@@ -48,11 +48,11 @@ def show(context: Context) -> None:
     from app.settings import SettingsError, load_settings
 
     try:
-        settings = load_settings(ROOT / ".env.local")
+        settings = load_settings(CHECKOUT / ".env.local")
     except SettingsError as error:
         raise Exit(str(error), 1) from None
     table = Table("setting", "value", "from", box=None, pad_edge=False)
-    for row in effective(settings, ROOT, dict(os.environ)):
+    for row in effective(settings, CHECKOUT, dict(os.environ)):
         table.add_row(*(escape(cell) for cell in row))
     Console().print(table)
 

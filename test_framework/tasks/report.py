@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from test_framework import CHECKOUT
+
 if TYPE_CHECKING:
     from test_framework.reporting.library import Library
     from test_framework.reporting.model import Report
 
 RUN = {"run": "its name, or how it begins; the newest without it", "mode": "only runs of this mode"}
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def library() -> Iterator[Library]:
     from test_framework.reporting.library import Library, NoSuchRunError
 
     try:
-        with Library.open(ROOT) as opened:
+        with Library.open(CHECKOUT) as opened:
             for refused in opened.intake.refused:
                 print(f"left out: {refused}")
             yield opened
@@ -152,7 +153,7 @@ def demo(context: Context, seed: int = 1, big: bool = False) -> None:
     from test_framework.reporting.naming import DIRECTORY
 
     size = sample.Size(10_000, 50) if big else sample.Size(400, 40)
-    show(sample.demo(seed, size), ROOT / DIRECTORY / "demo")
+    show(sample.demo(seed, size), CHECKOUT / DIRECTORY / "demo")
 
 
 @task(
@@ -234,7 +235,7 @@ def watch(context: Context, dry_run: bool = False, webhook: str = "") -> None:
         trend(context, mode=mode)
         alert(context, dry_run=dry_run, webhook=webhook, mode=mode)
     if not dry_run:
-        watching.leave_sign(ROOT / DIRECTORY)
+        watching.leave_sign(CHECKOUT / DIRECTORY)
 
 
 def show(report: Report, place: Path) -> None:

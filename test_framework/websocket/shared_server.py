@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: str) -> AsyncIterator[Server]:
     """The service under test, as `server` gives it, begun once: bring a user of your own, and leave it as it is."""
-    from app.settings import ROOT
+    from test_framework import CHECKOUT
     from test_framework.environment.env_files import file_for_tests
     from test_framework.isolation.redis import SHARED
     from test_framework.servers import in_loop, in_processes
@@ -27,7 +27,7 @@ async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: 
 
     async with AsyncExitStack() as stack:
         settings = IsolatedSettings(
-            _env_file=file_for_tests(ROOT),
+            _env_file=file_for_tests(CHECKOUT),
             port=0,
             database_url=shared_database_url,
             redis_url=shared_redis_url,

@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from test_framework import CHECKOUT
 from test_framework.error_reporter import ErrorReporter
 from test_framework.errors.categories import Category, Fault
 from test_framework.errors.failure import Failure
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 COPIED = (
     "app",
     "test_framework",

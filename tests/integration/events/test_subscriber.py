@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest_asyncio
 from sqlalchemy import text
@@ -20,9 +19,8 @@ from app.db.database import Database
 from app.events.envelope import Draft
 from app.events.kinds import EventKind
 from app.events.positions import Positions
+from test_framework import CHECKOUT
 from tests.unit.events.consumption import Keeper, Ledger, consuming, eventually, ledger
-
-ROOT = Path(__file__).resolve().parents[3]
 
 HANDLES_AND_DIES = """
 import asyncio, os, signal, sys
@@ -118,7 +116,7 @@ async def test_events_whose_process_was_killed_before_it_acknowledged_are_handle
 ) -> None:
     await ours.write("ada", 3)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HANDLES_AND_DIES, database_url, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+        sys.executable, "-c", HANDLES_AND_DIES, database_url, stdout=asyncio.subprocess.PIPE, cwd=CHECKOUT
     )
     said, _ = await asyncio.wait_for(process.communicate(), timeout=20)
     assert (process.returncode, json.loads(said)) == (-signal.SIGKILL, [1, 2, 3])

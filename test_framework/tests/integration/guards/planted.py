@@ -10,7 +10,8 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[4]
+from test_framework import CHECKOUT
+
 SECONDS = 100
 PYPROJECT = """
 [tool.pytest.ini_options]
@@ -67,7 +68,7 @@ def run_planted(
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", f"--report-log={log}", *arguments],
         cwd=folder,
-        env={**own, "PYTHONPATH": str(REPOSITORY), **(environment or {})},
+        env={**own, "PYTHONPATH": str(CHECKOUT), **(environment or {})},
         capture_output=True,
         text=True,
         timeout=SECONDS,

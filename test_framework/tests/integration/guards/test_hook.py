@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from test_framework.tests.integration.guards.planted import REPOSITORY
+from test_framework import CHECKOUT
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
 SECONDS = 60
@@ -74,7 +74,7 @@ def commit(tmp_path: Path) -> Commit:
 
 def _our_hook() -> dict[str, object]:
     """The hook of our configuration; only its environment is this one, so that nothing is installed."""
-    ours = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    ours = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     (hook,) = [hook for repository in ours["repos"] for hook in repository["hooks"] if hook["id"] == "guards"]
     entry = hook["entry"].replace("python", sys.executable, 1)
     kept = {name: value for name, value in hook.items() if name != "additional_dependencies"}
@@ -84,7 +84,7 @@ def _our_hook() -> dict[str, object]:
 def _environment() -> dict[str, str]:
     import os
 
-    return {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, "PYTHONPATH": str(REPOSITORY)}
+    return {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, "PYTHONPATH": str(CHECKOUT)}
 
 
 @pytest.mark.parametrize("name", REFUSED)

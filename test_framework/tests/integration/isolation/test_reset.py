@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import migrate
 from app.db.database import Database
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.isolation.databases import Databases
 from test_framework.isolation.levels import Level
 from test_framework.isolation.template import connect
@@ -71,7 +71,7 @@ async def test_what_several_connections_and_processes_committed_is_seen_by_all_a
     async with worker.give(pool, Level.RESET, "first") as given:
         await write(given.url)
         process = [sys.executable, "-c", ANOTHER_PROCESS, given.url]
-        await asyncio.to_thread(subprocess.run, process, cwd=ROOT, check=True, timeout=20)
+        await asyncio.to_thread(subprocess.run, process, cwd=CHECKOUT, check=True, timeout=20)
         assert await count(given.url) == 2
     async with worker.give(pool, Level.RESET, "second") as again:
         assert await count(again.url) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 
 INI = """
 [pytest]
@@ -89,7 +89,7 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str, mode: str = "in
 
 @pytest.fixture(autouse=True)
 def _on_bundled_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     monkeypatch.setenv("SERVICES", "bundled")
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS", "TEST_MODE"):
         monkeypatch.delenv(name, raising=False)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.running.inner_run import Outcome, outcomes_of
 from test_framework.tests.unit.kit.planted import COMPLETED, STARTED, THINKING, stream
 from test_framework.websocket.difference import unbroken
 
-DOCUMENT = (ROOT / "docs" / "websocket-kit.md").read_text(encoding="utf-8")
+DOCUMENT = (CHECKOUT / "docs" / "websocket-kit.md").read_text(encoding="utf-8")
 BLOCKS = {
     re.findall(r"async def (test_\w+)", block)[0]: block
     for block in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.reporting.facts import Part, TestResult
 from test_framework.reporting.naming import DIRECTORY, RECORD
 from test_framework.reporting.reading import read_record
@@ -59,7 +59,7 @@ class Suite:
         return subprocess.Popen(
             command,
             cwd=self.root,
-            env=clean(os.environ) | {"PYTHONPATH": str(ROOT)} | environment,
+            env=clean(os.environ) | {"PYTHONPATH": str(CHECKOUT)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

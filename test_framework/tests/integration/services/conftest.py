@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import reaper
+from test_framework import CHECKOUT, reaper
 from test_framework.services import bundled, engine
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.native import native
 from test_framework.services.provider import Provider
 from test_framework.services.run import Run, Watchdog
-from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.stack import Stack
 from test_framework.services.state import EngineDownError, ServiceName
 
 MakeProvider = Callable[[Stack], Provider]

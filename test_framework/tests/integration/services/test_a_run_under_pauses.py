@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from test_framework import reaper
+from test_framework import CHECKOUT, reaper
 from test_framework.services.choice import maker
-from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.stack import Stack
 from test_framework.services.state import State
 from test_framework.tests.integration.services.conftest import need_engine
 

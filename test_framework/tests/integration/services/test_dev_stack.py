@@ -9,11 +9,12 @@ import time
 
 import pytest
 
+from test_framework import CHECKOUT
 from test_framework.services.compose import STOP_SECONDS
 from test_framework.services.dev import DevStack
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.probes import Address, ask_postgres
-from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError
 from test_framework.tests.integration.services.conftest import need_engine
 

@@ -16,12 +16,13 @@ import asyncpg
 import pytest
 import redis as redis_client
 
+from test_framework import CHECKOUT
 from test_framework.faults.breakable import Breakable, BreakablePool
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.small_disk import obstacle
-from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
 from test_framework.tests.integration.services.conftest import OURS, need_engine
 from test_framework.tests.integration.services.remains import Remains, gone_within

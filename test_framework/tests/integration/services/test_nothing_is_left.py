@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from test_framework import reaper
+from test_framework import CHECKOUT, reaper
 from test_framework.services.bundled import bundled
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
-from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName
 from test_framework.tests.integration.services.conftest import need_engine
 from test_framework.tests.integration.services.remains import Remains, gone_within

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from test_framework import CHECKOUT
 from test_framework.services.port_leases import leased
-from test_framework.services.stack import CHECKOUT
 
 PROCESSES, PORTS = 64, 5
 ASK = f"""

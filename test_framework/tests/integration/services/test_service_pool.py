@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
+from test_framework import CHECKOUT
 from test_framework.service_pool import ServicePool
 from test_framework.services import choice
 from test_framework.services.bundled import bundled
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
-from test_framework.services.stack import CHECKOUT, Stack
+from test_framework.services.stack import Stack
 from test_framework.services.state import Observation, ServiceName, State
 from test_framework.tests.integration.services.conftest import need_engine
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.reporting.shard_proof import Proof, main, merge, read_proofs
 from test_framework.sharding import DIRECTORY, plan_file
 
@@ -51,7 +51,7 @@ def shard(project: Path, which: str, *arguments: str, **environment: str) -> int
 def run(project: Path, *arguments: str, **environment: str) -> int:
     """Run the project's tests, all of them unless told otherwise."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "test_framework.plugin", *arguments]
-    own = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    own = os.environ | {"PYTHONPATH": str(CHECKOUT)} | environment
     own.pop("TEST_MODE", None)
     return subprocess.run(command, cwd=project, env=own, timeout=SECONDS, capture_output=True, check=False).returncode
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.tests.corpus.scenario import CHECKOUT
+from test_framework import CHECKOUT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 
+from test_framework import CHECKOUT
 from test_framework.guards.source import files_of
-
-ROOT = Path(__file__).parents[4]
 
 
 def _classes_named_like_a_test() -> dict[str, ast.ClassDef]:
-    kit = [source for source in files_of(ROOT) if source.pure_path.match("test_framework/*.py")]
+    kit = [source for source in files_of(CHECKOUT) if source.pure_path.match("test_framework/*.py")]
     return {
         f"{source.path}::{node.name}": node
         for source in kit

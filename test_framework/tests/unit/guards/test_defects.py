@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[4]
-PAGE = ROOT / "docs" / "testing.md"
+from test_framework import CHECKOUT
+
+PAGE = CHECKOUT / "docs" / "testing.md"
 ROW = re.compile(r"^\| (?P<defect>[^|]+) \| (?P<tests>[^|]*`[^|]+::test_[^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`([\w/.]+\.py)::(\w+)`")
 DEFECTS = 16
@@ -24,7 +25,7 @@ def test_no_defect_is_missing_from_the_table() -> None:
 def test_each_defect_has_a_test_that_is_there(defect: str) -> None:
     named = ROWS[defect]
 
-    absent = [f"{file}::{test}" for file, test in named if test not in _tests_in(ROOT / file)]
+    absent = [f"{file}::{test}" for file, test in named if test not in _tests_in(CHECKOUT / file)]
 
     assert named
     assert absent == [], f"{PAGE.name} names tests that are gone"

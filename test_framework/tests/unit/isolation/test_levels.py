@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.db import migrate
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.isolation import template
 from test_framework.isolation.levels import Level, level_named, level_of
 
@@ -30,7 +30,7 @@ MARKED = """
 
 @pytest.fixture(autouse=True)
 def _the_kit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     monkeypatch.delenv("TEST_MODE", raising=False)
 
 

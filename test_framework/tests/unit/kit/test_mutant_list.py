@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.modes import Mode
 from test_framework.mutants.__main__ import LIST
 from test_framework.mutants.patches import Mutant, Patch, StaleMutant, read
 
-MUTANTS = read(ROOT / LIST)
+MUTANTS = read(CHECKOUT / LIST)
 
 ENTRY = """# Ways
 
@@ -38,14 +38,14 @@ def test_every_way_still_fits_the_code_and_leaves_python(mutant: Mutant, tmp_pat
     for patch in mutant.patches:
         copy = tmp_path / patch.file
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text((ROOT / patch.file).read_text(encoding="utf-8"), encoding="utf-8")
+        copy.write_text((CHECKOUT / patch.file).read_text(encoding="utf-8"), encoding="utf-8")
 
     mutant.apply(tmp_path)
 
     for patch in mutant.patches:
         compile((tmp_path / patch.file).read_text(encoding="utf-8"), patch.file, "exec")
     for test in mutant.tests.split():
-        assert (ROOT / test).exists()
+        assert (CHECKOUT / test).exists()
 
 
 def test_an_entry_is_read_for_what_it_says(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from test_framework.tests.unit.reporting.runs import part
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "CHECKOUT", tmp_path)
     monkeypatch.setattr("webbrowser.open", lambda _: True)
     return tmp_path
 

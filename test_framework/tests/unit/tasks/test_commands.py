@@ -10,7 +10,8 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from app.settings import ROOT, load_settings
+from app.settings import load_settings
+from test_framework import CHECKOUT
 from test_framework.tasks import all_namespaces, env
 
 NAMESPACES = all_namespaces().collections
@@ -19,7 +20,7 @@ NAMESPACES = all_namespaces().collections
 def test_the_list_shows_each_namespace_with_its_sentence() -> None:
     command = [sys.executable, "-m", "invoke", "--list"]
 
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20).stdout
+    shown = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=20).stdout
 
     for name, namespace in NAMESPACES.items():
         assert namespace.__doc__ is not None
@@ -60,7 +61,7 @@ def test_what_is_shown_tells_who_set_it_and_no_secret(tmp_path: Path, monkeypatc
 def test_a_check_that_finds_something_fails_and_prints_the_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(env, "ROOT", tmp_path)
+    monkeypatch.setattr(env, "CHECKOUT", tmp_path)
 
     with pytest.raises(Exit, match="3 lines to correct"):
         env.check(Context())

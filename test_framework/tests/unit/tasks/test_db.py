@@ -24,7 +24,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use(file: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(db, "ROOT", root)
+    monkeypatch.setattr(db, "CHECKOUT", root)
     monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{file}")
     return file
 

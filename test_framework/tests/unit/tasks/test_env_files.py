@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT, Settings, variable_name
+from app.settings import Settings, variable_name
+from test_framework import CHECKOUT
 from test_framework.environment import env_files
 from test_framework.environment.env_files import TRACKED, check_file, check_tree, masked, read_entries, setting_names
 
-EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+EXAMPLE = (CHECKOUT / ".env.example").read_text(encoding="utf-8")
 
 
 def local(folder: Path, text: str) -> list[str]:
@@ -22,12 +23,12 @@ def local(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", TRACKED)
 def test_every_file_in_git_names_every_setting_in_the_order_of_the_schema(name: str) -> None:
-    assert [entry.key for entry in read_entries(ROOT / name)] == setting_names()
+    assert [entry.key for entry in read_entries(CHECKOUT / name)] == setting_names()
 
 
 @pytest.mark.parametrize("name", TRACKED)
 def test_every_setting_is_introduced_by_the_line_that_the_schema_has_for_it(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
+    text = (CHECKOUT / name).read_text(encoding="utf-8")
 
     introduced = dict(re.findall(r"^# (.*)\n([A-Z_]+)=", text, re.MULTILINE))
 
@@ -37,12 +38,12 @@ def test_every_setting_is_introduced_by_the_line_that_the_schema_has_for_it(name
 
 
 def test_the_files_in_git_are_in_order() -> None:
-    assert [finding for finding in check_tree(ROOT) if finding.path in TRACKED] == []
+    assert [finding for finding in check_tree(CHECKOUT) if finding.path in TRACKED] == []
 
 
 @pytest.mark.parametrize("name", [".env.test", ".env.ci"])
 def test_no_file_for_tests_lets_python_drop_the_asserts(name: str) -> None:
-    assert "PYTHONOPTIMIZE" not in {entry.key for entry in read_entries(ROOT / name)}
+    assert "PYTHONOPTIMIZE" not in {entry.key for entry in read_entries(CHECKOUT / name)}
 
 
 def test_a_key_that_nobody_reads_is_named_with_its_line(tmp_path: Path) -> None:

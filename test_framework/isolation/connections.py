@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from test_framework.isolation.lasting import Lasting
 from test_framework.isolation.rollback import Outer
+from test_framework.isolation.template import CONNECTION_LOST
 
 LONGEST_NAME = 63
 MOST_KEPT = 20
@@ -100,7 +101,7 @@ class ConnectionStore:
         key = repr((arguments, sorted(options.items())))
         while self._kept[key]:
             connection = self._kept[key].pop()
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with suppress(*CONNECTION_LOST):
                 await connection.execute(NAME.replace("$1", _quoted(self.name)))
                 self.reused += 1
                 return connection
@@ -119,7 +120,7 @@ class ConnectionStore:
             return False
         try:
             await connection.reset(timeout=CLOSING_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except CONNECTION_LOST:
             return False
         kept.append(connection)
         return True

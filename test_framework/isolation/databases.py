@@ -44,7 +44,7 @@ class Databases:
     @asynccontextmanager
     async def give(self, pool: ServicePool, level: Level, test: str) -> AsyncIterator[Given]:
         """Give a test an empty, migrated database until the block ends."""
-        template = await self._template(pool)
+        template = await self._lasting(self._template(pool))
         serve = {Level.RESET: self._reset, Level.ROLLBACK: self._rollback, Level.CLONE: self._clone}[level]
         self.costs.tests += 1
         async with serve(pool, template, test) as given:
@@ -106,7 +106,7 @@ class Databases:
     @asynccontextmanager
     async def lasting(self, pool: ServicePool) -> AsyncIterator[str]:
         """Give a database that is no single test's, until the block ends."""
-        template = await self._template(pool)
+        template = await self._lasting(self._template(pool))
         url = await self._lasting(template.copy(self.worker))
         try:
             yield url

@@ -24,6 +24,8 @@ from test_framework.services.stack import Stack, runtime_root
 LOCK_SECONDS = 60
 TEMPLATE = "template"
 COPY = "test"
+CONNECTION_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg says on a connection whose other end is gone; the last, where it was told so while nobody asked."""
 
 
 class PostgresTemplate:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncpg
 
-from test_framework.isolation.template import PostgresTemplate, connect
+from test_framework.isolation.template import CONNECTION_LOST, PostgresTemplate, connect
 from test_framework.services.statistics import Costs
 
 HERE = Path(__file__).parent
@@ -25,6 +25,7 @@ KIT = "the test kit: isolation"
 GONE = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InvalidCatalogNameError,
@@ -139,7 +140,7 @@ class WorkerDatabase:
             for blocker in blockers:
                 await connection.execute(f"SELECT pg_terminate_backend({blocker.pid}, {END_MILLISECONDS})")
             found = await self._call()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except CONNECTION_LOST:
             await self.renew()
         else:
             if found["schema"] or found["seeded"]:

@@ -169,7 +169,7 @@ RULES: tuple[Rule, ...] = (
         "peak memory",
         "GB",
         GateRule(2, 1),
-        "resident memory of the process tree, summed, looked at every second",
+        "memory of the process tree, shared pages counted once, looked at every second",
         lambda m: None if m.peak_memory_bytes is None else m.peak_memory_bytes / GIGABYTE,
     ),
     Rule(

@@ -65,15 +65,18 @@ class Ledger:
     @contextmanager
     def set_up(self, fixture: object, name: str) -> Iterator[None]:
         """Charge what begins in this block to a fixture that outlives the test."""
-        account = _Account(Owner(name, lasting=True))
+        owner = Owner(name, lasting=True)
+        account = _Account(owner)
         before = self.watch.look()
         try:
-            with at_work(account.owner):
+            with at_work(owner):
                 yield
         finally:
             taken = {(change.kind.name, change.key) for other in self._accounts.values() for change in other.begun}
             account.begun = [
-                change for change in self.watch.changes(before) if (change.kind.name, change.key) not in taken
+                change
+                for change in self.watch.changes(before)
+                if (change.kind.name, change.key) not in taken and not self.watch.is_of_another_fixture(change, owner)
             ]
             self._accounts[fixture] = account
             self._accept(account.begun)

@@ -94,7 +94,11 @@ class Watch:
     def left_by(self, owner: Owner, begun: Sequence[Change]) -> list[Change]:
         """See what is still there of what a wider fixture began, in its set-up or later."""
         return self._when_settled(
-            lambda: [change for change in self._still_there(owner, begun) if not self._is_claimed(change)]
+            lambda: [
+                change
+                for change in self._still_there(owner, begun)
+                if not self._is_of_a_service(change) and not self._is_claimed(change)
+            ]
         )
 
     def _still_there(self, owner: Owner, begun: Sequence[Change]) -> Iterator[Change]:
@@ -124,12 +128,17 @@ class Watch:
         return found
 
     def _is_anothers(self, change: Change, owner: Owner) -> bool:
+        return self._is_of_a_service(change) or self.is_of_another_fixture(change, owner) or self._is_claimed(change)
+
+    def is_of_another_fixture(self, change: Change, owner: Owner) -> bool:
+        """Whether a fixture that outlives the test began it, and will be asked about it."""
         born = change.kind.birth(change.key, change.after)
-        if born is not None and born.of_a_service and change.kind is not self.clients.services:
-            return True
-        if born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting:
-            return True
-        return self._is_claimed(change)
+        return born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting
+
+    def _is_of_a_service(self, change: Change) -> bool:
+        """Whether it is a part of a service's run, which is looked at as a whole."""
+        born = change.kind.birth(change.key, change.after)
+        return born is not None and born.of_a_service and change.kind is not self.clients.services
 
     def _is_claimed(self, change: Change) -> bool:
         """Whether it belongs to a client that outlives whoever made it open this."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -452,7 +453,7 @@ async def test_an_interrupted_run_is_whole_and_says_what_it_left(tmp_path: Path)
     process = suite.start("-p", "no:randomly")
     await becomes((tmp_path / "there").exists, "the slow test", DEADLINE_SECONDS)
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    output, _ = await asyncio.to_thread(process.communicate, timeout=DEADLINE_SECONDS)
 
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert suite.part().run.exit_code == pytest.ExitCode.INTERRUPTED

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from docker.errors import NotFound
 from docker.models.containers import Container
 
 from test_framework.services import engine
@@ -26,6 +27,7 @@ from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName, State
 
 DEADLINE = 20.0
+BEGUN_SECONDS = 5.0
 pytestmark = pytest.mark.usefixtures("engine_here")
 
 
@@ -41,6 +43,13 @@ class Bench:
         found = self.provider.find(service)
         assert found is not None
         return self.provider.client.containers.get(found["Id"])
+
+    def state(self, container: str) -> object:
+        """What the engine says of a container; None once it is gone."""
+        try:
+            return self.provider.client.containers.get(container).attrs["State"]
+        except NotFound:
+            return None
 
     def answers(self, service: ServiceName) -> bool:
         url = self.provider.url(service)
@@ -120,16 +129,22 @@ def hung(bench: Bench, service: ServiceName) -> None:
 
 
 def being_restarted(bench: Bench, service: ServiceName) -> None:
-    in_background("restart", "--time", "1", str(bench.container(service).id))
+    in_background(bench, service, "restart", "--time", "1")
 
 
 def being_removed(bench: Bench, service: ServiceName) -> None:
-    in_background("rm", "--force", str(bench.container(service).id))
+    in_background(bench, service, "rm", "--force")
 
 
-def in_background(*arguments: str) -> None:
-    command = ["docker", *arguments]
+def in_background(bench: Bench, service: ServiceName, *arguments: str) -> None:
+    """Have somebody else do something to a container, and go on once it has begun."""
+    container = bench.container(service)
+    command = ["docker", *arguments, str(container.id)]
     threading.Thread(target=subprocess.run, args=(command,), kwargs={"capture_output": True}).start()
+    deadline = time.monotonic() + BEGUN_SECONDS
+    while bench.state(str(container.id)) == container.attrs["State"]:
+        assert time.monotonic() < deadline, f"docker {arguments[0]} had not begun after {BEGUN_SECONDS:g} s"
+        time.sleep(0.005)
 
 
 def password_changed_in_env_local(bench: Bench, service: ServiceName) -> None:

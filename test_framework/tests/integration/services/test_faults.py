@@ -107,7 +107,7 @@ async def test_what_was_committed_outlives_a_kill(breakable: BreakablePool) -> N
     await connection.execute(f"CREATE TABLE {table} AS SELECT 42 AS answer")
 
     async with postgres.killed():
-        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
             await connection.fetchval("SELECT 1")
 
     connection = await asyncpg.connect(url)

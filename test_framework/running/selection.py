@@ -115,7 +115,8 @@ class Selection:
     @property
     def lacks_a_model(self) -> bool:
         """Whether tests were left out for want of a real model, and nobody said that they should be."""
-        return any(need == needs.MODEL and why != needs.BY_CHOICE for need, why in self.unmet)
+        left_out = any(need == needs.MODEL and why != needs.BY_CHOICE for need, why in self.unmet)
+        return left_out and self.mode is Mode.FULL
 
 
 def _many(count: int, what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from test_framework.running.exits import INCOMPLETE
 from test_framework.running.planted import Planted
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
@@ -73,6 +74,25 @@ def test_a_need_that_the_machine_has_not_got_is_left_out_with_the_reason(planted
 
     assert ended.code == 0
     ended.line("1 test needs curl: curl is not on PATH")
+
+
+@WORKERS
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(("--mode=full",), INCOMPLETE), (("--mode=full", "--without-model"), 0), (("--mode=integration",), 0)],
+    ids=["full", "full-without-model", "integration"],
+)
+def test_only_a_full_run_is_not_whole_without_a_real_model(
+    planted: Planted, workers: str, options: tuple[str, ...], code: int
+) -> None:
+    source = "import pytest\n\n@pytest.mark.needs('model')\ndef test_model(): pass\ndef test_other(): pass\n"
+    planted.file("tests/integration/test_it.py", source)
+
+    ended = planted.run(workers, *options)
+
+    assert ended.code == code
+    ended.line("1 passed")
+    ended.line("1 test needs a real model")
 
 
 @WORKERS

@@ -37,6 +37,11 @@ class Record:
     entry: str
 
 
+def is_a_server(pid: int) -> bool:
+    """Whether this process has started a server under that number and not ended it yet."""
+    return pid in _children
+
+
 class ProcessProvider:
     """Runs the binaries that `find` returns."""
 

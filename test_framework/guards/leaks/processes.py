@@ -55,6 +55,11 @@ class Children:
     def now(self) -> Mapping[Hashable, int]:
         return {pid: pid for pid in children_of_this_process()}
 
+    def belongs_to_something_lasting(self, key: int) -> bool:
+        """Whether it is a server, which ends with its stack; it has become another program than the one it was begun as."""
+        servers = sys.modules.get("test_framework.services.processes")
+        return servers is not None and servers.is_a_server(key)
+
     def birth(self, key: int, value: object) -> Birth | None:
         command = _command(key)
         mine = [birth for program, birth in self._origins.spawned if Path(program).name in {*command, "fork"}]

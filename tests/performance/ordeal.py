@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from statistics import median
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -30,7 +29,6 @@ from tests.performance.crowd import Answer, Crowd, gathered
 USERS = 10
 PAUSE = 0.4
 CALM_SECONDS = 1.0
-BUSY = 3  # on a machine that is busy one request is unlucky, and it need not be a bystander's
 SLOWER_SECONDS = 0.25
 BEHIND_SECONDS = 1.0
 SHOWN_SECONDS = 5.0
@@ -169,9 +167,8 @@ async def work_while(
     # on a machine where a bystander waits that long, a question to the database may be late as well
     heard.assert_honest(says, may_fail=slowest(beside) > CHECK_SECONDS / 2)
     assert {answer.status for answer in crowd.answers} == {202}
-    assert usual(answers) <= usual(beside) * 2 + SLOWER_SECONDS
-    assert slowest(answers) <= slowest(beside) * BUSY + SLOWER_SECONDS
-    assert wait <= wait_beside * BUSY + BEHIND_SECONDS
+    assert slowest(answers) <= slowest(beside) + SLOWER_SECONDS
+    assert wait <= wait_beside + BEHIND_SECONDS
 
 
 async def work_through(
@@ -215,10 +212,6 @@ async def assert_answered_in_good_order(crowd: Crowd) -> None:
 
 def urls(pair: Sequence[ProcessServer]) -> list[str]:
     return [server.url for server in pair]
-
-
-def usual(answers: Sequence[Answer]) -> float:
-    return median(answer.seconds for answer in answers)
 
 
 def slowest(answers: Sequence[Answer]) -> float:

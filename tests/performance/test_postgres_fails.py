@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import asyncpg
 import httpx
@@ -14,6 +14,7 @@ import pytest
 from app.settings import Settings
 from test_framework.faults.breakable import Breakable, Disk
 from test_framework.fixtures import MakeSettings
+from test_framework.isolation.template import CONNECTION_LOST
 from test_framework.ports import lease_many
 from test_framework.servers import ProcessServer, in_process
 from test_framework.waiting import becomes
@@ -34,6 +35,16 @@ pytestmark = pytest.mark.timeout(120)
 START_SECONDS = 10.0
 
 
+async def crash(breakables: Breakables) -> None:
+    """Have one session die of SIGKILL, as of want of memory: the server then ends all others and recovers."""
+    for _ in range(2):
+        connection = await asyncpg.connect(breakables.postgres.url.replace("+asyncpg", ""))
+        with suppress(*CONNECTION_LOST):
+            await connection.execute("COPY (SELECT 1) TO PROGRAM 'kill -KILL $PPID'")
+        connection.terminate()
+        await asyncio.sleep(1.0)
+
+
 async def both_killed(breakables: Breakables) -> None:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(breakables.postgres.killed())
@@ -45,6 +56,7 @@ SCENARIOS = {
     "postgres is frozen": Scenario(lambda on: held(on.postgres.paused(), 4.0), 5.0, "failed"),
     "postgres is killed and comes back": Scenario(lambda on: held(on.postgres.killed(), 2.0), 3.0, "failed"),
     "postgres is restarted": Scenario(lambda on: held(on.postgres.restarted(), 1.5), 3.0),
+    "a session of postgres dies": Scenario(crash, 3.0),
     "postgres is cut off": Scenario(lambda on: held(on.network.cut("postgres"), 2.0), 3.0, "failed"),
     "postgres comes and goes": Scenario(lambda on: flapping(lambda: on.network.cut("postgres")), 4.0, "failed"),
     "postgres answers 200 ms late": Scenario(lambda on: held(on.network.delayed(100, 0, "postgres"), 3.0), 3.0),

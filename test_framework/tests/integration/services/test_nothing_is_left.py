@@ -40,7 +40,6 @@ with ServicePool(provider, run=run) as pool, lease("victim"):
     time.sleep(60)
 """
 MOMENTS = 10
-# what is promised on a machine of its own, and what a machine that others use too is given
 SECONDS = {"bundled": 1.0, "native": 1.0, "external": 1.0, "compose": 2.0}
 STARVED = 5
 LONGEST = {"bundled": 0.5, "native": 0.5, "external": 0.5, "compose": 2.2}
@@ -98,7 +97,7 @@ def test_a_run_that_is_killed_leaves_nothing(
         took.append(gone)
 
     print(f"\n{provider}: gone after {statistics.median(took):.2f} s, at most {max(took):.2f} s")
-    assert sorted(took)[MOMENTS // 4] < SECONDS[provider]  # others may use this machine too, but hardly all the time
+    assert max(took) < SECONDS[provider]
     # what the engine was still making for a killed client must not turn up later
     assert [run.found for run in runs if run.look(containers=provider == "compose")] == []
     assert bystander.provider.identity("redis") == identity

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shlex
 import subprocess
@@ -182,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soak = kinds.add_parser("soak", help="look for flips in a selection of tests")
     soak.add_argument("--runs", type=int, default=100)
     soak.add_argument("--mode", default=Mode.LIGHTWEIGHT, choices=list(Mode))
-    soak.add_argument("--workers", type=int, default=0, help="as pytest's -n; 0 is serial")
+    many = 2 * (os.cpu_count() or 1)  # delays are waited for, not worked for
+    soak.add_argument("--workers", type=int, default=many, help="as pytest's -n; 0 is serial")
     soak.add_argument(
         "--delays", type=float, default=1.0, help="the longest delay at an await point, in ms; 0 for none"
     )

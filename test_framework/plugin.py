@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -244,7 +245,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if pool is None:
         return
     share = share_of(session.config)
-    share.add({"started": pool.statistics.started})
+    healed = Counter(line.partition(" ")[0] for line in pool.statistics.healed)
+    share.add({"started": pool.statistics.started, "healed": dict(healed)})
     if pool.owner:
         pool.stop_all()
     else:

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/dev", tags=["dev"])
 
 
 class Who(BaseModel):
-    user: str = Field("dev", min_length=1, max_length=ID_LENGTH, pattern=r"^[\w.@-]+$")
+    user: str = Field("dev", min_length=1, max_length=ID_LENGTH, pattern="^[0-9A-Za-z_.@-]+$")
 
 
 class Token(BaseModel):

@@ -128,11 +128,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class ServiceTime:
-    """How long one service took to start, and to end where that was measured."""
+    """How long one service took to start, and how often it was healed while tests ran."""
 
     name: str
     start_seconds: float | None
-    stop_seconds: float | None = None
     healed: int = 0
 
 

@@ -61,6 +61,7 @@ class Gathered:
     exit_code: int | None = None
     last_seen: float = 0.0
     services: dict[str, float] = field(default_factory=dict)
+    healed: dict[str, int] = field(default_factory=dict)
     cleanup_seconds: float | None = None
     deselected: int = 0
     collection: list[str] = field(default_factory=list)
@@ -106,7 +107,7 @@ class Gathered:
 
     def _services(self) -> Iterator[ServiceTime]:
         for name, seconds in sorted(self.services.items()):
-            yield ServiceTime(name, seconds)
+            yield ServiceTime(name, seconds, self.healed.get(name, 0))
 
     def _take_RunStart(self, line: Line) -> None:  # noqa: N802
         self.start = line
@@ -117,6 +118,7 @@ class Gathered:
 
     def _take_Services(self, line: Line) -> None:  # noqa: N802
         self.services = line["started"]
+        self.healed = line.get("healed", {})
         self.cleanup_seconds = line.get("stopped")
 
     def _take_Deselected(self, line: Line) -> None:  # noqa: N802

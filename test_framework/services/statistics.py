@@ -48,12 +48,15 @@ class Share(Costs):
     reused: int = 0
     started: dict[str, float] = field(default_factory=dict)
     redis_connections: dict[str, int] = field(default_factory=dict)
+    healed: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Mapping[str, Any]) -> None:
         """Take another worker's part in; what several saw of one server counts once."""
         for name, value in other.items():
             mine = getattr(self, name)
-            if isinstance(value, dict):
+            if name == "healed":
+                mine.update({key: found + mine.get(key, 0) for key, found in value.items()})
+            elif isinstance(value, dict):
                 mine.update({key: max(found, mine.get(key, 0)) for key, found in value.items()})
             else:
                 setattr(self, name, mine + value)

@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from test_framework.running.inner_run import Outcome, outcomes_of
+from test_framework.running.planted import Outcome, outcomes_of_cases
 
 PRELUDE = """
     import asyncio
@@ -357,7 +357,7 @@ CASES: dict[str, Case] = {
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
     """What became of every case."""
-    return outcomes_of(
+    return outcomes_of_cases(
         tmp_path_factory, "scopes", {name: dedent(PRELUDE) + dedent(case.source) for name, case in CASES.items()}
     )
 
@@ -366,5 +366,5 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
 def test_it_is_so_that(outcomes: Mapping[str, Outcome], name: str) -> None:
     case, outcome = CASES[name], outcomes[name]
 
-    assert str(outcome) == case.results, outcome.said
-    assert case.words in outcome.said
+    assert " ".join(outcome.results) == case.results, outcome.words
+    assert case.words in outcome.words

@@ -6,14 +6,15 @@ once and falls silent when nobody listens.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from test_framework.guards.leaks.owners import AT_WORK, Owner
@@ -25,6 +26,8 @@ SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool
 ENGINE = f"{os.sep}docker{os.sep}transport{os.sep}"
 LINES = 3
 NOTHING = (False, False)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,20 @@ def _begun_this_thread() -> Birth | None:
 def stack(frame: FrameType | None) -> Iterator[FrameType]:
     """Follow the callers, also out of a greenlet, where SQLAlchemy's async engine works: the caller waits in its parent."""
     current = getattr(sys.modules.get("greenlet"), "getcurrent", None)
-    greenlet = current() if current is not None else None
+    greenlet = current() if current is not None and not sys.is_finalizing() else None
     while frame is not None:
         yield frame
         frame = frame.f_back
         if frame is None and greenlet is not None:
             greenlet = greenlet.parent
             frame = greenlet.gr_frame if greenlet is not None else None
+
+
+def at_one_moment(look: Callable[[], Iterable[T]]) -> list[T]:
+    """All there is now, although another thread may add to it while it is looked through."""
+    while True:
+        with contextlib.suppress(RuntimeError):
+            return list(look())
 
 
 class Origins:

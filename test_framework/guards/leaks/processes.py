@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-from test_framework.guards.leaks.origins import Birth, Origins
+from test_framework.guards.leaks.origins import Birth, Origins, at_one_moment
 
 WITH_THE_LOOP = ("asyncio_", "AnyIO worker thread")
 """Threads of a loop's own pool: they wait for work, and end with their loop."""
@@ -152,7 +152,7 @@ class Descriptors:
         )
 
     def birth(self, key: tuple[int, str], value: int) -> Birth | None:
-        for connection, birth in list(self._origins.sockets.items()):
+        for connection, birth in at_one_moment(self._origins.sockets.items):
             if connection.fileno() == value:
                 return birth
         return self._origins.files.get(key[1].removesuffix(" (deleted)"))
@@ -161,7 +161,9 @@ class Descriptors:
         return f"{key[1]} (descriptor {value}){self._peer(value)}"
 
     def _peer(self, descriptor: int) -> str:
-        return next((_addresses(one) for one in list(self._origins.sockets) if one.fileno() == descriptor), "")
+        return next(
+            (_addresses(one) for one in at_one_moment(self._origins.sockets.keys) if one.fileno() == descriptor), ""
+        )
 
     def clear(self, key: object, before: object, after: object) -> None:
         """Whoever holds it would close it a second time, and by then it may be somebody else's."""

@@ -17,7 +17,7 @@ from test_framework.guards.leaks.calls import Calls
 from test_framework.guards.leaks.clients import Clients, descriptor_of, thread_of
 from test_framework.guards.leaks.coroutines import Coroutines
 from test_framework.guards.leaks.kinds import Kind, Left
-from test_framework.guards.leaks.origins import Origins
+from test_framework.guards.leaks.origins import Origins, at_one_moment
 from test_framework.guards.leaks.owners import Owner
 from test_framework.guards.leaks.processes import Children, Descriptors, Temporary, Threads
 from test_framework.guards.leaks.settings import Environment, Handlers, Signals, globals_of
@@ -157,7 +157,11 @@ class Watch:
     def _claimed_files(self) -> set[str]:
         """Files of SQLite that a lasting connection has open: nobody tells their descriptors."""
         threads = {id(thread_of(connection)) for connection in self._lasting_connections()}
-        return {path for path, openers in self.origins.databases.items() if any(id(one) in threads for one in openers)}
+        return {
+            path
+            for path, openers in at_one_moment(self.origins.databases.items)
+            if any(id(one) in threads for one in at_one_moment(openers.__iter__))
+        }
 
     def _claimed(self) -> set[int]:
         descriptors = (descriptor_of(connection) for connection in self._lasting_connections())

@@ -27,8 +27,8 @@ function time(report) {
 function resources(report) {
   const about = "The whole process tree of the run, services that it started included, about once a second.";
   const drawn = report.resources.filter((curves) => curves.samples.length > 1);
-  const services = report.services.length ? table(["service", { title: "start", number: true }, { title: "stop", number: true }, { title: "healed", number: true }],
-    report.services.map((service) => [service.name, seconds(service.start_seconds), seconds(service.stop_seconds), service.healed]), "Services") : nothing("This run started no service.");
+  const services = report.services.length ? table(["service", { title: "start", number: true }, { title: "healed", number: true }],
+    report.services.map((service) => [service.name, seconds(service.start_seconds), service.healed]), "Services") : nothing("This run started no service.");
   return panel("resources", "Machine and services", about,
     drawn.length ? drawn.map((curves) => element("div", { class: "curves" }, report.run.shards > 1 && element("h3", {}, `shard ${curves.shard}`),
       curve(curves.samples, (sample) => sample.memory_bytes, { title: "Memory", show: bytes }),

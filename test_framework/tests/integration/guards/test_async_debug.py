@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from test_framework.tests.integration.guards.planted import Run, run_planted
+from test_framework.running.planted import Ended
+from test_framework.tests.integration.guards.planted import run_planted
 
 TESTS = """
 import asyncio, threading, time
@@ -37,11 +38,11 @@ async def test_is_quick():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return run_planted(tmp_path_factory.mktemp("debug"), {"tests/unit/test_planted.py": TESTS}, "--async-debug")
 
 
-def test_a_time_out_tells_which_task_waits_where_down_to_the_last_line(run: Run) -> None:
+def test_a_time_out_tells_which_task_waits_where_down_to_the_last_line(run: Ended) -> None:
     dump = run.output[run.output.index("who waited for what") :]
 
     assert "task 'the one that hangs', begun at tests/unit/test_planted.py:13 in test_hangs" in dump
@@ -52,11 +53,11 @@ def test_a_time_out_tells_which_task_waits_where_down_to_the_last_line(run: Run)
     assert "thread 'the sleeper'" in dump
 
 
-def test_the_next_test_meets_nothing_of_it(run: Run) -> None:
+def test_the_next_test_meets_nothing_of_it(run: Ended) -> None:
     assert run.of("test_after").failed == {}, run.output
 
 
-def test_what_holds_up_the_loop_is_told_with_where_and_how_long(run: Run) -> None:
+def test_what_holds_up_the_loop_is_told_with_where_and_how_long(run: Ended) -> None:
     (line,) = run.of("test_is_slow").properties["guards.slow_callbacks"]
 
     assert "test_is_slow" in line
@@ -64,7 +65,7 @@ def test_what_holds_up_the_loop_is_told_with_where_and_how_long(run: Run) -> Non
     assert "test_planted.py::test_is_slow held up the loop: Executing" in run.output
 
 
-def test_what_does_not_hold_it_up_is_not_told(run: Run) -> None:
+def test_what_does_not_hold_it_up_is_not_told(run: Ended) -> None:
     assert run.of("test_is_quick").properties == {}
 
 

@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from test_framework.tests.integration.guards.planted import Run, run_planted
+from test_framework.running.planted import Ended
+from test_framework.tests.integration.guards.planted import run_planted
 
 HEAD = """\
 import asyncio, contextlib, gc, logging, os, signal, socket, subprocess, sys, tempfile, threading, time
@@ -253,7 +254,7 @@ _LASTING = ("lasting_engine", "lasting_redis", "lasting_server", "lasting_variab
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Ended:
     """One run: every leak, each with a neighbour right after it, and every harmless twin."""
     url = pool.get("redis").url  # type: ignore[attr-defined]
     code = HEAD + f"REDIS = {url!r}\n" + WIDER
@@ -267,7 +268,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
 
 
 @pytest.mark.parametrize("name", LEAKS)
-def test_whoever_leaves_something_behind_fails_and_is_told_what_and_where(run: Run, name: str) -> None:
+def test_whoever_leaves_something_behind_fails_and_is_told_what_and_where(run: Ended, name: str) -> None:
     outcome = run.of(f"test_leaves_{name}")
 
     assert list(outcome.failed) == ["teardown"], run.output
@@ -283,12 +284,12 @@ NOBODY_HEARS_OF = {"signal_handler", "logging_handler", "import_path", "umask"}
 
 
 @pytest.mark.parametrize("name", LEAKS)
-def test_the_next_test_is_not_blamed(run: Run, name: str) -> None:
+def test_the_next_test_is_not_blamed(run: Ended, name: str) -> None:
     assert run.of(f"test_after_{name}").failed == {}
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_whoever_cleans_up_is_left_alone(run: Run, name: str) -> None:
+def test_whoever_cleans_up_is_left_alone(run: Ended, name: str) -> None:
     assert run.of(f"test_twin_{name}").failed == {}, run.output
 
 
@@ -321,7 +322,7 @@ def test_fails_and_leaves_a_thread():
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """The same leaks under each verdict."""
     files = {"tests/unit/test_wider.py": WIDER_ONE, "tests/unit/test_planted.py": VERDICTS}
     return {
@@ -330,7 +331,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     }
 
 
-def test_a_wider_fixture_that_leaves_something_is_named_where_it_ends(verdicts: dict[str, Run]) -> None:
+def test_a_wider_fixture_that_leaves_something_is_named_where_it_ends(verdicts: dict[str, Ended]) -> None:
     run = verdicts["fail"]
 
     assert run.of("test_uses_it").failed == {}
@@ -338,14 +339,14 @@ def test_a_wider_fixture_that_leaves_something_is_named_where_it_ends(verdicts: 
     assert "the module fixture forgetful (tests/unit/test_wider.py:4) left behind thread: 'forgotten'" in words
 
 
-def test_a_test_that_failed_for_its_own_reason_keeps_that_reason(verdicts: dict[str, Run]) -> None:
+def test_a_test_that_failed_for_its_own_reason_keeps_that_reason(verdicts: dict[str, Ended]) -> None:
     outcome = verdicts["fail"].of("test_fails_and_leaves_a_thread")
 
     assert list(outcome.failed) == ["call"]
     assert "'beside'" in "\n".join(outcome.properties["guards.leaks"])
 
 
-def test_warn_tells_of_a_leak_and_fails_nobody(verdicts: dict[str, Run]) -> None:
+def test_warn_tells_of_a_leak_and_fails_nobody(verdicts: dict[str, Ended]) -> None:
     run = verdicts["warn"]
 
     assert run.of("test_leaves_a_thread").failed == {}
@@ -353,7 +354,7 @@ def test_warn_tells_of_a_leak_and_fails_nobody(verdicts: dict[str, Run]) -> None
     assert "'forgotten'" in run.output
 
 
-def test_off_does_not_look(verdicts: dict[str, Run]) -> None:
+def test_off_does_not_look(verdicts: dict[str, Ended]) -> None:
     outcome = verdicts["off"].of("test_leaves_a_thread")
 
     assert (outcome.failed, outcome.properties) == ({}, {})

@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from test_framework.tests.integration.guards.planted import Run, run_planted
+from test_framework.running.planted import Ended
+from test_framework.tests.integration.guards.planted import run_planted
 
 HEAD = """\
 import asyncio, gc, socket, sqlite3, time
@@ -170,7 +171,7 @@ def _test(name: str, kind: str, body: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Ended:
     """One run: every fault, each with a neighbour right after it, and every harmless twin."""
     code = HEAD + f"REDIS = {pool.get('redis').url!r}\nDONE = None\n"  # type: ignore[attr-defined]
     for name, (kind, body, _) in FAULTS.items():
@@ -184,7 +185,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Run:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_whoever_does_it_fails_with_the_line(run: Run, name: str) -> None:
+def test_whoever_does_it_fails_with_the_line(run: Ended, name: str) -> None:
     outcome = run.of(f"test_does_{name}")
 
     assert outcome.failed, run.output
@@ -192,12 +193,12 @@ def test_whoever_does_it_fails_with_the_line(run: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_next_test_is_not_blamed(run: Run, name: str) -> None:
+def test_the_next_test_is_not_blamed(run: Ended, name: str) -> None:
     assert run.of(f"test_after_{name}").failed == {}
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_the_same_done_well_passes(run: Run, name: str) -> None:
+def test_the_same_done_well_passes(run: Ended, name: str) -> None:
     assert run.of(f"test_twin_{name}").failed == {}, run.output
 
 
@@ -211,7 +212,7 @@ AT_IMPORT = {
 
 
 @pytest.fixture(scope="module")
-def imports(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def imports(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     head = HEAD.replace("from app import service\n", "")
     test = "\nasync def test_it():\n    await work()\n"
     files = {f"tests/unit/test_{number}.py": head + code + test for number, (code, _) in enumerate(AT_IMPORT.values())}
@@ -220,7 +221,7 @@ def imports(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("name", AT_IMPORT)
-def test_what_is_made_at_import_fails_its_own_module(imports: Run, name: str) -> None:
+def test_what_is_made_at_import_fails_its_own_module(imports: Ended, name: str) -> None:
     number = list(AT_IMPORT).index(name)
 
     outcome = imports.outcomes[f"tests/unit/test_{number}.py"]
@@ -228,7 +229,7 @@ def test_what_is_made_at_import_fails_its_own_module(imports: Run, name: str) ->
     assert AT_IMPORT[name][1] in outcome.failed["collect"]
 
 
-def test_what_is_made_later_passes(imports: Run) -> None:
+def test_what_is_made_later_passes(imports: Ended) -> None:
     assert imports.outcomes["tests/unit/test_later.py"].failed == {}, imports.output
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from test_framework.tests.integration.guards.planted import Run, run_planted
+from test_framework.running.planted import Ended
+from test_framework.tests.integration.guards.planted import run_planted
 
 TESTS = """
 import pytest
@@ -38,7 +39,7 @@ lightweight = {budget}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     files = {"tests/unit/test_planted.py": TESTS, "tests/unit/test_module.py": MODULE}
     return run_planted(
         tmp_path_factory.mktemp("skips"), files, "--continue-on-collection-errors", pyproject=KNOWN.format(budget=2)
@@ -46,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("name", ["test_known", "test_known_while_it_runs", "test_expected_to_fail"])
-def test_a_known_reason_is_a_skip(run: Run, name: str) -> None:
+def test_a_known_reason_is_a_skip(run: Ended, name: str) -> None:
     outcome = run.of(name)
 
     assert (outcome.skipped, outcome.failed) == (True, {})
@@ -55,11 +56,11 @@ def test_a_known_reason_is_a_skip(run: Run, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"), [("test_unknown", "the reason 'somehow'"), ("test_without_a_reason", "no reason")]
 )
-def test_any_other_reason_fails(run: Run, name: str, words: str) -> None:
+def test_any_other_reason_fails(run: Ended, name: str, words: str) -> None:
     assert f"is skipped with {words}" in run.of(name).words
 
 
-def test_a_module_that_skips_itself_needs_a_reason_too(run: Run) -> None:
+def test_a_module_that_skips_itself_needs_a_reason_too(run: Ended) -> None:
     assert "the reason 'no such machine'" in run.outcomes["tests/unit/test_module.py"].words
 
 

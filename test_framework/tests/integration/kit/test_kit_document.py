@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from test_framework import CHECKOUT
-from test_framework.running.inner_run import Outcome, outcomes_of
+from test_framework.running.planted import Outcome, outcomes_of_cases
 from test_framework.tests.unit.kit.planted import COMPLETED, STARTED, THINKING, stream
 from test_framework.websocket.difference import unbroken
 
@@ -21,14 +21,14 @@ BLOCKS = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
-    return outcomes_of(tmp_path_factory, "document", BLOCKS)
+    return outcomes_of_cases(tmp_path_factory, "document", BLOCKS)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_block_of_the_document_passes_as_it_stands(outcomes: Mapping[str, Outcome], name: str) -> None:
     tests = BLOCKS[name].count("async def test_")
 
-    assert outcomes[name].results == ["passed"] * tests, outcomes[name].said
+    assert outcomes[name].results == ["passed"] * tests, outcomes[name].words
 
 
 def test_every_part_of_the_kit_is_shown() -> None:

@@ -119,7 +119,7 @@ def test_a_run_of_everything_is_recorded_as_it_was(everything: Suite, workers: s
         "test_to_come": Outcome.XFAILED,
         "test_already_there": Outcome.XPASSED,
     }
-    assert done.returncode == 1
+    assert done.code == 1
     assert part.run.complete
     assert part.run.exit_code == 1
     assert (part.run.mode, part.run.workers) == ("lightweight", int(workers))
@@ -139,7 +139,7 @@ def test_a_run_of_everything_is_recorded_as_it_was(everything: Suite, workers: s
 def test_the_numbers_of_pytest_the_record_and_junit_are_the_same(everything: Suite, tmp_path: Path) -> None:
     done = everything.run("--reruns", "1")
 
-    said = {words: int(count) for count, words in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])}
+    said = {words: int(count) for count, words in re.findall(r"(\d+) (\w+)", done.said.splitlines()[-1])}
     report = summarise([everything.part()])
     assert said["failed"] == report.counts.failed == 1
     assert said["errors"] == report.counts.errors == 2
@@ -156,13 +156,13 @@ def test_the_numbers_of_pytest_the_record_and_junit_are_the_same(everything: Sui
 def test_the_end_of_a_run_is_short_and_says_where_its_record_is(everything: Suite) -> None:
     done = everything.run("--reruns", "1")
 
-    (verdict,) = lines_of(done.stdout, "RED: ")
-    (counts,) = lines_of(done.stdout, "tests     ")
-    (record,) = lines_of(done.stdout, "record    ")
+    (verdict,) = lines_of(done.said, "RED: ")
+    (counts,) = lines_of(done.said, "tests     ")
+    (record,) = lines_of(done.said, "record    ")
     assert verdict == "RED: 1 failed; 2 had an error (of 11 tests)"
     assert "1 passed after retry" in counts
     assert (everything.root / record.split()[1]).exists()
-    assert "QUARANTINED" in everything.run("-v").stdout
+    assert "QUARANTINED" in everything.run("-v").said
 
 
 def test_what_is_in_quarantine_falls_without_reddening_the_run(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_what_is_in_quarantine_falls_without_reddening_the_run(tmp_path: Path) -
 
     done = suite.run("-x")
 
-    assert done.returncode == 0, done.stdout
-    assert "1 quarantined" in done.stdout.splitlines()[-1]
-    assert list(lines_of(done.stdout, "ATTENTION: ")) == ["ATTENTION: 2 tests, none failed, but 1 failed in quarantine"]
+    assert done.code == 0, done.said
+    assert "1 quarantined" in done.said.splitlines()[-1]
+    assert list(lines_of(done.said, "ATTENTION: ")) == ["ATTENTION: 2 tests, none failed, but 1 failed in quarantine"]
     assert by_name(suite.part())["test_held"].quarantined
 
 
@@ -197,9 +197,9 @@ def test_a_quarantine_that_cannot_be_kept_stops_the_run(
 
     done = everything.run("-n", workers)
 
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert said in done.stdout
-    assert "passed" not in done.stdout
+    assert done.code == pytest.ExitCode.USAGE_ERROR
+    assert said in done.output
+    assert "passed" not in done.said
 
 
 SLOW = """
@@ -219,12 +219,8 @@ def test_never(): ...
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 async def test_a_killed_run_leaves_all_that_happened_and_says_that_it_did_not_end(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, SLOW)
-    process = suite.start("-p", "no:randomly")
-    try:
+    with suite.begun("-p", "no:randomly"):
         await becomes((tmp_path / "there").exists, "the slow test", DEADLINE_SECONDS)
-    finally:
-        process.kill()
-        process.communicate()
 
     part = suite.part()
     results = by_name(part)
@@ -247,11 +243,11 @@ def test_a_worker_that_dies_reddens_the_run_and_is_named(tmp_path: Path, restart
     done = suite.run("-n", "2", *restarts)
 
     part = suite.part()
-    assert done.returncode != 0
+    assert done.code != 0
     assert by_name(part)["test_deadly"].outcome is Outcome.FAILED
     assert by_name(part)["test_deadly"].falls[-1].phase == "crash"
     assert [worker.name for worker in part.workers if worker.error]
-    assert "died" in next(lines_of(done.stdout, "RED: "))
+    assert "died" in next(lines_of(done.said, "RED: "))
 
 
 DIES_BETWEEN = """
@@ -277,9 +273,9 @@ def test_a_worker_that_dies_after_its_last_test_reddens_a_run_in_which_every_tes
 
     done = suite.run("-n", "2", "--max-worker-restart=0")
 
-    assert "8 passed" in done.stdout
-    assert done.returncode == 1, done.stdout
-    assert "worker gw1 died" in done.stdout
+    assert "8 passed" in done.said
+    assert done.code == 1, done.said
+    assert "worker gw1 died" in done.said
 
 
 def test_a_file_that_cannot_be_imported_is_an_error_of_its_own(tmp_path: Path) -> None:
@@ -312,8 +308,8 @@ def test_where_nothing_can_be_written_the_tests_run_and_one_line_says_so(tmp_pat
 
     done = suite.run()
 
-    assert done.returncode == 0, done.stdout
-    (said,) = lines_of(done.stdout, "no record of this run: ")
+    assert done.code == 0, done.said
+    (said,) = lines_of(done.said, "no record of this run: ")
     assert "--no-record" in said
 
 
@@ -341,9 +337,9 @@ def test_a_full_disk_costs_the_record_and_one_line(tmp_path: Path, workers: str)
 
     done = suite.run("-n", workers)
 
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
-    (said,) = lines_of(done.stdout, "no record of this run: ")
+    assert done.code == 0, done.said
+    assert "2 passed" in done.said
+    (said,) = lines_of(done.said, "no record of this run: ")
     assert "No space left on device" in said
 
 
@@ -391,11 +387,10 @@ def test_a_run_finds_its_way_into_the_history_by_itself(everything: Suite) -> No
 
 def test_the_shards_of_a_ci_job_and_their_repetition_are_one_run(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, "import pytest\n\n@pytest.mark.parametrize('n', range(6))\ndef test_each(n): ...\n")
-    job = {"GITHUB_RUN_ID": "77", "GITHUB_JOB": "lightweight"}
 
     for shard, attempt in (("1/2", "1"), ("2/2", "1"), ("2/2", "2")):
-        done = suite.run("--shard", shard, GITHUB_RUN_ATTEMPT=attempt, **job)
-        assert done.returncode == 0, done.stdout
+        done = suite.run(*("--shard", shard), GITHUB_RUN_ID="77", GITHUB_JOB="lightweight", GITHUB_RUN_ATTEMPT=attempt)
+        assert done.code == 0, done.said
 
     with History.open(tmp_path / DIRECTORY) as history:
         (run,) = {run.run for run in history.runs()}
@@ -450,10 +445,10 @@ def test_what_the_processes_use_is_looked_at_while_they_run(tmp_path: Path) -> N
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 async def test_an_interrupted_run_is_whole_and_says_what_it_left(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, SLOW)
-    process = suite.start("-p", "no:randomly")
-    await becomes((tmp_path / "there").exists, "the slow test", DEADLINE_SECONDS)
-    os.kill(process.pid, signal.SIGINT)
-    output, _ = await asyncio.to_thread(process.communicate, timeout=DEADLINE_SECONDS)
+    with suite.begun("-p", "no:randomly") as process:
+        await becomes((tmp_path / "there").exists, "the slow test", DEADLINE_SECONDS)
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=DEADLINE_SECONDS)
 
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert suite.part().run.exit_code == pytest.ExitCode.INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from test_framework import CHECKOUT, reaper
+from test_framework.reporting.reading import read_record
 from test_framework.services.choice import maker
 from test_framework.services.stack import Stack
 from test_framework.services.state import State
@@ -45,6 +48,13 @@ def test_a_redis_that_is_paused_twenty_times_during_a_run_fails_nothing(provider
     assert " passed" in said
     assert "skipped" not in said.splitlines()[-1]
     assert pauses == PAUSES, f"the run was over after {pauses} pauses"
+    assert healings_recorded(said) >= PAUSES // 2  # the last may be over before anybody has looked
+
+
+def healings_recorded(said: str) -> int:
+    """How often the run's own record says that its Redis was healed."""
+    record = next(line.split()[1] for line in said.splitlines() if line.startswith("record "))
+    return next(service.healed for service in read_record(CHECKOUT / record).services if service.name == "redis")
 
 
 def started(provider: str, output: int) -> subprocess.Popen[bytes]:
@@ -70,12 +80,18 @@ def stack_of(run: subprocess.Popen[bytes]) -> Stack:
     """Find the stack of a run by the watchdog that it has set, once its Redis is up."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and run.poll() is None:
-        for child in psutil.Process(run.pid).children():
-            words = child.cmdline()
-            if reaper.COMMAND in words:
-                register = Path(words[words.index(reaper.HOME) + 1])
-                choice = register.with_name("redis.choice")
-                if choice.exists() and not json.loads(choice.read_text() or "{}").get("warm"):
-                    return Stack.of_a_run(register.parent.name.partition("-")[2])
+        for register in registers_of(run):
+            choice = register.with_name("redis.choice")
+            if choice.exists() and not json.loads(choice.read_text() or "{}").get("warm"):
+                return Stack.of_a_run(register.parent.name.partition("-")[2])
         time.sleep(0.02)
     raise AssertionError(f"the run had no Redis after {START_SECONDS:g} s, or ended with {run.poll()} before")
+
+
+def registers_of(run: subprocess.Popen[bytes]) -> Iterator[Path]:
+    """What the watchdogs of a run have in their care."""
+    for child in psutil.Process(run.pid).children():
+        with contextlib.suppress(psutil.Error):  # it may have ended by now
+            words = child.cmdline()
+            if reaper.COMMAND in words:
+                yield Path(words[words.index(reaper.HOME) + 1])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from greenlet import getcurrent, greenlet
 
-from test_framework.guards.leaks.origins import birth, stack
+from test_framework.guards.leaks.origins import at_one_moment, birth, stack
 
 
 def test_a_birth_names_the_innermost_line_first() -> None:
@@ -33,3 +34,15 @@ def test_the_callers_of_a_greenlet_are_followed_and_come_to_an_end() -> None:
     assert names.count("twice") == 1
     assert names.count("test_the_callers_of_a_greenlet_are_followed_and_come_to_an_end") == 1
     assert getcurrent().parent is None
+
+
+def test_what_another_thread_adds_to_meanwhile_is_looked_through_again() -> None:
+    moments = iter([RuntimeError("dictionary changed size during iteration"), None])
+
+    def look() -> Iterator[str]:
+        yield "one"
+        if trouble := next(moments):
+            raise trouble
+        yield "two"
+
+    assert at_one_moment(look) == ["one", "two"]

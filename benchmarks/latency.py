@@ -31,10 +31,12 @@ from benchmarks.peers import USER
 from benchmarks.stage import OTHER_CORE, Audience, pin, raise_limits, stage
 from benchmarks.writing import create_plain_table, plain_row
 from test_framework.service_pool import ServicePool
+from test_framework.waiting import becomes
 
 COMMITS = {1: 300, 100: 100}
 ROUNDS = 7
 NO_WORSE = 1.0
+START_SECONDS = 10.0
 SHARES = {"half": 0.5, "99 of 100": 0.99}
 
 Commit = Callable[[int], Awaitable[float]]
@@ -84,6 +86,8 @@ async def _our_commit(database: Database, redis_url: str, user: str) -> AsyncIte
     bus = RedisBus(redis_url, Settings.model_fields["channel_prefix"].default, "benchmark")
     relay = Relay(bus, journal.after_each, tally)
     outbox.feed(relay)
+    await bus.start(lambda _: None)
+    await becomes(lambda: bus.healthy, "the bus healthy", START_SECONDS)
 
     async def commit(number: int) -> float:
         async with database.transaction() as session:

@@ -56,9 +56,11 @@ class Children:
         return {pid: pid for pid in children_of_this_process()}
 
     def belongs_to_something_lasting(self, key: int) -> bool:
-        """Whether it is a server, which ends with its stack; it has become another program than the one it was begun as."""
-        servers = sys.modules.get("test_framework.services.processes")
-        return servers is not None and servers.is_a_server(key)
+        """Whether it is a server, which has become another program than it was begun as, or the watchdog of a stack."""
+        servers, reaper = map(sys.modules.get, ("test_framework.services.processes", "test_framework.reaper"))
+        if servers is not None and servers.is_a_server(key):
+            return True
+        return reaper is not None and reaper.COMMAND in _command(key, whole=True)
 
     def birth(self, key: int, value: object) -> Birth | None:
         command = _command(key)

@@ -116,9 +116,11 @@ class Cluster:
         with to.client() as client:
             slot = say(client, "CLUSTER", "KEYSLOT", channel)
             identity = say(client, "CLUSTER", "MYID")
+            say(client, "CLUSTER", "BUMPEPOCH")  # of two that claim a slot, the later epoch is believed
         for master in [to, *(other for other in self.masters if other is not to)]:
             with master.client() as client:
                 say(client, "CLUSTER", "SETSLOT", slot, "NODE", identity)
+        wait_until(self._whole, "a cluster of one mind")
 
     def heal(self) -> None:
         """Have every master run and know of all the others."""
@@ -129,11 +131,13 @@ class Cluster:
         wait_until(self._whole, "a cluster that is whole")
 
     def _whole(self) -> bool:
+        views = set()
         for master in self.masters:
             with master.client() as client:
                 if "cluster_state:ok" not in str(say(client, "CLUSTER", "INFO")):
                     return False
-        return True
+                views.add(tuple(sorted(_shares(client))))
+        return len(views) == 1
 
 
 @contextmanager

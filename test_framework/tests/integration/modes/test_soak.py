@@ -41,7 +41,16 @@ def soak(planted: Planted, *arguments: str) -> subprocess.CompletedProcess[str]:
         "[pytest]\nasyncio_mode = auto\naddopts = -p test_framework.plugin -p no:anyio\n"
         "asyncio_default_fixture_loop_scope = session\nasyncio_default_test_loop_scope = session\n",
     )
-    command = [sys.executable, "-m", "test_framework.proving.soak", "soak", "--seed=1", "--delays=3", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "test_framework.proving.soak",
+        "soak",
+        "--seed=1",
+        "--delays=3",
+        "--workers=0",
+        *arguments,
+    ]
     environment = planted.environment()
     return subprocess.run(
         command, cwd=planted.root, env=environment, capture_output=True, text=True, timeout=80, check=False

@@ -22,6 +22,7 @@ BAR = 1.3
 TURNS = 15
 INI = "[pytest]\nasyncio_default_fixture_loop_scope = session\n"
 BARE = ("-p", "pytest_asyncio.plugin", "-p", "xdist.plugin", "-p", "xdist.looponfail")
+NOT_OURS = ("-p", "no:pytest_postgresql", "-p", "no:pytest_redis")  # peers that only this environment holds
 HEAVIEST = 6
 
 
@@ -45,7 +46,7 @@ def _options_of_this_repository() -> tuple[str, ...]:
     import tomllib
 
     options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
-    return (*options["addopts"], "-p", "test_framework.plugin")
+    return (*options["addopts"], *NOT_OURS, "-p", "test_framework.plugin")
 
 
 def _environment(*, plain: bool) -> dict[str, str]:

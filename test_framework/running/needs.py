@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.modes import FOLDERS, MODEL_VARIABLES, Mode, missing_for_a_model, modes_of, place_of
+from test_framework.modes import FOLDERS, MODEL_VARIABLES, WITH_SERVICES, Mode, missing_for_a_model, modes_of, place_of
 
 MARKER = "needs(*what): what a test can't do without"
-WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL})
 EVERY = frozenset(Mode)
 MODEL = "model"
 BY_CHOICE = "--without-model says so"
@@ -82,7 +81,6 @@ KNOWN: dict[str, Need] = {
     "postgres": Need("a real Postgres", WITH_SERVICES),
     "redis": Need("a real Redis", WITH_SERVICES),
     "processes": Need("the service as processes of its own", frozenset({Mode.FULL})),
-    "minutes": Need("minutes, which are spent in one mode only", frozenset({Mode.INTEGRATION})),
     "model": Need("a real model", frozenset({Mode.FULL}), _model_lacking),
     "docker": Need("a container engine", WITH_SERVICES, _engine_lacking),
     "chromium": Need("a browser", WITH_SERVICES, _browser_lacking),

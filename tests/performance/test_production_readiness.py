@@ -164,7 +164,6 @@ async def test_a_rolling_restart_is_noticed_by_nobody(make_settings: MakeSetting
         assert restarts >= len(crowd.watches)
 
 
-@pytest.mark.needs("minutes")
 @pytest.mark.timeout(300)
 async def test_ten_thousand_runs_leave_the_process_as_it_was(make_settings: MakeSettings) -> None:
     settings = make_settings(requests_per_minute=10_000_000)

@@ -69,7 +69,7 @@ def test_without_a_model_full_is_run_and_the_last_line_says_what_that_means(
 
     assert code == 0
     assert [(command[0], command[-1]) for command in asked] == [("--mode=full", "--without-model")]
-    assert "green, without a real model: set APP_MODEL_URL" in capsys.readouterr().out.splitlines()[-1]
+    assert "green, without a real model: set APP_MODEL_URL" in capsys.readouterr().out.splitlines()[-2]
 
 
 def test_with_a_model_full_is_run_with_it(
@@ -81,7 +81,14 @@ def test_with_a_model_full_is_run_with_it(
     run_all(["-n0", "-x"], [Mode.FULL])
 
     assert asked == [["--mode=full", "-n0", "-x"]]
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["full", "green"]
+    assert capsys.readouterr().out.splitlines()[-2].split() == ["full", "green"]
+
+
+def test_a_whole_suite_is_shared_out_and_a_selection_is_not(asked: list[list[str]]) -> None:
+    for arguments in ([], ["--shard", "1/3"], ["tests/unit"], ["tests/unit/api::test_one", "-x"], ["-n0"]):
+        run_all(arguments, [Mode.INTEGRATION])
+
+    assert ["--dist" in command for command in asked] == [True, True, False, False, False]
 
 
 def test_what_is_measured_under_load_is_left_out_and_the_last_line_says_how_to_run_it(
@@ -89,9 +96,7 @@ def test_what_is_measured_under_load_is_left_out_and_the_last_line_says_how_to_r
 ) -> None:
     run_all([], [Mode.INTEGRATION])
 
-    assert "--ignore=tests/performance" in asked[0]
-    assert "-n" in asked[0]
-    assert capsys.readouterr().out.splitlines()[-1].endswith("nox -s integration -- tests/performance")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("nox -s performance")
 
 
 def test_all_modes_under_a_variable_that_asks_for_one_are_refused(

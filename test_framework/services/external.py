@@ -94,10 +94,10 @@ class ExternalProvider:
         raise ServiceError(f"cannot {step} {service}", why, f"unset {variable}, or look after {self.identity(service)}")
 
 
-def ask_given_redis(url: str) -> str:
+def ask_given_redis(url: str, seconds: float = 3.0) -> str:
     import redis
 
-    with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
+    with redis.Redis.from_url(url, socket_connect_timeout=seconds, socket_timeout=seconds) as client:
         try:
             return str(client.info("server")["redis_version"])
         except redis.AuthenticationError as reason:
@@ -115,7 +115,7 @@ def ask_given_postgres(url: str) -> str:
     return probes.ask_postgres(address, user, password, parts.path.lstrip("/") or user, "SHOW server_version", 3.0)
 
 
-def ask_with_driver(url: str) -> str:
+def ask_with_driver(url: str, seconds: float = 3.0) -> str:
     """Ask through the driver, which knows every option a URL may carry, on a loop and a thread of its own."""
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
@@ -123,7 +123,7 @@ def ask_with_driver(url: str) -> str:
     import asyncpg
 
     async def ask() -> str:
-        connection = await asyncpg.connect(url.replace("+asyncpg", "", 1), timeout=3)
+        connection = await asyncpg.connect(url.replace("+asyncpg", "", 1), timeout=seconds)
         try:
             return str(await connection.fetchval("SHOW server_version"))
         finally:

@@ -39,13 +39,14 @@ def breakable(request: pytest.FixtureRequest, binaries_on_path: None) -> Iterato
         yield pool
 
 
-def ask(service: Breakable) -> str:
-    return ask_given_redis(service.url) if service.name == "redis" else ask_with_driver(service.url)
+def ask(service: Breakable, seconds: float = 3.0) -> str:
+    asked = ask_given_redis if service.name == "redis" else ask_with_driver
+    return asked(service.url, seconds)
 
 
 def is_away(service: Breakable) -> bool:
     try:
-        ask(service)
+        ask(service, 1.0)
     except Exception:  # noqa: BLE001 - however a driver says it
         return True
     return False

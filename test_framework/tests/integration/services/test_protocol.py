@@ -29,10 +29,10 @@ print(lifecycle.provider.identity(service))
 both = pytest.mark.parametrize("service", SERVICE_NAMES)
 
 
-def ask(lifecycle: Lifecycle, service: ServiceName) -> str:
+def ask(lifecycle: Lifecycle, service: ServiceName, seconds: float = 3.0) -> str:
     """Log in as a client would, with the drivers that the service uses."""
-    url = lifecycle.provider.url(service)
-    return ask_given_redis(url) if service == "redis" else ask_with_driver(url)
+    asked = ask_given_redis if service == "redis" else ask_with_driver
+    return asked(lifecycle.provider.url(service), seconds)
 
 
 @both
@@ -68,7 +68,7 @@ def test_a_paused_service_answers_nobody_until_it_goes_on(own: Lifecycle, servic
     with own.paused(service):
         assert own.provider.observe(service).state is State.PAUSED
         with pytest.raises((NotReadyError, TimeoutError)):
-            ask(own, service)
+            ask(own, service, 1.0)
 
     assert ask(own, service)
 

@@ -34,7 +34,7 @@ def failures_and_causes(merged: Merged, matrix: Matrix) -> tuple[tuple[Failure, 
             category=str(cause.category),
             fault=str(cause.fault),
             confidence=cause.confidence,
-            evidence=(cause.where,) if cause.where else (),
+            where=f"{cause.where}:{cause.line}" if cause.line else cause.where,
             tests=cause.tests,
             next_command=cause.next_command,
         )

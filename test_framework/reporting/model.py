@@ -115,7 +115,7 @@ class Cause:
     category: str = "unknown"
     fault: str = "unknown"
     confidence: float = 0.0
-    evidence: tuple[str, ...] = ()
+    where: str = ""
     tests: tuple[str, ...] = ()
     next_command: str = ""
 

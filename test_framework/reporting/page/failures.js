@@ -4,7 +4,7 @@ function failures(report) {
   if (!report.failures.length) return panel("failures", "Failures", about, nothing("None."));
   const groups = report.causes.map((cause, index) => ({ cause, fell: report.failures.filter((failure) => failure.cause === index) }));
   const alone = report.failures.filter((failure) => failure.cause === null || failure.cause === undefined);
-  if (alone.length) groups.push({ cause: { title: "No cause was found for these", category: "unknown", fault: "unknown", confidence: 0, evidence: [], next_command: "" }, fell: alone });
+  if (alone.length) groups.push({ cause: { title: "No cause was found for these", category: "unknown", fault: "unknown", confidence: 0, where: "", next_command: "" }, fell: alone });
   return panel("failures", "Failures", about, groups.filter((group) => group.fell.length).map(causeCard));
 }
 
@@ -13,7 +13,7 @@ function causeCard({ cause, fell }) {
   return element("article", { class: "cause" },
     element("h3", {}, cause.title),
     element("p", { class: "chips" }, chip(cause.category, "bad"), chip(`fault: ${fault}`), cause.confidence ? chip(`${Math.round(cause.confidence * 100)} % sure`) : null, chip(counted(fell.length, "test"))),
-    cause.evidence.length ? element("ul", { class: "evidence" }, cause.evidence.map((each) => element("li", {}, each))) : null,
+    cause.where && element("small", {}, "first seen at ", element("code", {}, cause.where)),
     cause.next_command && element("p", { class: "next" }, "Next:"), command(cause.next_command),
     few(fell, fallen, 5));
 }

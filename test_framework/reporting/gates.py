@@ -100,7 +100,7 @@ def _distance(rule: Rule, held_to: GateRule, value: float | None, counts: Counts
         marks = dict.fromkeys(mark for mark in (held_to.limit, held_to.target) if value < mark)
         return ", ".join(f"{counts.to_fix(mark)} to fix for {mark:g} %" for mark in marks)
     marks = dict.fromkeys(mark for mark in (held_to.limit, held_to.target) if not _holds(value, mark, rule.at_least))
-    return ", ".join(f"{abs(value - mark):.3g} {rule.unit} from {mark:g}".replace("  ", " ") for mark in marks)
+    return ", ".join(f"{abs(value - mark):.2g} {rule.unit} from {mark:g}".replace("  ", " ") for mark in marks)
 
 
 def _flaky_share(measured: Measured) -> float | None:

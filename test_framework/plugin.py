@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from test_framework.services.statistics import Share
 
 pytest_plugins = [
+    "test_framework.browser",
     "test_framework.faults.fixtures",
     "test_framework.fixtures",
     "test_framework.isolation.fixtures",

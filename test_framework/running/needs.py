@@ -53,13 +53,15 @@ def _engine_lacking() -> str | None:
 
 
 def _browser_lacking() -> str | None:
-    return None if browser() else f"none of {', '.join(BROWSERS)} is on PATH: install one, or say where in CHROMIUM"
+    return (
+        None if find_browser() else f"none of {', '.join(BROWSERS)} is on PATH: install one, or say where in CHROMIUM"
+    )
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def browser() -> str | None:
+def find_browser() -> str | None:
     """Where this machine keeps a browser that pages can be tried in."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
@@ -88,7 +90,12 @@ KNOWN: dict[str, Need] = {
     "git": Need("git", EVERY, _on_path("git")),
 }
 
-IMPLIED = {"pool": ("postgres", "redis"), "servers_that_stay": ("postgres", "redis"), "real_model": ("model",)}
+IMPLIED = {
+    "pool": ("postgres", "redis"),
+    "servers_that_stay": ("postgres", "redis"),
+    "real_model": ("model",),
+    "browser": ("chromium",),
+}
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
 from app.db.models import RunStatus
 from app.events.kinds import EventKind
@@ -24,11 +22,6 @@ from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
 THE_FIVE = [str(kind) for kind in EventKind]
 QUESTION = "How many words are these?"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = (
-    "no-sandbox disable-gpu disable-quic disable-dev-shm-usage no-first-run disable-background-networking "
-    "disable-component-update disable-sync"
-)
 READABLE = 4.5
 PHONE = ViewportSize(width=360, height=740)
 
@@ -44,27 +37,13 @@ def settings_on(database: Path, **given: object) -> Settings:
     return IsolatedSettings(_env_file=file_for_tests(ROOT), **own | given)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser to look at the page with: install {' or '.join(BROWSERS)}, or say where in CHROMIUM")
-    return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """One browser for all visitors; each has a profile of their own."""
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> None:
     expect.set_options(timeout=DEADLINE_SECONDS * 1000)
-    switches = [f"--{switch}" for switch in SWITCHES.split()]
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=chromium, args=switches)
-        yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def dev(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProcessServer]:
+async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProcessServer]:
     """One server for all visitors; each sees their own runs alone."""
     async with in_process(settings_on(tmp_path_factory.mktemp("page") / "page.db")) as server:
         yield server

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,14 +10,12 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from test_framework.reporting import page, sample
 from test_framework.reporting.model import Matrix, Report
 from test_framework.reporting.summary import summarise
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = ("no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run", "disable-background-networking")
 CODE_BYTES = 1_000_000
 PATIENCE_MS = 10_000
 PANELS = {
@@ -34,15 +30,6 @@ PANELS = {
     "ci": "Health over time",
     "trust": "Can this be trusted?",
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no chromium here: install it, or name it in CHROMIUM")
-    async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=found, args=[f"--{switch}" for switch in SWITCHES])
 
 
 @dataclass

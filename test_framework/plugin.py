@@ -246,7 +246,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if pool is None:
         return
     share = share_of(session.config)
-    healed = Counter(line.partition(" ")[0] for line in pool.statistics.healed)
+    healed = Counter(healed.service for healed in pool.statistics.healed)
     share.add({"started": pool.statistics.started, "healed": dict(healed)})
     if pool.owner:
         pool.stop_all()

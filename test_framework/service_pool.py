@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 from test_framework import CHECKOUT
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
 from test_framework.services.fault import Fault
-from test_framework.services.guardian import Guardian
+from test_framework.services.guardian import Guardian, Healed
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.stack import Stack, Storage, own_directory
 from test_framework.services.state import (
@@ -116,7 +116,7 @@ class PoolStatistics:
     run: str
     started: dict[ServiceName, float]
     asked: int
-    healed: tuple[str, ...]
+    healed: tuple[Healed, ...]
     peak: int = 0
     opened: int = 0
     stopped: float | None = None

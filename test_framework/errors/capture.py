@@ -65,7 +65,7 @@ def _failure(item: pytest.Item, call: pytest.CallInfo[None], error: BaseExceptio
         overrides=overrides,
         waiting=waiting(item, places) if "Timeout" in type(error).__name__ or "Timeout" in str(error) else (),
         services=states(services),
-        healed=tuple(line for pool in pools for line in pool.statistics.healed[-5:]),
+        healed=tuple(str(healed) for pool in pools for healed in pool.statistics.healed[-5:]),
         ports=ports(services),
         worker=str(getattr(item.config, "workerinput", {}).get("workerid", "")),
         began=call.start,

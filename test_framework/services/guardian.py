@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import dataclass
 
 from test_framework.services.lifecycle import ENDED, Lifecycle
 from test_framework.services.state import EngineDownError, ServiceError, ServiceName, State
@@ -16,11 +17,22 @@ HEALING_SECONDS = 10.0
 AMISS = ENDED | {State.PAUSED}
 
 
+@dataclass(frozen=True)
+class Healed:
+    """What was found amiss and mended."""
+
+    service: ServiceName
+    was: State
+
+    def __str__(self) -> str:
+        return f"{self.service} was {self.was.value}"
+
+
 class Guardian:
     """A thread that glances at services that are in use."""
 
     def __init__(self) -> None:
-        self.healed: list[str] = []
+        self.healed: list[Healed] = []
         self._watched: dict[ServiceName, Lifecycle] = {}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -50,4 +62,4 @@ class Guardian:
         state = lifecycle.provider.glance(service)
         if state in AMISS and not self._ended.is_set():
             lifecycle.heal(service, HEALING_SECONDS)
-            self.healed.append(f"{service} was {state.value}")
+            self.healed.append(Healed(service, state))

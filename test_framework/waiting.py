@@ -21,3 +21,13 @@ async def becomes(there: Callable[[], bool | Awaitable[bool]], what: str, deadli
         if time.monotonic() - began > deadline:
             raise AssertionError(f"{what} was awaited for {deadline:g} s in vain")
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def comes_true(there: Callable[[], bool], what: str, deadline: float = DEADLINE_SECONDS) -> float:
+    """The same where there is no loop."""
+    began = time.monotonic()
+    while not there():
+        if time.monotonic() - began > deadline:
+            raise AssertionError(f"{what} was awaited for {deadline:g} s in vain")
+        time.sleep(LOOK_SECONDS)
+    return time.monotonic() - began

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
@@ -20,6 +19,7 @@ from test_framework import reaper
 from test_framework.service_pool import ServicePool
 from test_framework.services import bundled, port_leases, process_table
 from test_framework.services.processes import STOPPING_SECONDS
+from test_framework.waiting import comes_true
 
 SLOTS = 16384
 FORMED_SECONDS = 15.0
@@ -175,14 +175,14 @@ def _shares(client: Redis) -> list[tuple[int, int, int]]:
 
 
 def wait_until(there: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
-    """Look again and again, also where looking fails, until a deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Wait, also where looking fails: who does not answer is not there yet."""
+
+    def answers() -> bool:
         with suppress(RedisError, OSError):
-            if there():
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"{what} was awaited for {seconds:g} s in vain")
+            return there()
+        return False
+
+    comes_true(answers, what, seconds)
 
 
 def connections_of(cluster: Cluster) -> set[tuple[int, str]]:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from test_framework.running.planted import DEADLINE_SECONDS, Planted
+from test_framework.waiting import comes_true
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send"),
@@ -71,10 +72,7 @@ GREEN = frozenset({"normal"})
 
 
 def appears(path: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} was awaited for {DEADLINE_SECONDS:g} s in vain"
-        time.sleep(0.01)
+    comes_true(path.exists, path.name, DEADLINE_SECONDS)
 
 
 def ctrl_c(process: subprocess.Popen[str]) -> None:

@@ -25,6 +25,7 @@ from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.spec import COMPOSE_FILE, service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName, State
+from test_framework.waiting import comes_true
 
 DEADLINE = 20.0
 BEGUN_SECONDS = 5.0
@@ -141,10 +142,8 @@ def in_background(bench: Bench, service: ServiceName, *arguments: str) -> None:
     container = bench.container(service)
     command = ["docker", *arguments, str(container.id)]
     threading.Thread(target=subprocess.run, args=(command,), kwargs={"capture_output": True}).start()
-    deadline = time.monotonic() + BEGUN_SECONDS
-    while bench.state(str(container.id)) == container.attrs["State"]:
-        assert time.monotonic() < deadline, f"docker {arguments[0]} had not begun after {BEGUN_SECONDS:g} s"
-        time.sleep(0.005)
+    before = container.attrs["State"]
+    comes_true(lambda: bench.state(str(container.id)) != before, f"docker {arguments[0]}", BEGUN_SECONDS)
 
 
 def password_changed_in_env_local(bench: Bench, service: ServiceName) -> None:
@@ -325,9 +324,7 @@ class Relay:
         self.socket = folder / "engine.sock"
         code = RELAY.format(listen=str(self.socket), real=real)
         self.process = subprocess.Popen([sys.executable, "-S", "-c", code])
-        deadline = time.monotonic() + 5
-        while not self.listens() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        comes_true(self.listens, "the relay")
 
     def listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as trial:

@@ -26,6 +26,7 @@ from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
 from test_framework.tests.integration.services.conftest import OURS, need_engine
 from test_framework.tests.integration.services.remains import Remains, gone_within
+from test_framework.waiting import comes_true
 
 both = pytest.mark.parametrize("service", ["redis", "postgres"])
 
@@ -73,7 +74,7 @@ def test_a_restarted_service_comes_back_while_the_block_goes_on(breakable: Break
     address, starts = broken.url, starts_of(broken)
 
     with broken.restarted():
-        comes(lambda: not is_away(broken), "an answer from the restarted service")
+        comes_true(lambda: not is_away(broken), "an answer from the restarted service", 20)
 
     assert starts_of(broken) == starts + 1
     assert broken.url == address
@@ -88,7 +89,7 @@ def test_a_fault_ends_before_its_block_where_that_is_asked_for(breakable: Breaka
 
     with redis.paused(for_=0.3):
         assert redis.observe().state is State.PAUSED
-        comes(lambda: redis.observe().state is State.HEALTHY, "the end of the fault")
+        comes_true(lambda: redis.observe().state is State.HEALTHY, "the end of the fault", 20)
 
 
 def test_a_fault_ends_with_its_block_whatever_happens_there(breakable: BreakablePool) -> None:
@@ -243,10 +244,3 @@ def timed(step: Callable[[], object]) -> float:
     began = time.perf_counter()
     step()
     return time.perf_counter() - began
-
-
-def comes(there: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, f"{what} was awaited for {seconds:g} s in vain"
-        time.sleep(0.02)

@@ -25,6 +25,7 @@ from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName
 from test_framework.tests.integration.services.conftest import need_engine
 from test_framework.tests.integration.services.remains import Remains, gone_within
+from test_framework.waiting import comes_true
 
 VICTIM = """
 import sys, time
@@ -129,9 +130,7 @@ def test_a_postgres_that_was_killed_gives_its_shared_memory_back() -> None:
 def test_a_run_that_is_told_to_end_leaves_nothing(number: signal.Signals) -> None:
     stack = Stack.of_a_run()
     victim = begin("bundled", stack.run)
-    deadline = time.monotonic() + 10
-    while not (stack.directory / "redis.wanted").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    comes_true((stack.directory / "redis.wanted").exists, "the victim's Redis", 10)
 
     os.killpg(victim.pid, number)
     victim.wait(10)
@@ -142,9 +141,7 @@ def test_a_run_that_is_told_to_end_leaves_nothing(number: signal.Signals) -> Non
 def test_what_a_killed_watchdog_could_not_end_is_ended_by_the_next_run(tmp_path: Path) -> None:
     stack = Stack.of_a_run()
     victim = begin("bundled", stack.run)
-    deadline = time.monotonic() + 10
-    while not (stack.directory / "redis.wanted").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    comes_true((stack.directory / "redis.wanted").exists, "the victim's Redis", 10)
     for process in psutil.Process(victim.pid).children():
         if reaper.COMMAND in process.cmdline():
             process.kill()

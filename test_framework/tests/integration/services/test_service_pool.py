@@ -22,6 +22,7 @@ from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import Observation, ServiceName, State
 from test_framework.tests.integration.services.conftest import need_engine
+from test_framework.waiting import comes_true
 
 PAUSES = 20
 WORKER = """
@@ -158,9 +159,7 @@ def test_a_service_that_was_killed_by_nobody_s_wish_comes_back_where_it_was(run:
         url, identity = service.url, service.identity
         service.lifecycle.provider.kill("redis")
 
-        deadline = time.monotonic() + 5
-        while service.observe().state is not State.HEALTHY and time.monotonic() < deadline:
-            time.sleep(0.01)
+        comes_true(lambda: service.observe().state is State.HEALTHY, "a healthy service")
 
         assert service.url == url
         assert service.identity != identity

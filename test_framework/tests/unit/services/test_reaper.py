@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from test_framework import reaper
 from test_framework.services import process_table
 from test_framework.services.run import Watchdog
+from test_framework.waiting import comes_true
 
 STARTED = "import sys, time; print('up', flush=True); time.sleep(60)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {STARTED}"
@@ -146,9 +147,7 @@ def test_the_watchdog_acts_when_the_pipe_closes_and_ignores_signals(tmp_path: Pa
     watchdog = Watchdog(tmp_path / "register")
     reaper.register(tmp_path / "register", entry_for(process))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        deadline = time.monotonic() + 5
-        while not ignores(watchdog.process.pid, number) and time.monotonic() < deadline:
-            time.sleep(0.002)
+        comes_true(partial(ignores, watchdog.process.pid, number), f"a watchdog that ignores {number.name}")
         os.kill(watchdog.process.pid, number)
     assert process.poll() is None
 

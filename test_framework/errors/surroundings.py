@@ -18,7 +18,8 @@ from test_framework.errors.frames import Places, kept
 if TYPE_CHECKING:
     import pytest
 
-    from test_framework.service_pool import Service, ServicePool
+    from test_framework.service_pool import ServicePool
+    from test_framework.services.service import Service
 
 LOOK_SECONDS = 0.5
 KEPT_OPTIONS = (

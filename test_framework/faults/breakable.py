@@ -14,9 +14,10 @@ from pathlib import Path
 
 from test_framework import CHECKOUT
 from test_framework.faults.slow_proxy import ProxyThread, SlowProxy
-from test_framework.service_pool import Service, ServicePool
+from test_framework.service_pool import ServicePool
 from test_framework.services.fault import Fault
 from test_framework.services.lifecycle import DEADLINE_SECONDS
+from test_framework.services.service import Service
 from test_framework.services.stack import Storage
 from test_framework.services.state import SERVICE_NAMES, ServiceName
 

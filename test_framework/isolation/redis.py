@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from test_framework.isolation.lasting import Lasting
 from test_framework.isolation.worker_database import IsolationError
-from test_framework.service_pool import Service
+from test_framework.services.service import Service
 from test_framework.waiting import becomes
 
 NAMESPACE = "test-"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from app.events.kinds import EventKind
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_process
-from test_framework.service_pool import Service
+from test_framework.services.service import Service
 from test_framework.test_context import TestContext
 from test_framework.waiting import becomes
 

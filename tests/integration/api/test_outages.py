@@ -20,7 +20,7 @@ from app.events.channels import Channels
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
-from test_framework.service_pool import Service
+from test_framework.services.service import Service
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 

@@ -17,7 +17,7 @@ from app.events.hub import Hub
 from app.events.watchers import Mailbox
 from test_framework.agent_room import agent_room
 from test_framework.event_path import EventPath
-from test_framework.service_pool import Service
+from test_framework.services.service import Service
 
 # server and database are both ours to break
 pytestmark = [pytest.mark.usefixtures("postgres"), pytest.mark.isolation("clone")]

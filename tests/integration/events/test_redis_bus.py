@@ -19,7 +19,7 @@ from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
 from app.events.redis_link import ANSWER_SECONDS
 from test_framework.faults.slow_proxy import slow_proxy
-from test_framework.service_pool import Service
+from test_framework.services.service import Service
 from test_framework.waiting import becomes
 from tests.integration.events.bus_kit import Ear, events, opened, publish_until
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from test_framework.service_pool import ServicePool
     from test_framework.services.statistics import Share
 
+pytest.register_assert_rewrite("tests", "test_framework.tests")  # or an assert in a helper says nothing when it fails
+
 pytest_plugins = [
     "test_framework.browser",
     "test_framework.faults.fixtures",

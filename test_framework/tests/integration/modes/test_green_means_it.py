@@ -128,3 +128,13 @@ def test_an_order_can_be_chosen(planted: Planted, order: str) -> None:
 
     ran = [line.split("::test_")[1][0] for line in ended.said.splitlines() if "::test_" in line]
     assert ran == (names if order == "file" else names[::-1])
+
+
+def test_an_assert_in_a_helper_says_what_it_compared(planted: Planted) -> None:
+    planted.file("tests/unit/helper.py", "def holds(value):\n    assert value <= 2 + 1\n")
+    planted.file("tests/unit/test_it.py", "from tests.unit.helper import holds\n\ndef test_bad(): holds(7)\n")
+
+    ended = planted.run()
+
+    assert ended.code == 1
+    ended.line("assert 7 <= (2 + 1)")

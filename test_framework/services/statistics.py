@@ -132,6 +132,8 @@ def lines(share: Share, peak: int, by_the_kit: int, stopped: float | None) -> It
     """Put it all into a few lines for the end of a run."""
     for name, seconds in sorted(share.started.items()):
         yield f"started {name} in {seconds * 1000:.0f} ms"
+    for name, times in sorted(share.healed.items()):
+        yield f"healed {name} {times} time{'s'[: times > 1]}, which no test had asked to pause or to end"
     if share.sessions:
         each = f", for {share.tests} tests" if share.tests else ""
         yield f"postgres: {share.sessions + by_the_kit} connections opened{each}, {peak} at once, {share.reused} times one was used again"

@@ -44,7 +44,7 @@ async def run_against(stand_in: StandIn) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     async with server:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pytest", "--mode=full", "-q", SUITE),
+            *(sys.executable, "-m", "pytest", "--mode=full", "--no-record", "-q", SUITE),
             cwd=ROOT,
             env={**environment, **given, "TEST_MODE": ""},
             stdout=asyncio.subprocess.PIPE,

@@ -7,8 +7,9 @@ and one writer at a time by an asyncio lock, because its own busy polling makes 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -105,10 +106,19 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     file = make_url(url).database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, hide_parameters=True)
+    closing = {"factory": _Sqlite, "check_same_thread": False}
+    engine = create_async_engine(url, hide_parameters=True, connect_args=closing)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+class _Sqlite(sqlite3.Connection):
+    """Closes itself: aiosqlite forgets what its thread has opened when whoever waits for it is cancelled."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # it could not even be opened
+            self.close()
 
 
 class _SqliteConnection(Protocol):

@@ -147,6 +147,8 @@ async def test_a_service_that_does_without_something_is_ready_and_degraded(setti
 
 async def test_a_service_that_starts_is_alive_and_not_ready(settings: Settings, ping: Ping) -> None:
     async with starting_with(settings, ping.never) as inside:
+        await eventually(lambda: probe(inside, "startup"), lambda said: said == (503, "starting"))
+
         assert await probes(inside) == {
             "live": (200, "live"),
             "ready": (503, "starting"),

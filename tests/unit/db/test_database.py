@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sqlite3
+import threading
+import weakref
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.db.database import CONNECTION_LOST, Database, DatabaseAway
+from test_framework.waiting import becomes
 
 DEADLINE_SECONDS = 5.0
 
@@ -77,6 +83,35 @@ class TestSqlite:
             await session.execute(text("INSERT INTO notes VALUES ('by the way')"))
 
         assert await notes(database) == []
+
+    async def test_who_is_cancelled_while_connecting_leaves_no_connection_open(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect = sqlite3.connect
+        opened: list[weakref.ref[sqlite3.Connection]] = []
+        go_on = threading.Event()
+
+        def connect_slowly(*given: Any, **more: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*given, **more)
+            opened.append(weakref.ref(connection))
+            go_on.wait(DEADLINE_SECONDS)
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_slowly)
+        database = Database(database_url)
+        asking = asyncio.create_task(database.ping())
+        await becomes(lambda: bool(opened), "a connection that is being made")
+
+        asking.cancel()
+        await asyncio.wait([asking])
+        go_on.set()
+
+        def is_gone() -> bool:
+            gc.collect()  # with a warning that fails this test, if it is still open
+            return opened[0]() is None
+
+        await becomes(is_gone, "the end of the connection")
+        await database.close()
 
 
 class TestLosses:

@@ -141,6 +141,7 @@ def _prepare_sqlite(connection: _SqliteConnection, record: object) -> None:
         "synchronous=NORMAL",
         f"busy_timeout={BUSY_MILLISECONDS}",
         "foreign_keys=ON",
+        "temp_store=MEMORY",  # what is sorted is small, and a file of it would stay open for as long as the connection
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

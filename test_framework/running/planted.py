@@ -19,6 +19,7 @@ import pytest
 from filelock import FileLock
 
 from test_framework import CHECKOUT
+from test_framework.running.hearing import hearing
 
 DEADLINE_SECONDS = 25.0
 OURS_ALONE = ("TEST_MODE", "PYTEST_", "PYTHONOPTIMIZE")
@@ -113,6 +114,7 @@ class Planted:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=hearing(),  # noqa: PLW1509 (all it does is set signals)
         ) as process:
             try:
                 yield process

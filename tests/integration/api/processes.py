@@ -14,6 +14,7 @@ from signal import Signals
 import httpx
 
 from app.settings import ROOT
+from test_framework.running.hearing import hearing
 
 DEADLINE_SECONDS = 15.0
 
@@ -113,6 +114,7 @@ async def run(environment: Mapping[str, str], *arguments: str) -> AsyncIterator[
             env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "APP_LOG_LEVEL": "warning", **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=hearing(),
         )
     )
     try:

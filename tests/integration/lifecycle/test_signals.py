@@ -19,6 +19,7 @@ import pytest
 
 from app.lifecycle import NotTheMainThreadError, signals_routed
 from app.lifecycle.signals import STOP_SIGNALS
+from test_framework.running.hearing import hearing
 from test_framework.waiting import becomes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
@@ -52,7 +53,13 @@ def before() -> Iterator[list[int]]:
 def child(program: str) -> Iterator[subprocess.Popen[str]]:
     """Run a program that says `ready` when signals may come."""
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hearing(),  # noqa: PLW1509 (all it does is set signals)
+    ) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"

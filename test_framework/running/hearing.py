@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+from app.lifecycle.signals import STOP_SIGNALS
 
 
 def hearing() -> Callable[[], None] | None:
     """What a new process does before it begins (`preexec_fn`), where what it would inherit makes it deaf."""
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    ignored = [number for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
 
     def hear() -> None:
         for number in ignored:

@@ -50,7 +50,7 @@ class ProcessProvider:
         self.stack = stack
         self.find = find
         self.home = stack.directory / name
-        self.answered: set[int] = set()
+        self.answered: set[Record] = set()
         self.data_home = stack.data / name / "disk" if stack.storage == "small" else stack.data / name
 
     def missing(self, service: ServiceName) -> str | None:
@@ -75,10 +75,10 @@ class ProcessProvider:
         except probes.WrongServerError as reason:
             return Observation(State.UNHEALTHY, str(reason))
         except probes.NotReadyError as reason:
-            deaf = record.pid in self.answered and not self.socket(service).exists()  # and will not listen again
+            deaf = record in self.answered and not self.socket(service).exists()  # and will not listen again
             young = time.time() - record.since < STARTING_SECONDS and not deaf
             return Observation(State.STARTING if young else State.UNHEALTHY, str(reason))
-        self.answered.add(record.pid)
+        self.answered.add(record)
         return Observation(State.HEALTHY, f"process {record.pid}")
 
     def probe(self, service: ServiceName, record: Record) -> None:

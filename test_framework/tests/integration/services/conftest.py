@@ -12,6 +12,7 @@ import pytest
 from test_framework import CHECKOUT, reaper
 from test_framework.services import bundled, engine
 from test_framework.services.compose import ComposeProvider
+from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.native import native
 from test_framework.services.provider import Provider
@@ -21,6 +22,12 @@ from test_framework.services.state import EngineDownError, ServiceName
 
 MakeProvider = Callable[[Stack], Provider]
 OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "bundled": bundled.bundled}
+
+
+def log_in(service: ServiceName, url: str, seconds: float = 3.0) -> str:
+    """Log in as a client would, with the drivers that the service uses; what the server says of its version."""
+    asked = ask_given_redis if service == "redis" else ask_with_driver
+    return asked(url, seconds)
 
 
 def need_engine() -> None:

@@ -19,12 +19,12 @@ from docker.models.containers import Container
 from test_framework.services import engine
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.containers import host_port
-from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.spec import COMPOSE_FILE, service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName, State
+from test_framework.tests.integration.services.conftest import log_in
 from test_framework.waiting import comes_true
 
 DEADLINE = 20.0
@@ -54,7 +54,7 @@ class Bench:
 
     def answers(self, service: ServiceName) -> bool:
         url = self.provider.url(service)
-        return bool(ask_given_redis(url) if service == "redis" else ask_with_driver(url))
+        return bool(log_in(service, url))
 
     def set_local(self, **values: str) -> None:
         file = self.stack.checkout / ".env.local"

@@ -13,7 +13,7 @@ import pytest
 
 from test_framework.services import process_table, small_disk
 from test_framework.services.bundled import bundled
-from test_framework.services.external import ExternalProvider, ask_given_redis, ask_with_driver
+from test_framework.services.external import ExternalProvider, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.native import native
 from test_framework.services.probes import Address, ask_postgres
@@ -21,6 +21,7 @@ from test_framework.services.processes import ProcessProvider
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName
+from test_framework.tests.integration.services.conftest import log_in
 
 DEADLINE = 10.0
 Break = Callable[[ProcessProvider, ServiceName], None]
@@ -132,7 +133,7 @@ def test_a_broken_server_is_healed(lifecycle: Lifecycle, service: ServiceName, b
 
     assert time.monotonic() - began < DEADLINE
     url = lifecycle.provider.url(service)
-    assert ask_given_redis(url) if service == "redis" else ask_with_driver(url)
+    assert log_in(service, url)
 
 
 def test_a_database_that_was_dropped_is_made_again(lifecycle: Lifecycle, provider: ProcessProvider) -> None:

@@ -19,12 +19,12 @@ import redis as redis_client
 from test_framework import CHECKOUT
 from test_framework.faults.breakable import Breakable, BreakablePool
 from test_framework.services.bundled import bundled
-from test_framework.services.external import ask_given_redis, ask_with_driver
+from test_framework.services.external import ask_given_redis
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.small_disk import obstacle
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
-from test_framework.tests.integration.services.conftest import OURS, need_engine
+from test_framework.tests.integration.services.conftest import OURS, log_in, need_engine
 from test_framework.tests.integration.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
@@ -41,8 +41,7 @@ def breakable(request: pytest.FixtureRequest, binaries_on_path: None) -> Iterato
 
 
 def ask(service: Breakable, seconds: float = 3.0) -> str:
-    asked = ask_given_redis if service.name == "redis" else ask_with_driver
-    return asked(service.url, seconds)
+    return log_in(service.name, service.url, seconds)
 
 
 def is_away(service: Breakable) -> bool:

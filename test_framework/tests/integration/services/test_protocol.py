@@ -9,10 +9,10 @@ import time
 import pytest
 import redis
 
-from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.probes import NotReadyError
 from test_framework.services.state import SERVICE_NAMES, ServiceName, State
+from test_framework.tests.integration.services.conftest import log_in
 
 SECONDS = 20.0
 ENSURE = """
@@ -30,9 +30,7 @@ both = pytest.mark.parametrize("service", SERVICE_NAMES)
 
 
 def ask(lifecycle: Lifecycle, service: ServiceName, seconds: float = 3.0) -> str:
-    """Log in as a client would, with the drivers that the service uses."""
-    asked = ask_given_redis if service == "redis" else ask_with_driver
-    return asked(lifecycle.provider.url(service), seconds)
+    return log_in(service, lifecycle.provider.url(service), seconds)
 
 
 @both

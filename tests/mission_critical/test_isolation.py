@@ -18,8 +18,7 @@ from test_framework.users import TestUserContext
 from test_framework.websocket.clients import isolated_users
 from tests.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
 
-PATIENCE_SECONDS = 60.0
-A_CROWD = pytest.mark.timeout(150)
+PATIENCE_SECONDS = 25.0
 
 Matrix = Mapping[str, Counter[str]]
 
@@ -56,7 +55,6 @@ async def test_ten_users_at_once_with_runs_of_every_length(shared_server: Server
             assert await user.client.events(run.id) == user.capture.events
 
 
-@A_CROWD
 async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: Server) -> None:
     chance = random.Random(50)
     async with isolated_users(shared_server, 50) as users:
@@ -76,7 +74,6 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
             assert verdict.valid, verdict
 
 
-@A_CROWD
 async def test_two_hundred_users_at_once(shared_server: Server) -> None:
     async with isolated_users(shared_server, 200) as users:
 

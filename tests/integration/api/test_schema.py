@@ -16,7 +16,7 @@ from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_process
 from test_framework.users import TestUserContext
 
-SECONDS = 6
+SECONDS = 15
 
 
 @pytest.mark.timeout(90)

@@ -74,6 +74,12 @@ def performance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kit(session: nox.Session) -> None:
+    """Prove the test kit itself, on services, containers and runs that it breaks; for whoever changes or updates it."""
+    pytest(session, "kit", workers=PROCESSORS)
+
+
+@nox.session(default=False)
 def tests(session: nox.Session) -> None:
     """Run every test this machine can run, mode by mode; say what it could not, and why."""
     install(session)

@@ -23,6 +23,7 @@ class Mode(StrEnum):
     INTEGRATION = "integration"
     FULL = "full"
     PERFORMANCE = "performance"
+    KIT = "kit"
     TEMPLATE = "template"  # template only
 
 
@@ -31,39 +32,41 @@ WHAT_IS_REAL: dict[Mode, str] = {
     Mode.INTEGRATION: "Postgres and Redis; the model is scripted",
     Mode.FULL: "server processes, Postgres and Redis; a model where one is given",
     Mode.PERFORMANCE: "what integration has, and the whole machine for whatever is measured or endured",
+    Mode.KIT: "what integration has, and runs of pytest within the run: the test kit is what is tested",
     Mode.TEMPLATE: "cookiecutter, cruft and git",  # template only
 }
 
-WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL, Mode.PERFORMANCE})
+ON_REQUEST: dict[Mode, str] = {
+    Mode.PERFORMANCE: "it wants the machine for itself",
+    Mode.KIT: "it proves the test kit, for minutes, and nothing of the service",
+}
+"""What is not run unless it is asked for, and why."""
+
+WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL, Mode.PERFORMANCE, Mode.KIT})
 
 FOLDERS: dict[str, frozenset[Mode]] = {
     "unit": frozenset({Mode.LIGHTWEIGHT}),
     "mission_critical": frozenset({Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL}),
     "integration": frozenset({Mode.INTEGRATION, Mode.FULL}),
     "performance": frozenset({Mode.PERFORMANCE}),
+    "kit": frozenset({Mode.KIT}),
     "template": frozenset({Mode.TEMPLATE}),  # template only
 }
 
-KIT = "test_framework"
 
-
-def modes_of(folder: str, *, of_the_kit: bool) -> frozenset[Mode]:
-    """In which modes a folder runs; the kit's own tests gain nothing from full."""
-    modes = FOLDERS.get(folder, frozenset())
-    return modes - {Mode.FULL} if of_the_kit else modes
-
-
-def place_of(path: Path, root: Path) -> tuple[str, bool]:
-    """The folder whose name says what a test needs, the one below `tests`; and whether it is one of the kit's own."""
+def folder_of(path: Path, root: Path) -> str:
+    """The folder whose name says what a test needs: the one below `tests`, of the service or of the kit."""
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
     below = parts[parts.index("tests") + 1 :] if "tests" in parts else ()
-    return (below[0] if below else ""), KIT in parts[:1]
+    return below[0] if below else ""
 
 
 NEEDS: dict[str, str] = {
     "unit": "what lightweight shows best",
+    "mission_critical": "the service in one of its realities",
     "integration": "real Postgres and Redis",
     "performance": "the machine to itself, and minutes",
+    "kit": "services and runs of its own that it may break",
     "template": "cookiecutter and cruft",  # template only
 }
 
@@ -125,8 +128,8 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
             green += f", without a real model: set {', '.join(MODEL_VARIABLES)}"
         outcomes[mode] = green if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
         worst = worst or code
-    if Mode.PERFORMANCE not in outcomes:
-        outcomes[Mode.PERFORMANCE] = "not run: it wants the machine for itself: nox -s performance"
+    left_out = {mode: f"not run: {why}: nox -s {mode}" for mode, why in ON_REQUEST.items() if mode not in outcomes}
+    outcomes.update(left_out)
     print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)
     return worst
 

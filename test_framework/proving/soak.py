@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
     repeat = kinds.add_parser("repeat", help="prove that a mode is green again and again")
-    repeat.add_argument("mode", choices=[Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL])
+    repeat.add_argument("mode", choices=[Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL, Mode.KIT])
     repeat.add_argument("--times", type=int, default=20, help="how often, serial and in parallel each")
     repeat.add_argument("--alone", type=int, default=10, help="how many tests to try in a process of their own")
     soak = kinds.add_parser("soak", help="look for flips in a selection of tests")

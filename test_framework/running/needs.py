@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.modes import FOLDERS, MODEL_VARIABLES, WITH_SERVICES, Mode, missing_for_a_model, modes_of, place_of
+from test_framework.modes import FOLDERS, MODEL_VARIABLES, WITH_SERVICES, Mode, folder_of, missing_for_a_model
 
 MARKER = "needs(*what): what a test can't do without"
 EVERY = frozenset(Mode)
@@ -58,7 +58,10 @@ def _browser_lacking() -> str | None:
     )
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = (
+    *("chromium-headless-shell", "chrome-headless-shell"),  # two thirds of the memory
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+)
 
 
 def find_browser() -> str | None:
@@ -118,10 +121,10 @@ def demands_of(item: pytest.Item) -> list[Demand]:
 
 def contradictions(item: pytest.Item, root: Path) -> list[str]:
     """What a test demands that it can never get where it lies."""
-    folder, of_the_kit = place_of(item.path, root)
+    folder = folder_of(item.path, root)
     if folder not in FOLDERS:
         return [f"no mode runs {item.nodeid}: put it in one of {', '.join(FOLDERS)}"]
-    modes = modes_of(folder, of_the_kit=of_the_kit)
+    modes = FOLDERS[folder]
     found = []
     for demand in demands_of(item):
         if demand.need not in KNOWN:
@@ -135,12 +138,13 @@ def contradictions(item: pytest.Item, root: Path) -> list[str]:
     return found
 
 
-def unmet(item: pytest.Item, mode: Mode, *, without_model: bool) -> tuple[str, str] | None:
+def unmet(item: pytest.Item, mode: Mode, root: Path, *, without_model: bool) -> tuple[str, str] | None:
     """The first need of a test that this run can't meet, and why; None where the test can run."""
+    runs_in = FOLDERS.get(folder_of(item.path, root), EVERY)
     for need in dict.fromkeys(demand.need for demand in demands_of(item)):
         known = KNOWN[need]
         if mode not in known.modes:
-            return need, " or ".join(f"nox -s {other}" for other in Mode if other in known.modes)
+            return need, " or ".join(f"nox -s {other}" for other in Mode if other in known.modes & runs_in)
         if need == MODEL and without_model:
             return need, BY_CHOICE
         if why := known.lacking():

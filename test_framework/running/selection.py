@@ -16,7 +16,7 @@ from typing import TypedDict
 
 import pytest
 
-from test_framework.modes import FOLDERS, NEEDS, Mode, modes_of, place_of
+from test_framework.modes import FOLDERS, NEEDS, Mode, folder_of
 from test_framework.running import needs
 
 ORDERS = ("random", "file", "reverse")
@@ -47,8 +47,8 @@ class Selection:
 
     def leaves_out(self, path: Path) -> bool:
         """Whether nothing below a path runs in this mode; it is remembered."""
-        folder, of_the_kit = place_of(path, self.root)
-        away = folder in FOLDERS and self.mode not in modes_of(folder, of_the_kit=of_the_kit)
+        folder = folder_of(path, self.root)
+        away = folder in FOLDERS and self.mode not in FOLDERS[folder]
         if away:
             self.ignored.add(path)
         return away
@@ -57,7 +57,7 @@ class Selection:
         """Keep the tests whose needs are met; remember why the others are not here, and return them."""
         kept, away = [], []
         for item in items:
-            lacking = needs.unmet(item, self.mode, without_model=without_model)
+            lacking = needs.unmet(item, self.mode, self.root, without_model=without_model)
             if lacking is not None:
                 self.unmet[lacking] += 1
             if lacking is not None or self.leaves_out(item.path):  # whoever names a file has it collected
@@ -90,13 +90,13 @@ class Selection:
         files: Counter[str] = Counter()
         functions: Counter[str] = Counter()
         for file in {file for path in self.ignored for file in _test_files(path) if self._was_asked_for(file)}:
-            folder = place_of(file, self.root)[0]
+            folder = folder_of(file, self.root)
             files[folder] += 1
             functions[folder] += count_tests(file)
         for folder in sorted(files):
             others = " or ".join(f"nox -s {other}" for other in Mode if other in FOLDERS[folder])
             what = f"{_many(functions[folder], 'test function')} in {_many(files[folder], 'file')} of {folder}/"
-            yield f"not run in {self.mode}: {what}, for {NEEDS.get(folder, 'more')}: {others}"
+            yield f"not run in {self.mode}: {what}, for {NEEDS[folder]}: {others}"
         for (what, why), count in sorted(self.unmet.items()):
             tests = "test needs" if count == 1 else "tests need"
             yield f"not run in {self.mode}: {count} {tests} {needs.KNOWN[what].what}: {why}"

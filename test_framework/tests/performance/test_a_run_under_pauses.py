@@ -21,7 +21,7 @@ from test_framework import CHECKOUT, reaper
 from test_framework.services.choice import maker
 from test_framework.services.stack import Stack
 from test_framework.services.state import State
-from test_framework.tests.integration.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import need_engine
 
 PAUSES = 20
 START_SECONDS, RUN_SECONDS = 60.0, 240.0

@@ -62,6 +62,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
+def verdicts(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What the last lines say of each mode."""
+    _, _, last = capsys.readouterr().out.rpartition("\n\n")
+    return {mode: verdict.strip() for mode, _, verdict in (line.partition(" ") for line in last.splitlines())}
+
+
 def test_without_a_model_full_is_run_and_the_last_line_says_what_that_means(
     asked: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,7 +75,7 @@ def test_without_a_model_full_is_run_and_the_last_line_says_what_that_means(
 
     assert code == 0
     assert [(command[0], command[-1]) for command in asked] == [("--mode=full", "--without-model")]
-    assert "green, without a real model: set APP_MODEL_URL" in capsys.readouterr().out.splitlines()[-2]
+    assert verdicts(capsys)["full"].startswith("green, without a real model: set APP_MODEL_URL")
 
 
 def test_with_a_model_full_is_run_with_it(
@@ -81,7 +87,7 @@ def test_with_a_model_full_is_run_with_it(
     run_all(["-n0", "-x"], [Mode.FULL])
 
     assert asked == [["--mode=full", "-n0", "-x"]]
-    assert capsys.readouterr().out.splitlines()[-2].split() == ["full", "green"]
+    assert verdicts(capsys)["full"] == "green"
 
 
 def test_a_whole_suite_is_shared_out_and_a_selection_is_not(asked: list[list[str]]) -> None:
@@ -91,12 +97,16 @@ def test_a_whole_suite_is_shared_out_and_a_selection_is_not(asked: list[list[str
     assert ["--dist" in command for command in asked] == [True, True, False, False, False]
 
 
-def test_what_is_measured_under_load_is_left_out_and_the_last_line_says_how_to_run_it(
+def test_what_is_run_on_request_only_is_left_out_and_said_with_how_to_run_it(
     asked: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_all([], [Mode.INTEGRATION])
 
-    assert capsys.readouterr().out.splitlines()[-1].endswith("nox -s performance")
+    said = verdicts(capsys)
+    assert list(said) == ["integration", "performance", "kit"]
+    for mode in ("performance", "kit"):
+        assert said[mode].startswith("not run: ")
+        assert said[mode].endswith(f": nox -s {mode}")
 
 
 def test_all_modes_under_a_variable_that_asks_for_one_are_refused(

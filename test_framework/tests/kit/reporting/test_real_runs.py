@@ -21,7 +21,7 @@ from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.reading import UnreadableRecordError, parse
 from test_framework.reporting.summary import summarise
 from test_framework.reporting.views import FORMATS
-from test_framework.tests.integration.reporting.suites import DEADLINE_SECONDS, Suite, by_name, lines_of
+from test_framework.tests.kit.reporting.suites import DEADLINE_SECONDS, Suite, by_name, lines_of
 from test_framework.waiting import becomes
 
 pytestmark = pytest.mark.timeout(150)  # each starts Pythons of its own, on a machine that may be busy

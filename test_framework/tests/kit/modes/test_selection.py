@@ -63,7 +63,8 @@ def test_a_need_that_the_mode_has_not_got_is_left_out_and_counted(planted: Plant
     assert ended.code == 0
     ended.line("1 passed")
     ended.line("1 test needs the service as processes of its own: nox -s full")
-    ended.line("2 tests need a real Postgres: nox -s integration or nox -s full")
+    line = ended.line("2 tests need a real Postgres: nox -s integration or nox -s full")
+    assert "performance" not in line, "a folder is not run there"
 
 
 def test_a_need_that_the_machine_has_not_got_is_left_out_with_the_reason(planted: Planted) -> None:

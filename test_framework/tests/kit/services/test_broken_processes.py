@@ -21,7 +21,7 @@ from test_framework.services.processes import ProcessProvider
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName
-from test_framework.tests.integration.services.conftest import log_in
+from test_framework.tests.kit.services.conftest import log_in
 
 DEADLINE = 10.0
 Break = Callable[[ProcessProvider, ServiceName], None]

@@ -12,7 +12,7 @@ import redis
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.probes import NotReadyError
 from test_framework.services.state import SERVICE_NAMES, ServiceName, State
-from test_framework.tests.integration.services.conftest import log_in
+from test_framework.tests.kit.services.conftest import log_in
 
 SECONDS = 20.0
 ENSURE = """

@@ -21,7 +21,7 @@ from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import Observation, ServiceName, State
-from test_framework.tests.integration.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import need_engine
 from test_framework.waiting import comes_true
 
 PAUSES = 20

@@ -13,7 +13,7 @@ import pytest_asyncio
 from app.settings import Settings
 from test_framework.servers import ProcessServer, in_process
 from test_framework.test_context import TestContext
-from test_framework.tests.integration.endings.test_ways_to_end import LAST_WORDS
+from test_framework.tests.kit.endings.test_ways_to_end import LAST_WORDS
 from test_framework.waiting import becomes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")

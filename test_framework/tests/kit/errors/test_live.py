@@ -89,3 +89,29 @@ def test_one_dead_redis_under_many_tests_of_two_workers_is_one_cause(base: Path)
     ]
     assert "-n 2" in diagnosis.causes[0].reproduce
     assert diagnosis.causes[0].reproduce.startswith("SERVICES=bundled ")
+
+
+def test_what_was_worked_out_of_a_shared_folder_is_not_taken_for_what_another_test_left(base: Path) -> None:
+    worked_out = Scenario(
+        "worked-out",
+        Category.ASSERTION,
+        Fault.CODE,
+        """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def tree(tmp_path_factory):
+            folder = tmp_path_factory.mktemp("tree")
+            (folder / "readme.txt").write_text("fine\\nTODO\\n")
+            return folder
+
+        def test_no_trace(tree):
+            lines = [line for file in tree.iterdir() for line in file.read_text().splitlines()]
+            traces = [line for line in lines if "TODO" in line]
+            assert traces == []
+        """,
+    )
+
+    said = ErrorReporter().explain(run(worked_out, base)).failures
+
+    assert [str(one.category) for one in said] == [str(Category.ASSERTION)]

@@ -41,7 +41,7 @@ def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalRep
             lost += [f"{never} of {len(part.results)} collected tests never ran"] if never else []
             exit_code = int(session.exitstatus) or (1 if lost else 0)
             recorder.part = replace(part, run=replace(part.run, exit_code=exit_code, ended=time.time()))
-            report = summarise([recorder.part], record=str(_shown(recorder.path)))
+            report = summarise([recorder.part], record=str(_shown(recorder.path)), by_itself=True)
             for line in terminal.lines(report):
                 reporter.write_line(line.text, **{line.colour: True} if line.colour else {})
             try:

@@ -38,16 +38,19 @@ class Merged:
     shard_of: dict[str, int]
     trust: Trust
     missing: tuple[int, ...]
+    share: str = ""
+    """Which shard this is, where it is looked at by itself."""
 
 
-def merge(parts: Sequence[Part], entries: Sequence[Entry] = ()) -> Merged:
-    """Put the parts of one run together."""
+def merge(parts: Sequence[Part], entries: Sequence[Entry] = (), *, by_itself: bool = False) -> Merged:
+    """Put the parts of one run together, or look at a shard by itself: it does not miss the others."""
     latest: dict[int, Part] = {}
     for part in sorted(parts, key=lambda part: part.run.attempt):
         latest[part.run.shard] = part
     counting = tuple(latest[shard] for shard in sorted(latest))
     shards = max(part.run.shards for part in counting)
-    missing = tuple(sorted(set(range(1, shards + 1)) - latest.keys()))
+    expected = latest.keys() if by_itself else range(1, shards + 1)
+    missing = tuple(sorted(set(expected) - latest.keys()))
     results, shard_of, doubled = _results(counting)
     superseded = Counter(part.run.shard for part in parts)
     trust = Trust(
@@ -55,7 +58,7 @@ def merge(parts: Sequence[Part], entries: Sequence[Entry] = ()) -> Merged:
             _trust(latest[shard], superseded[shard] - 1)
             if shard in latest
             else ShardTrust(shard, 0, True, False, 0, 0, 0, 0, 0)
-            for shard in range(1, shards + 1)
+            for shard in sorted(expected)
         ),
         doubled=doubled,
         skips=_skips(results),
@@ -63,7 +66,8 @@ def merge(parts: Sequence[Part], entries: Sequence[Entry] = ()) -> Merged:
         problems=tuple(_problems(counting, missing, doubled)),
         quarantine=tuple(f"{entry.test}: {entry} ({entry.days_left(today())} days left)" for entry in entries),
     )
-    return Merged(_facts(counting, missing), counting, results, shard_of, trust, missing)
+    share = f" of shard {counting[0].run.shard} of {shards}" if by_itself and shards > 1 else ""
+    return Merged(_facts(counting, missing), counting, results, shard_of, trust, missing, share)
 
 
 def _facts(parts: Sequence[Part], missing: Sequence[int]) -> RunFacts:

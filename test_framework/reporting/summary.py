@@ -46,10 +46,11 @@ def summarise(
     baseline_run: str | None = None,
     generated: float | None = None,
     record: str = "",
+    by_itself: bool = False,
 ) -> Report:
-    """Compute all that can be said about the run that these parts are of."""
+    """Compute all that can be said about the run that these parts are of, or about one shard of it by itself."""
     config = config or ReportConfig()
-    merged = merge(parts, entries)
+    merged = merge(parts, entries, by_itself=by_itself)
     counts = Counts.of(result.outcome for result in merged.results)
     before = columns(part for part in past if part.run.run != merged.run.run)
     colour = _verdict(merged, counts, ()).colour
@@ -127,7 +128,7 @@ def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict
         said.append(f"no test failed, and yet pytest ended with {merged.run.exit_code}")
     if said:
         next_command = f"invoke report.open --run {merged.run.run}"
-        return Verdict(Colour.RED, f"{'; '.join(said)} (of {counts.collected} tests)", next_command)
+        return Verdict(Colour.RED, f"{'; '.join(said)} (of {counts.collected} tests{merged.share})", next_command)
     said = _numbered(
         (counts.retried, "passed only after a retry"),
         (counts.quarantined, "failed in quarantine"),
@@ -137,9 +138,9 @@ def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict
     if merged.trust.doubled:
         said.append(f"{len(merged.trust.doubled)} ran in more than one shard")
     if said:
-        return Verdict(Colour.ATTENTION, f"{counts.collected} tests, none failed, but {'; '.join(said)}")
+        return Verdict(Colour.ATTENTION, f"{counts.collected} tests{merged.share}, none failed, but {'; '.join(said)}")
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    return Verdict(Colour.GREEN, f"all {counts.collected} tests did what they should{skipped}")
+    return Verdict(Colour.GREEN, f"all {counts.collected} tests{merged.share} did what they should{skipped}")
 
 
 def _numbered(*counted: tuple[int, str]) -> list[str]:

@@ -60,9 +60,18 @@ def proofs(project: Path) -> list[Proof]:
     return read_proofs(project / DIRECTORY)
 
 
-def test_two_shards_run_every_test_once(project: Path) -> None:
-    codes = [shard(project, "1/2"), shard(project, "2/2", "-n", "2")]
+def test_two_shards_run_every_test_once_and_each_is_green_by_itself(project: Path) -> None:
+    page = project / "step.md"
+    codes = [
+        shard(project, "1/2", GITHUB_STEP_SUMMARY=str(page)),
+        shard(project, "2/2", "-n", "2", GITHUB_STEP_SUMMARY=str(page)),
+    ]
 
+    verdicts = [line for line in page.read_text().splitlines() if line.startswith("## ")]
+    assert verdicts == [
+        "## ✅ lightweight: all 5 tests of shard 1 of 2 did what they should",
+        "## ✅ lightweight: all 4 tests of shard 2 of 2 did what they should",
+    ]
     merged = merge(proofs(project))
     assert codes == [0, 0]
     assert merged.sound, merged.faults

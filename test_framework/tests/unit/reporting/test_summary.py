@@ -75,6 +75,19 @@ def test_a_missing_shard_is_red_and_named() -> None:
     assert not report.run.complete
 
 
+def test_a_shard_by_itself_does_not_miss_the_others_and_says_which_it_is() -> None:
+    only = part({"a": ".", "b": "."}, shard=2, shards=2)
+
+    report = summarise([only], by_itself=True)
+
+    assert report.verdict.colour is Colour.GREEN
+    assert "all 2 tests of shard 2 of 2" in report.verdict.reason
+    assert [shard.shard for shard in report.trust.shards] == [2]
+    assert report.run.complete
+    assert report.trust.problems == ()
+    assert summarise([only]).verdict.colour is Colour.RED, "a run that this is all of is another matter"
+
+
 def test_a_shard_that_ran_again_replaces_its_first_attempt_and_stays_a_flake() -> None:
     first = part({"a": "F", "b": "."}, commit="c", shard=1, shards=2)
     other = part({"c": "."}, commit="c", shard=2, shards=2)

@@ -71,13 +71,14 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     guards, node = guards_of(request.config), request.node
     with guards.test(node.nodeid) as left:
         yield
-    if left:
-        node.user_properties.append(("guards.leaks", left))
     if slow := guards.slow_callbacks():
         node.user_properties.append(("guards.slow_callbacks", slow))
-    cut_short = node.session.exitstatus == pytest.ExitCode.INTERRUPTED  # then everything is in the middle of something
-    if left and guards.verdict is Verdict.FAIL and not node.stash.get(FAILED, False) and not cut_short:
-        pytest.fail(verdict_on(left, node.nodeid), pytrace=False)
+    # what failed, or was interrupted, was in the middle of something: that it left things is no news
+    ended = not node.stash.get(FAILED, False) and node.session.exitstatus != pytest.ExitCode.INTERRUPTED
+    if left and ended:
+        node.user_properties.append(("guards.leaks", left))
+        if guards.verdict is Verdict.FAIL:
+            pytest.fail(verdict_on(left, node.nodeid), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

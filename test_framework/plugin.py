@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -50,7 +51,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--delays", type=float, default=0.0, metavar="MS", help="hold tasks back by up to so many ms")
     group.addoption("--order", choices=ORDERS, default="random", help="in which order tests run")
     group.addoption("--no-record", action="store_true", help="write no record of this run under .reports/")
+    group.addoption("--share-out", action="store_true", help="share a whole suite out among the processors")
     group.addoption("--shard", default=None, metavar="I/N", help="run the I-th of N shares of the tests, e.g. 2/4")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Share a whole suite out if that is asked for; what somebody selects is sooner done by one."""
+    settled = hasattr(config, "workerinput") or config.option.numprocesses is not None
+    selected = config.args_source is config.ArgsSource.ARGS
+    watched = config.getoption("usepdb") or config.getoption("trace")
+    if config.getoption("--share-out") and not (settled or selected or watched):
+        config.option.numprocesses = (os.cpu_count() or 1) + 1  # tests wait as well as work
+        config.option.dist = "worksteal"
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

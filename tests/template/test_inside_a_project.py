@@ -17,9 +17,7 @@ from cos_scaffold.live_files import live_files
 from tests.template.workbench import ROOT, Workbench, program
 
 MINUTES = 60
-GIVEN = {
-    "lightweight": ("--", "-n", "3", "--dist", "worksteal", "--reruns", "2")
-}  # this machine is busy with other bakes
+GIVEN = {"lightweight": ("--", "--reruns", "2")}  # this machine is busy with other bakes
 
 
 @pytest.fixture(scope="module")

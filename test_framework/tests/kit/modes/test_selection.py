@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from test_framework.running.exits import INCOMPLETE
@@ -144,3 +147,22 @@ def test_a_debugger_for_several_workers_is_refused(planted: Planted) -> None:
         assert ended.code == 4
         assert option in ended.complained
         assert "-n" in ended.complained
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shared"),
+    [((), True), (("-x",), True), (("-n0",), False), (("--pdb",), False), (("tests/unit",), False)],
+)
+def test_a_whole_suite_is_shared_out_and_what_somebody_selects_is_not(
+    planted: Planted, chosen: tuple[str, ...], shared: bool
+) -> None:
+    planted.file("tests/unit/test_it.py", "def test_good(): pass\n")
+    *command, everything = planted.command("--share-out", *chosen, "tests")
+    assert everything == "tests"
+
+    ended = subprocess.run(
+        command, cwd=planted.root, env=planted.environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert (f"{(os.cpu_count() or 1) + 1} workers [1 item]" in ended.stdout) == shared

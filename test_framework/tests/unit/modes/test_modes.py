@@ -86,15 +86,8 @@ def test_with_a_model_full_is_run_with_it(
 
     run_all(["-n0", "-x"], [Mode.FULL])
 
-    assert asked == [["--mode=full", "-n0", "-x"]]
+    assert asked == [["--mode=full", "--share-out", "-n0", "-x"]]
     assert verdicts(capsys)["full"] == "green"
-
-
-def test_a_whole_suite_is_shared_out_and_a_selection_is_not(asked: list[list[str]]) -> None:
-    for arguments in ([], ["--shard", "1/3"], ["tests/unit"], ["tests/unit/api::test_one", "-x"], ["-n0"]):
-        run_all(arguments, [Mode.INTEGRATION])
-
-    assert ["--dist" in command for command in asked] == [True, True, False, False, False]
 
 
 def test_what_is_run_on_request_only_is_left_out_and_said_with_how_to_run_it(

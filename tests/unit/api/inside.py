@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from app.lifecycle.startup import StartupManager
@@ -107,3 +109,18 @@ def assert_problem(answer: httpx.Response, status: int, *words: str) -> None:
         assert inside not in answer.text
     for word in words:
         assert word in answer.text
+
+
+@asynccontextmanager
+async def nothing_goes_wrong(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """No error is logged, and none reaches the event loop."""
+    loop = asyncio.get_running_loop()
+    unhandled: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: unhandled.append(context))
+    try:
+        with caplog.at_level(logging.ERROR):
+            yield
+    finally:
+        loop.set_exception_handler(None)
+    assert unhandled == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

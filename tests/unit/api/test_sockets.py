@@ -20,9 +20,9 @@ from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
-from tests.unit.api.inside import PROBLEM
+from tests.unit.api.inside import PROBLEM, nothing_goes_wrong
 from tests.unit.api.test_tokens import WORTHLESS
-from tests.unit.api.wire import BINARY, PING, PONG, TEXT, Address, Wire, frame, wire
+from tests.unit.api.wire import BINARY, CLOSE, PING, PONG, TEXT, Address, Wire, frame, wire
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +213,27 @@ async def test_each_wrong_frame_is_named_by_its_code_and_disturbs_nobody(
         await bob.run_agent("undisturbed")
         bob.capture.assert_unbroken()
         assert len(bob.capture.events) == 5
+
+
+NO_TEXT = frame(TEXT, b'"\xff\xfe"')
+
+
+@pytest.mark.parametrize(
+    ("at_once", "code"),
+    [
+        pytest.param(NO_TEXT, 1007, id="once"),
+        pytest.param(NO_TEXT + NO_TEXT, 1007, id="twice"),
+        pytest.param(NO_TEXT + frame(CLOSE, (3456).to_bytes(2)), 3456, id="and goodbye"),
+    ],
+)
+async def test_a_text_that_is_none_is_the_clients_fault_and_no_error_of_ours(
+    server: InLoopServer, ada: TestUserContext, caplog: pytest.LogCaptureFixture, at_once: bytes, code: int
+) -> None:
+    async with nothing_goes_wrong(caplog), wire(server) as client:
+        await connected(client, ada, after=0)
+        await client.send(at_once)
+
+        assert await client.close_code() == code
 
 
 async def test_pings_of_both_kinds_are_answered(server: InLoopServer, ada: TestUserContext) -> None:

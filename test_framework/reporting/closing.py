@@ -57,16 +57,16 @@ def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalRep
 
 
 def keep_run(recorder: Recorder, root: Path) -> None:
-    """Write a record's last line, and take the run into the history."""
+    """Write a record's last line, and take the run into the history with what came after its summary: how services ended."""
     recorder.finish({"exit_code": recorder.exit_code})
     if recorder.trouble is not None or recorder.part is None:
         return
     try:
         config = load_config(root)
         with History.open(recorder.path.parent.parent) as history:
-            history.keep(recorder.part, recorder.path.stat().st_size)
+            history.keep(read_record(recorder.path), recorder.path.stat().st_size)
             history.prune(config.keep_runs, config.keep_days, config.keep_records)
-    except (OSError, sqlite3.Error, HistoryError) as error:
+    except (OSError, sqlite3.Error, HistoryError, UnreadableRecordError) as error:
         print(f"the run is not in the history yet ({error}): `invoke report.summary` takes it in", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from test_framework.reporting.history import History
+from test_framework.reporting.model import GateState
 from test_framework.reporting.naming import DIRECTORY
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.reading import UnreadableRecordError, parse
@@ -398,6 +399,22 @@ def test_the_shards_of_a_ci_job_and_their_repetition_are_one_run(tmp_path: Path)
     assert report.counts.collected == report.counts.passed == 6
     assert [(shard.attempt, shard.superseded) for shard in report.trust.shards] == [(1, 0), (2, 1)]
     assert report.run.complete
+
+
+def test_the_history_knows_how_services_began_and_ended(tmp_path: Path) -> None:
+    suite = Suite.of(tmp_path, "")
+    suite.file("tests/integration/test_it.py", "def test_it(pool): assert pool.get('redis').url\n")
+
+    done = suite.run("--mode=integration", SERVICES="bundled")
+
+    assert done.code == 0, done.said
+    with History.open(tmp_path / DIRECTORY) as history:
+        report = summarise(history.parts(history.runs()[0].run))
+    assert [service.name for service in report.services] == ["redis"]
+    assert {gate.name: gate.state for gate in report.gates if gate.name in ("services", "cleanup")} == {
+        "services": GateState.HELD,
+        "cleanup": GateState.HELD,
+    }
 
 
 def test_a_job_in_ci_gets_its_page(everything: Suite, tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ class Behind:
         """One of a replica's own metrics, which it tells to its own loopback alone."""
         code, said = container.exec_run(["python", "-c", NUMBERS])
         assert code == 0, said.decode()
-        return next(float(line.split()[1]) for line in said.decode().splitlines() if line.startswith(f"{name} "))
+        found = [float(line.split()[1]) for line in said.decode().splitlines() if line.startswith(f"{name} ")]
+        assert found, f"{name} is not among the metrics of {container.name}: {said.decode()!r}"
+        return found[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,14 @@
 """A tiny process that outlives its run: it reads a pipe, and when the last writer is gone it ends what was registered.
 
 A run keeps a register, a folder with one small file per thing it made, written before that thing can leak. `end_registered`
-empties it: the run itself calls it on a good day, this file as a detached watchdog on a bad one, and the next run on the worst.
+empties it, once nobody makes anything more: the run itself calls it on a good day, this file as a detached watchdog on a bad one,
+and the next run on the worst.
 The watchdog imports nothing but the standard library until there is something to end, and touches nothing that is not registered.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from test_framework.services.gate import shut_gate
 from test_framework.services.process_table import (
     descendants,
     is_running,
@@ -32,6 +33,7 @@ from test_framework.services.process_table import (
 Kind = Literal["paused", "process", "compose", "container", "network", "volume", "mount", "directory", "lease"]
 
 GRACE_SECONDS = 0.5
+PATIENCE_SECONDS, WATCHDOGS_PATIENCE_SECONDS = 10.0, 300.0
 # started with the checkout's folder as its first argument, since the isolated Python that runs it looks nowhere else
 COMMAND = "import sys; sys.path.append(sys.argv[1]); from test_framework.reaper import main; main()"
 HOME = str(Path(__file__).resolve().parents[1])
@@ -76,21 +78,22 @@ def register_once(folder: Path, registration: Registration) -> None:
         register(folder, registration)
 
 
-def end_registered(folder: Path, *, looks: int = 2) -> list[str]:
+def end_registered(folder: Path, patience: float = PATIENCE_SECONDS) -> list[str]:
     """End all that is registered, in the order in which things hold on to each other; return what would not end."""
+    alone = shut_gate(folder.parent, patience)
     entries = list(registered(folder))
-    left: list[str] = []
+    left = [] if alone else [f"what somebody has been making for the run these {patience:g} s"]
     for kinds, end in (
         ({"paused"}, let_go_on),
         ({"process"}, end_processes),
-        ({"compose", "container", "network", "volume"}, functools.partial(end_on_engine, looks=looks)),
+        ({"compose", "container", "network", "volume"}, end_on_engine),
         ({"mount"}, unmount),
         ({"directory", "lease"}, remove_paths),
     ):
         chosen = [(entry, registration) for entry, registration in entries if registration["kind"] in kinds]
         remains = end([registration for _, registration in chosen])
         left += remains
-        for entry, _ in chosen if not remains else []:
+        for entry, _ in chosen if alone and not remains else []:
             entry.unlink(missing_ok=True)
     return left
 
@@ -136,13 +139,13 @@ def unpause_container(name: str) -> None:
         engine.tell("POST", f"/containers/{name}/unpause")
 
 
-def end_on_engine(registrations: list[Registration], looks: int) -> list[str]:
+def end_on_engine(registrations: list[Registration]) -> list[str]:
     """Remove containers, networks and volumes; return what the engine would not let go."""
     if not registrations:
         return []
     from test_framework.services.engine_sweep import Wanted, sweep
 
-    gone = sweep([Wanted(registration["kind"], registration["name"]) for registration in registrations], looks)
+    gone = sweep([Wanted(registration["kind"], registration["name"]) for registration in registrations])
     return [] if gone else [f"{registration['kind']} {registration['name']}" for registration in registrations]
 
 
@@ -173,5 +176,5 @@ def main() -> None:
     _, folder, *paths = sys.argv[1:]
     while os.read(sys.stdin.fileno(), 64):
         pass
-    if not end_registered(Path(folder)):
+    if not end_registered(Path(folder), WATCHDOGS_PATIENCE_SECONDS):
         remove_paths([{"kind": "directory", "name": path} for path in paths])

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Self
 
 from test_framework import CHECKOUT
 from test_framework.services.choice import Choice, candidates, maker, wanted_provider
+from test_framework.services.gate import inside
 from test_framework.services.guardian import Guardian, Healed
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.service import Service
-from test_framework.services.stack import Stack, Storage, own_directory
+from test_framework.services.stack import Stack, Storage
 from test_framework.services.state import (
     SERVICE_NAMES,
     EngineDownError,
@@ -162,7 +163,8 @@ class ServicePool:
         from filelock import FileLock
 
         began = time.perf_counter()
-        with FileLock(own_directory(self.stack.directory) / f"{name}.choice.lock", timeout=seconds * 2):
+        lock = FileLock(self.stack.directory / f"{name}.choice.lock", timeout=seconds * 2)
+        with inside(self.stack.directory), lock:
             choice = self._recall(name) or self._choose(name, seconds)
         lifecycle = self._lifecycle(choice)
         lifecycle.ensure(name, seconds)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from test_framework.services.diagnosis import diagnose
+from test_framework.services.gate import held
 from test_framework.services.stack import cache_root
 from test_framework.services.state import ServiceError
 
@@ -158,6 +159,7 @@ def run(command: list[str], purpose: str, text: str = "") -> None:
         cwd="/",
         timeout=INITDB_SECONDS,
         check=False,
+        pass_fds=held(),
         **account.popen_options(),  # type: ignore[call-overload]
     )
     if done.returncode:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from test_framework.services import engine
 from test_framework.services.credentials import passwords, pinned_ports
 from test_framework.services.diagnosis import diagnose
+from test_framework.services.gate import held
 from test_framework.services.small_disk import SMALL_DISK
 from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
 from test_framework.services.stack import Stack, project_name
 from test_framework.services.state import SERVICE_NAMES, ProviderUnavailableError, ServiceError, ServiceName
 
 UP_SECONDS = 60.0
+FINISHING_SECONDS = 5.0
 START_INTERVAL_API = (1, 44)
 
 
@@ -33,25 +36,31 @@ class ComposeProject:
         files = [option for file in self.files() for option in ("--file", str(file))]
         command = [*engine.compose_command(), "--project-name", self.stack.name, *files, *arguments]
         what = f"compose {' '.join(arguments)} failed"
+        process = subprocess.Popen(
+            command,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us
+            pass_fds=held(),
+        )
         try:
-            done = subprocess.run(
-                command,
-                check=False,
-                env=self.environment(),
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                stdin=subprocess.DEVNULL,
-            )
+            printed, complained = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
+            end(process)
             raise ServiceError(what, f"compose took more than {seconds:g} s", "invoke doctor") from None
-        if done.returncode == 0:
+        except BaseException:
+            end(process, FINISHING_SECONDS)  # for a client that is killed, the engine goes on nobody knows how long
+            raise
+        if process.returncode == 0:
             return
-        said = (done.stderr or done.stdout).strip()
+        said = (complained or printed).strip()
         known = diagnose(
             said, service, " ".join(service_specs()[name].image for name in SERVICE_NAMES if name == service)
         )
-        last = said.splitlines()[-1] if said else f"compose ended with exit code {done.returncode}"
+        last = said.splitlines()[-1] if said else f"compose ended with exit code {process.returncode}"
         if known is None:
             raise ServiceError(what, last, "invoke doctor")
         error = ProviderUnavailableError if known.engine else ServiceError
@@ -78,3 +87,11 @@ class ComposeProject:
     def labels(self, **more: str) -> list[str]:
         wanted = {"project": self.stack.name, **more}
         return [f"com.docker.compose.{name}={value}" for name, value in wanted.items()]
+
+
+def end(process: subprocess.Popen[str], patience: float = 0.0) -> None:
+    """Kill a client that does not end by itself in that time."""
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=patience)
+    process.kill()
+    process.communicate()

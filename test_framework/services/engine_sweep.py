@@ -13,7 +13,7 @@ from test_framework.services import engine
 from test_framework.services.state import EngineDownError
 
 SECONDS = 20.0
-BETWEEN_LOOKS = 0.1
+LOOKS, BETWEEN_LOOKS = 2, 0.1  # the engine may still be at work for a client that was killed
 COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
 ABREAST = 8
 
@@ -32,24 +32,21 @@ class Wanted:
         return json.dumps({"name": [f"^/?{self.name}$"]}) if self.kind == kind else None
 
 
-def sweep(wanted: Sequence[Wanted], looks: int) -> bool:
-    """Remove all that is wanted, until `looks` in a row find nothing; say whether that came about.
-
-    One is enough where nobody is making any; the engine may still be at work for a client that was killed.
-    """
+def sweep(wanted: Sequence[Wanted]) -> bool:
+    """Remove all that is wanted, until several looks in a row find nothing; say whether that came about."""
     deadline = time.monotonic() + SECONDS
     quiet = 0
     try:
-        while quiet < looks and time.monotonic() < deadline:
+        while quiet < LOOKS and time.monotonic() < deadline:
             containers, others = find(wanted)
             side_by_side([lambda path=path: engine.tell("DELETE", path) for path in containers])  # type: ignore[misc]
             side_by_side([lambda path=path: engine.tell("DELETE", path) for path in others])  # type: ignore[misc]
             quiet = 0 if containers or others else quiet + 1
-            if 0 < quiet < looks:
+            if 0 < quiet < LOOKS:
                 time.sleep(BETWEEN_LOOKS)
     except EngineDownError:
         return False  # what a silent engine holds stays registered, and the next run looks again
-    return quiet >= looks
+    return quiet >= LOOKS
 
 
 def find(wanted: Sequence[Wanted]) -> tuple[list[str], list[str]]:

@@ -70,4 +70,4 @@ def on_engine(stack: Stack, unowned: Callable[[str], bool]) -> Iterator[Leftover
         for run, project in sorted(projects.items()):
             if unowned(run):
                 registration: reaper.Registration = {"kind": "compose", "name": project}
-                yield Leftover(f"what the engine has of {project}", partial(reaper.end_on_engine, [registration], 1))
+                yield Leftover(f"what the engine has of {project}", partial(reaper.end_on_engine, [registration]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from test_framework import reaper
+from test_framework.services.gate import inside, open_gate
 from test_framework.services.healing import Healing, Report, waits
 from test_framework.services.provider import Provider
 from test_framework.services.stack import Stack, own_directory
@@ -125,13 +126,15 @@ class Lifecycle:
             return
         from test_framework.services.run import Watchdog
 
-        register = own_directory(self.stack.directory) / f"pauses-{os.getpid()}"
-        watchdog = Watchdog(register)
+        home = own_directory(own_directory(self.stack.directory) / f"pauses-{os.getpid()}")
+        register = home / "register"
+        watchdog = Watchdog(register, home)
+        open_gate(home)
         try:
             yield Lifecycle(self.stack, self.provider, self.report, register)
         finally:
             watchdog.dismiss()
-            shutil.rmtree(register, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
 
     def want(self, service: ServiceName, state: State) -> None:
         """Write down what somebody asked for, so that a guardian mends only what nobody did on purpose."""
@@ -167,8 +170,9 @@ class Lifecycle:
     def locked(self, service: ServiceName, seconds: float) -> Iterator[None]:
         from filelock import Timeout
 
+        run = inside(self.register.parent) if self.register else contextlib.nullcontext()
         try:
-            with self.lock(service).acquire(timeout=seconds):
+            with run, self.lock(service).acquire(timeout=seconds):
                 yield
         except Timeout as reason:
             why = f"another process has held its lock for {seconds:g} s ({reason.lock_file})"

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from test_framework import reaper
+from test_framework.services.gate import open_gate
 from test_framework.services.stack import Stack, own_directory, runtime_root
 
 WATCHDOG_SECONDS = 5.0
@@ -58,11 +59,11 @@ class Run:
         self.watchdog = Watchdog(stack.register, stack.directory, lease)
         self.lease = FileLock(lease)
         self.lease.acquire(timeout=0)
-        own_directory(stack.directory)
+        open_gate(own_directory(stack.directory))
 
     def end(self) -> list[str]:
         """End all that the run has registered; return what would not end."""
-        left = reaper.end_registered(self.stack.register, looks=1)
+        left = reaper.end_registered(self.stack.register)
         if not left:
             shutil.rmtree(self.stack.directory, ignore_errors=True)
             lease_of(self.stack.directory).unlink(missing_ok=True)

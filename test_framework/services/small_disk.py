@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from test_framework import reaper
+from test_framework.services.gate import held
 from test_framework.services.state import ProviderUnavailableError
 
 SMALL_DISK = "96m"
@@ -23,7 +24,7 @@ def mount(folder: Path, register: Path) -> None:
         raise ProviderUnavailableError("there is no small disk", reason, "SERVICES=compose, or run it as root on Linux")
     reaper.register_once(register, {"kind": "mount", "name": str(folder)})
     command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0711", "tmpfs", str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS, pass_fds=held())
     if done.returncode:
         raise ProviderUnavailableError("a small disk could not be mounted", done.stderr.strip(), "SERVICES=compose")
 

@@ -54,5 +54,12 @@ class EngineDownError(Exception):
     """There is no engine, or none that answers."""
 
 
+class RunEndedError(ServiceError):
+    """Whoever wanted to start, pause or end something for a run came too late."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"the run {run} has ended", "nothing is done for it any more", "run the tests again")
+
+
 class ProviderUnavailableError(ServiceError):
     """This machine can't run services in that way."""

@@ -105,5 +105,5 @@ def dev(checkout: Path) -> Iterator[Stack]:
     yield stack
     for name in ("native", "bundled"):
         OURS[name](stack).clear(data=True)
-    assert reaper.end_registered(register, looks=1) == []
+    assert reaper.end_registered(register) == []
     watchdog.dismiss()

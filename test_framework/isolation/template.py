@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
 import asyncpg
-from filelock import FileLock
 from sqlalchemy import make_url
 
 from app.db import migrate, models
 from app.db.database import Database
 from test_framework.isolation.lasting import Lasting
 from test_framework.services.run import is_held, lease_of
-from test_framework.services.stack import Stack, runtime_root
+from test_framework.services.stack import Stack
+from test_framework.services.state import ServiceError
 
-LOCK_SECONDS = 60
+LOCK, LOCK_SECONDS = "hashtext('the test kit: templates')", 60
 TEMPLATE = "template"
 COPY = "test"
 CONNECTION_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -74,9 +76,7 @@ class PostgresTemplate:
 
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         """Migrate the template unless another worker has; it gets its name only when it is complete."""
-        server = f"{self._url.host}-{self._url.port}-{self._url.query.get('host', '')}".replace("/", "_")
-        lock = FileLock(runtime_root() / f"{server}.template.lock", timeout=LOCK_SECONDS)
-        with lock:  # on purpose: another worker migrates the template meanwhile, and this one can do nothing without it
+        async with one_at_a_time(connection):
             found = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
             await self._sweep(connection, found)
             if self._name in found:
@@ -112,6 +112,23 @@ async def connect(url: str, application: str) -> asyncpg.Connection:
     """Connect for the kit itself, under a name that says so."""
     plain = url.replace("postgresql+asyncpg://", "postgresql://", 1)
     return await asyncpg.connect(plain, timeout=10, server_settings={"application_name": application})
+
+
+@asynccontextmanager
+async def one_at_a_time(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Wait until no other worker or run is at work on the templates; the server keeps the lock, and drops it with its holder."""
+    await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    try:
+        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+    except asyncpg.LockNotAvailableError:
+        why = f"somebody else has been migrating it for {LOCK_SECONDS} s"
+        raise ServiceError("there is no migrated template of a database", why, "invoke services.status") from None
+    finally:
+        await connection.execute("RESET lock_timeout")
+    try:
+        yield
+    finally:
+        await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
 
 
 @cache

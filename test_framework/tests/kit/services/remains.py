@@ -10,8 +10,7 @@ import psutil
 
 from test_framework.services import engine
 from test_framework.services.engine_sweep import COMPOSE_PROJECT_LABEL
-from test_framework.services.run import lease_of
-from test_framework.services.stack import Stack
+from test_framework.services.stack import Stack, runtime_root
 
 
 @dataclass
@@ -22,8 +21,7 @@ class Remains:
     found: list[str] = field(default_factory=list)
 
     def look(self, *, containers: bool) -> list[str]:
-        paths = (self.stack.directory, lease_of(self.stack.directory))
-        self.found = [str(path) for path in paths if path.exists()]
+        self.found = [str(path) for path in runtime_root().iterdir() if self.stack.run in path.name]
         self.found += [f"process {process.pid}" for process in psutil.process_iter() if self.is_of_the_run(process)]
         if containers:
             client = engine.connect()

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from test_framework import CHECKOUT, reaper
+from test_framework.running.planted import Planted
 from test_framework.services.bundled import bundled
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.lifecycle import Lifecycle
@@ -39,6 +40,16 @@ with ServicePool(provider, run=run) as pool, lease("victim"):
     if provider != "external":
         redis.pause()
     time.sleep(60)
+"""
+USER = """
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("turn", range(4))
+async def test_it(pool, redis_url, database_url, turn):
+    Path("run").write_text(pool.run)
 """
 MOMENTS = 10
 SECONDS = {"bundled": 1.0, "native": 1.0, "external": 1.0, "compose": 2.0}
@@ -103,6 +114,16 @@ def test_a_run_that_is_killed_leaves_nothing(
     assert [run.found for run in runs if run.look(containers=provider == "compose")] == []
     assert bystander.provider.identity("redis") == identity
     assert bystander.provider.observe("redis").state.runs
+
+
+def test_a_run_of_tests_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
+    planted = Planted(tmp_path)
+    planted.file("tests/integration/test_it.py", USER)
+
+    ended = planted.run("--mode=integration", "-n2", SERVICES="bundled")
+
+    assert ended.code == 0, ended.output
+    assert Remains(Stack.of_a_run((tmp_path / "run").read_text())).look(containers=False) == []
 
 
 @pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="only Linux shows its shared memory")

@@ -32,7 +32,8 @@ from test_framework.services.process_table import (
 
 Kind = Literal["paused", "process", "compose", "container", "network", "volume", "mount", "directory", "lease"]
 
-GRACE_SECONDS = 0.5
+GRACE_SECONDS = 0.5  # to end by itself
+KILLED_SECONDS = 5.0  # nobody outlives that signal, but on a busy machine it takes its time
 PATIENCE_SECONDS, WATCHDOGS_PATIENCE_SECONDS = 10.0, 300.0
 # started with the checkout's folder as its first argument, since the isolated Python that runs it looks nowhere else
 COMMAND = "import sys; sys.path.append(sys.argv[1]); from test_framework.reaper import main; main()"
@@ -125,7 +126,7 @@ def end_processes(registrations: list[Registration]) -> list[str]:
         family |= {orphan: stamp for orphan in orphans if (stamp := started_at(orphan))}
     if not wait_until_ended(family, GRACE_SECONDS):
         send([pid for pid, started in family.items() if is_running(pid, started)], signal.SIGKILL)
-        wait_until_ended(family, GRACE_SECONDS)
+        wait_until_ended(family, KILLED_SECONDS)
     for registration in registrations:
         release_shared_memory(Path(registration.get("home", "/nonexistent")))
     return [f"process {pid}" for pid, started in family.items() if is_running(pid, started)]

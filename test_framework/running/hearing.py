@@ -1,9 +1,14 @@
-"""A process that a test starts hears its signals, also where the run itself ignores some, because it was begun by `nohup` or with `&`."""
+"""A process that a test starts hears its signals, and all that it says is heard.
+
+The run itself may ignore some signals, because it was begun by `nohup` or with `&`, and a child would inherit that.
+"""
 
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from app.lifecycle.signals import STOP_SIGNALS
 
@@ -17,3 +22,17 @@ def hearing() -> Callable[[], None] | None:
             signal.signal(number, signal.SIG_DFL)
 
     return hear if ignored else None
+
+
+def rest_of(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
+    """What a child has still to say until it ends, after lines of it were read: `communicate` loses what came with such a line."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with ThreadPoolExecutor(2) as readers:
+        said, complained = readers.submit(process.stdout.read), readers.submit(process.stderr.read)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return said.result(), complained.result()

@@ -19,7 +19,7 @@ import pytest
 
 from app.lifecycle import NotTheMainThreadError, signals_routed
 from app.lifecycle.signals import STOP_SIGNALS
-from test_framework.running.hearing import hearing
+from test_framework.running.hearing import hearing, rest_of
 from test_framework.waiting import becomes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
@@ -69,7 +69,7 @@ def child(program: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[str, int]:
-    output, errors = process.communicate(timeout=10)
+    output, errors = rest_of(process, 10)
     assert errors == ""
     return output, process.returncode
 

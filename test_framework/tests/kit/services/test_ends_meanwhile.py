@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from test_framework import CHECKOUT
+from test_framework.running.hearing import rest_of
 from test_framework.running.planted import Planted
 from test_framework.service_pool import ServicePool
 from test_framework.services.stack import Stack
@@ -78,7 +79,9 @@ def test_what_a_worker_is_still_making_ends_with_the_run(provider: str, killed: 
             if killed:
                 worker.send_signal(signal.SIGKILL)
             pool.stop_all()
-            said, complained = worker.communicate(timeout=SECONDS)
+            assert worker.stdin is not None
+            worker.stdin.close()
+            said, complained = rest_of(worker, SECONDS)
         told.append(said + complained)
         runs.append(Remains(pool.stack))
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from test_framework.running.planted import Planted
 from test_framework.service_pool import ServicePool
 from test_framework.services.stack import Stack
 from test_framework.tests.kit.services.conftest import need_engine
-from test_framework.tests.kit.services.remains import Remains
+from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
 WORKER = """
@@ -41,7 +42,7 @@ def test_it(pool, turn):
     Path("run").write_text(pool.run)
     pool.get_all()
 """
-MOMENTS = 8
+MOMENTS, TURNS = 8, 3
 LONGEST = {"bundled": 0.4, "native": 0.4, "compose": 1.6}
 SECONDS = 40.0
 
@@ -91,10 +92,11 @@ def test_what_a_worker_is_still_making_ends_with_the_run(provider: str, killed: 
         assert "up\n" in words or "has ended: nothing is done for it any more" in words, words
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("provider", ["bundled", "compose"])
 @pytest.mark.timeout(180)
-def test_a_run_of_tests_that_is_told_to_end_while_its_workers_start_services_leaves_nothing(
-    provider: str, tmp_path: Path
+def test_a_run_of_tests_that_ends_while_its_workers_start_services_leaves_nothing(
+    provider: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     if provider == "compose":
         need_engine()
@@ -102,17 +104,20 @@ def test_a_run_of_tests_that_is_told_to_end_while_its_workers_start_services_lea
     moments = random.Random(seed)
     runs: list[Remains] = []
 
-    for number in range(MOMENTS // 2):
-        planted = Planted(tmp_path / str(number))
+    for turn in range(TURNS):
+        planted = Planted(tmp_path / str(turn))
         planted.file("tests/integration/test_it.py", PLANTED)
         begun = planted.root / "run"
         with planted.begun("--mode=integration", "-n2", SERVICES=provider) as process:
             comes_true(begun.exists, "a test that starts services", SECONDS)
             time.sleep(moments.uniform(0.0, LONGEST[provider]))
-            process.terminate()
+            process.send_signal(number)
             said, complained = process.communicate(timeout=SECONDS)
         assert process.returncode != 0, said
-        assert "Traceback" not in complained, complained
+        assert "Traceback" not in complained or number == signal.SIGKILL, complained
         runs.append(Remains(Stack.of_a_run(begun.read_text())))
+        look = partial(runs[-1].look, containers=provider == "compose")
+        assert gone_within(SECONDS, look) is not None, f"seed {seed}: {runs[-1].found}"
 
+    # and nothing turns up later
     assert [run.found for run in runs if run.look(containers=provider == "compose")] == [], f"seed {seed}"

@@ -7,7 +7,6 @@ that watchers see every call; whatever goes wrong is told to the model where it 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import ssl
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would greet whoever looks at a terminal
-
 import httpx2
+import pydantic_ai
 from openai import AsyncOpenAI
 from pydantic import JsonValue
 from pydantic_ai import Agent, UsageLimits
@@ -36,6 +34,8 @@ from app.agents import transcript
 from app.agents.dispatcher import Tool, ToolError
 from app.agents.endpoint_errors import EndpointError, explain
 from app.agents.models import ModelError, Turn, recorded
+
+pydantic_ai.BANNER_ENABLED = False  # it would greet whoever looks at a terminal
 
 STEPS = 20
 TOOL_CALLS = 100

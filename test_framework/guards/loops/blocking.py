@@ -1,7 +1,8 @@
 """A call that waits stops everything on the loop: sleep, sockets, files, the database driver. blockbuster finds them.
 
 The service is held to all of it. Tests and the kit may read and write small files, because a test that looks into one
-holds up nobody but itself; they may not sleep, nor wait for a socket.
+holds up nobody but itself; they may not sleep, nor wait for a socket. Whoever is first to need a library may let it be
+imported, which reads files; the library may do no more than read meanwhile.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from test_framework.guards.configuration import settings_of
-from test_framework.guards.leaks.origins import birth
+from test_framework.guards.leaks.origins import birth, is_ours, stack
 from test_framework.guards.offences import Offence, commit, excused, here
+from test_framework.guards.source import words
 
 SERVICE = "app"
 TESTS = ("tests", "test_framework")
@@ -22,6 +24,8 @@ WAITS_LONG = ("time.sleep", "socket.", "ssl.", "builtins.input")
 CALLERS = 4
 LEFT_ALONE = ("threading.", "os.getcwd", "os.path.abspath", "os.path.samestat")
 """Watching every lock would slow down the whole process; the others only compute."""
+READS = tuple(words("os.stat os.listdir os.scandir os.readlink os.path. io.BufferedReader. io.TextIOWrapper.read"))
+IMPORTS = "<frozen importlib._bootstrap>"
 
 
 class Blocked(Offence):
@@ -47,20 +51,18 @@ def watch_blocking(root: Path) -> Callable[[], None]:
     kit = [_folder(root / "test_framework" / "guards")]
     service = BlockBuster([_folder(root / SERVICE)]).functions
     everything = BlockBuster([_folder(root / folder) for folder in (SERVICE, *TESTS)], excluded_modules=kit).functions
-    functions = [
-        function
-        for name in service
-        if not name.startswith(LEFT_ALONE)
-        for function in [everything[name] if name.startswith(WAITS_LONG) else service[name]]
-    ]
-    for function in functions:
-        for file, name in _allowed(root):
-            function.can_block_in(file, _Any() if name == "*" else {name})
+    watched = [name for name in service if not name.startswith(LEFT_ALONE)]
+    functions = {name: (everything if name.startswith(WAITS_LONG) else service)[name] for name in watched}
+    for name, function in functions.items():
+        for file, caller in _allowed(root):
+            function.can_block_in(file, _Any() if caller == "*" else {caller})
         function.can_block_predicate = _or_on_purpose(function.can_block_predicate)
+        if name.startswith(READS):
+            function.can_block_predicate = _or_for_an_import(function.can_block_predicate)
         function.activate()
 
     def stop() -> None:
-        for function in functions:
+        for function in functions.values():
             function.deactivate()
 
     return stop
@@ -69,6 +71,20 @@ def watch_blocking(root: Path) -> Callable[[], None]:
 def _or_on_purpose(never_blocks: Callable[..., bool]) -> Callable[..., bool]:
     """Let a call pass that does not block, or whose line says why it must."""
     return lambda *given, **named: never_blocks(*given, **named) or excused(birth(2).lines[:1])
+
+
+def _or_for_an_import(never_blocks: Callable[..., bool]) -> Callable[..., bool]:
+    """Let a read pass that a library needs to be imported: it happens once, for whoever comes first."""
+    return lambda *given, **named: never_blocks(*given, **named) or _of_a_librarys_import(sys._getframe(1))
+
+
+def _of_a_librarys_import(frame: FrameType | None) -> bool:
+    """Whether a library is being imported, as seen from its reading: a file of this project has to read elsewhere."""
+    for caller in stack(frame):
+        file = caller.f_code.co_filename
+        if file == IMPORTS or is_ours(file):
+            return file == IMPORTS
+    return False
 
 
 def _allowed(root: Path) -> list[tuple[str, str]]:

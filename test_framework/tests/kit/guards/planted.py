@@ -11,7 +11,7 @@ PYPROJECT = """
 [tool.pytest.ini_options]
 addopts = ["--import-mode=importlib", "-p", "no:anyio", "-p", "no:schemathesis",
     "-p", "no:valkey", "-p", "no:platformdirs", "-p", "no:cacheprovider", "-p", "no:randomly"]
-pythonpath = ["."]
+pythonpath = [".", "site-packages"]
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "session"
 asyncio_default_test_loop_scope = "session"

@@ -23,7 +23,7 @@ async def work():
 """
 
 SERVICE = """\
-import asyncio, os, time, urllib.request
+import asyncio, importlib, os, time, urllib.request
 
 async def naps():
     time.sleep(0.01)
@@ -45,7 +45,23 @@ async def runs_and_hides_it(work):
 
 async def may_read(path):
     return path.read_text()
+
+async def imports(name):
+    importlib.import_module(name)
 """
+
+IMPORTED = {
+    "site-packages/late_reader.py": "from pathlib import Path\nimport late_helper\nPath(__file__).read_text()\n",
+    "site-packages/late_helper.py": "import os, pathlib\nlist(os.scandir())\npathlib.Path(__file__).stat()\n",
+    "site-packages/late_sleeper.py": "import time\ntime.sleep(0.01)\n",
+    "site-packages/late_caller.py": """\
+        import socket
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname()).close()
+        """,
+    "site-packages/late_writer.py": "from pathlib import Path\nPath(__file__).with_suffix('.txt').write_text('it')\n",
+    "app/late.py": "from pathlib import Path\nPath(__file__).read_text()\n",
+}
 
 FAULTS = {
     "run_inside": ("async", "asyncio.run(work())", "asyncio.run() cannot be called from a running event loop, tests/"),
@@ -121,6 +137,14 @@ FAULTS = {
         "socket.socket.connect() in a coroutine",
     ),
     "file_in_the_service": ("async", "await service.reads(Path(__file__))", "app/service.py:7 in reads"),
+    "sleep_in_an_import": ("async", "await service.imports('late_sleeper')", "time.sleep() in a coroutine"),
+    "socket_in_an_import": ("async", "await service.imports('late_caller')", "socket.socket.connect() in a coroutine"),
+    "file_written_in_an_import": (
+        "async",
+        "await service.imports('late_writer')",
+        "io.TextIOWrapper.write() in a coroutine",
+    ),
+    "file_in_the_service_at_import": ("async", "await service.imports('app.late')", "app/late.py:2 in <module>"),
     "never_awaited": ("async", "work()", "coroutine 'work' was never awaited"),
     "never_awaited_in_a_cycle": (
         "async",
@@ -159,6 +183,7 @@ TWINS = {
     "sleep_outside": ("sync", "time.sleep(0.001)"),
     "file_in_a_test": ("async", "Path(__file__).read_text()"),
     "allowed_file": ("async", "await service.may_read(Path(__file__))"),
+    "import_of_a_library_that_reads": ("async", "await service.imports('late_reader')"),
     "awaited": ("async", "await work()"),
     "closed": ("async", "work().close()"),
 }
@@ -179,7 +204,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Ended:
         code += f"\nasync def test_after_{name}():\n    gc.collect()\n    await asyncio.sleep(0)\n"
     for name, (kind, body) in TWINS.items():
         code += _test(f"twin_{name}", kind, body)
-    files = {"tests/mission_critical/test_planted.py": code, "app/__init__.py": "", "app/service.py": SERVICE}
+    files = {
+        "tests/mission_critical/test_planted.py": code,
+        "app/__init__.py": "",
+        "app/service.py": SERVICE,
+        **IMPORTED,
+    }
     allowed = '[tool.guards.may_block]\n"app/service.py:may_read" = "a small file"\n'
     return run_planted(tmp_path_factory.mktemp("loops"), files, "--mode=integration", pyproject=allowed)
 

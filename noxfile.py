@@ -84,7 +84,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def repeat(session: nox.Session) -> None:
-    """Prove that a mode is green again and again, whatever the order: `-- integration --times 20`."""
+    """Prove that a mode is green again and again, in any order, and file by file: `-- integration --times 20`."""
     install(session)
     session.run("python", "-m", "test_framework.proving.soak", "repeat", *session.posargs, env=COMPILED)
 

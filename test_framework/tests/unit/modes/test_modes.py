@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,14 +50,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What pytest would be told, run by run; every run is green."""
     commands: list[list[str]] = []
 
-    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
-        commands.append(command[3:])
-        return subprocess.CompletedProcess(command, 0)
+    def run(mode: Mode, arguments: list[str]) -> int:
+        commands.append([f"--mode={mode}", *arguments])
+        return 0
 
     for variable in (*MODEL_VARIABLES, modes.VARIABLE):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(modes, "obstacle", lambda mode: None)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(modes, "_run", run)
     return commands
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-FAILED, PASSED, SKIPPED = "failed", "passed", "skipped"
+FAILED, SKIPPED = "failed", "skipped"
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Verdicts:
 
     @property
     def missing(self) -> dict[str, int]:
-        """How many runs that came to their end did not show a test that others showed."""
-        ended = [run for run in self.runs if not run.doing]
+        """How many runs that began and came to their end did not show a test that others showed."""
+        ended = [run for run in self.runs if run.outcomes and not run.doing]
         gaps = {test: sum(test not in run.outcomes for run in ended) for test in self.tests}
         return {test: gap for test, gap in gaps.items() if gap}
 

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from test_framework.proving.verdicts import Done, Plan, Verdicts
 from test_framework.running.hearing import hearing
 from test_framework.running.planted import Planted
 from test_framework.waiting import comes_true
@@ -99,14 +98,6 @@ def test_its_harmless_twin_stays_green(planted: Planted) -> None:
     assert "2 runs, 2 tests each, 0 red, 0 tests flipped" in done.stdout
 
 
-@pytest.mark.parametrize(("second", "flips"), [("failed", ["a"]), ("passed", [])])
-def test_only_other_endings_are_flips(second: str, flips: list[str]) -> None:
-    plan = Plan("lightweight", 1, 0, "random", 0.0, ())
-    runs = [Done(plan, 0, 0.1, {"a": "passed", "b": "passed"}), Done(plan, 0, 0.1, {"a": second})]
-
-    assert list(Verdicts(runs).flips) == flips
-
-
 def lent(planted: Planted) -> None:
     """A file whose test is green wherever another file was collected too: it needs what that one does at import."""
     planted.file("tests/unit/lent.py", "WORDS = []\n")
@@ -144,15 +135,6 @@ def test_its_twin_that_brings_what_it_needs_stays_green(planted: Planted) -> Non
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 runs, 2 tests each, 2 files and 0 tests alone, 0 red, 0 tests flipped" in done.stdout
-
-
-def test_what_ran_by_itself_is_not_compared_with_whole_runs() -> None:
-    plan = Plan("lightweight", 1, 0, "random", 0.0, ("a.py",))
-    whole = [Done(plan, 0, 0.1, {"a.py::a": "passed", "b.py::b": "passed"}) for _ in range(2)]
-
-    verdicts = Verdicts(whole, alone=[Done(plan, 1, 0.1, {"a.py::a": "failed"})])
-
-    assert (verdicts.flips, verdicts.missing, len(verdicts.red)) == ({}, {}, 1)
 
 
 def test_a_run_whose_time_is_up_ends_in_good_order_and_says_where_it_was(planted: Planted) -> None:

@@ -46,11 +46,11 @@ def once(plan: Plan, seconds: float) -> Done:
 
 def _end(process: subprocess.Popen[str]) -> str:
     """Let a run end in good order, or by force; return all it said."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        return process.communicate(timeout=ENDING_SECONDS)[0]
-    process.kill()
-    return process.communicate(timeout=ENDING_SECONDS)[0]
+    for end in (process.terminate, process.kill):
+        end()
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=ENDING_SECONDS)[0]
+    return "what it began is still there and holds what it said"
 
 
 def read(log: Path) -> dict[str, str]:

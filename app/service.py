@@ -29,7 +29,7 @@ class Service:
         self.settings = settings
         self.process = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.tally = Tally()
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, settings.database_pool)
         self.outbox = Outbox(self.tally)
         self.journal = Journal(self.database, self.outbox)
         self.bus = choose_bus(settings, self.process)

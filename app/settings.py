@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATABASE = f"sqlite+aiosqlite:///{ROOT / '.data' / 'app.db'}"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+CONNECTIONS = 20
 SHORTEST_SECRET = 32
 FEWEST_CHARACTERS = 10
 
@@ -46,6 +47,9 @@ class Settings(BaseSettings):
         description="sqlite+aiosqlite:///… or postgresql+asyncpg://…",
     )
     migrate: bool = Field(False, description="apply missing migrations at start; an embedded database always does")
+    database_pool: int = Field(
+        CONNECTIONS, ge=1, description="how many connections to Postgres a process may have at once; others wait"
+    )
     redis_url: str = Field(
         "",
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),

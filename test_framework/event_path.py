@@ -21,6 +21,7 @@ from app.events.tally import Tally
 
 IDLE_SECONDS = 5.0
 HEAR_SECONDS = 10.0
+POOL = 5  # what a test needs at once: each connection is a process of the server's
 
 
 @dataclass
@@ -96,7 +97,7 @@ class EventPath:
 async def event_path(database_url: str) -> AsyncIterator[EventPath]:
     """Wire journal, outbox and relay on a migrated database until the block ends."""
     tally = Tally()
-    database = Database(database_url)
+    database = Database(database_url, POOL)
     outbox = Outbox(tally)
     journal = Journal(database, outbox)
     bus = RecordingBus(journal)

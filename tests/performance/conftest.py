@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from app.settings import Settings
+from app.settings import CONNECTIONS, Settings
 from test_framework.faults.breakable import Breakable, Network
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process
@@ -22,6 +22,12 @@ PLENTY = 10_000_000
 def breakables(redis: Breakable, postgres: Breakable, network: Network) -> Breakables:
     """Everything that a scenario may break; asked for before the pair, so that the pair reaches it through the proxy."""
     return Breakables(redis, postgres, network)
+
+
+@pytest.fixture
+def make_settings(make_settings: MakeSettings) -> MakeSettings:
+    """Settings with as many connections to Postgres as in production, where other tests make do with few."""
+    return lambda **changed: make_settings(**{"database_pool": CONNECTIONS} | changed)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from app.events.kinds import EventKind
 from app.events.outbox import Outbox
 from app.events.subscriber import Subscriber
 from app.events.tally import Tally
+from test_framework.event_path import POOL
 
 DEADLINE_SECONDS = 10.0
 
@@ -25,7 +26,7 @@ class Ledger:
     """A journal on a database, without anything else of the service."""
 
     def __init__(self, url: str) -> None:
-        self.database = Database(url)
+        self.database = Database(url, POOL)
         self.journal = Journal(self.database, Outbox(Tally()))
 
     async def write(self, user_id: str, count: int = 1) -> None:

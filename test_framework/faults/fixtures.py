@@ -1,16 +1,18 @@
 """What a test asks for to break something: it then gets servers of its worker's own, at addresses that stay, healed after it.
 
-A test that names one of these also gets its settings, its database and its server on what it is going to break.
+They end with the module that broke them. A test that names one of these also gets its settings, its database and its server on what it is going to break.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from test_framework.modes import Mode
 from test_framework.services.state import ServiceName
@@ -18,6 +20,8 @@ from test_framework.services.state import ServiceName
 if TYPE_CHECKING:
     from test_framework.faults.breakable import Breakable, BreakablePool, Disk, Network
     from test_framework.faults.skewed_clock import Clock
+    from test_framework.isolation.databases import Databases
+    from test_framework.isolation.redis import Keyspaces
     from test_framework.service_pool import ServicePool
     from test_framework.services.stack import Storage
 
@@ -60,22 +64,42 @@ def whole_again(request: pytest.FixtureRequest) -> Iterator[BreakablePool]:
         pool.heal()
 
 
-@pytest.fixture(scope="session")
-def servers_that_stay(mode: Mode) -> Iterator[BreakablePool]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def servers_that_stay(
+    mode: Mode, worker_databases: Databases | None, keyspaces: Keyspaces | None
+) -> AsyncIterator[BreakablePool]:
     """Servers that tests may end, pause and cut off: nobody else's, and at the same address however often they are killed."""
-    with pool_to_break(mode, "kept") as own:
+    async with left_with_its_module(pool_to_break(mode, "kept"), worker_databases, keyspaces) as own:
         yield own
 
 
-@pytest.fixture(scope="session")
-def servers_on_a_small_disk(mode: Mode) -> Iterator[BreakablePool]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def servers_on_a_small_disk(
+    mode: Mode, worker_databases: Databases | None, keyspaces: Keyspaces | None
+) -> AsyncIterator[BreakablePool]:
     """The same on a disk that can be filled, which loses its data with its container."""
     from test_framework.services.small_disk import obstacle
 
-    with pool_to_break(mode, "small") as own:
-        if own.wanted in {"native", "bundled"} and (reason := obstacle()):
-            pytest.skip(reason)
+    pool = pool_to_break(mode, "small")
+    if pool.wanted in {"native", "bundled"} and (reason := obstacle()):
+        pytest.skip(reason)
+    async with left_with_its_module(pool, worker_databases, keyspaces) as own:
         yield own
+
+
+@asynccontextmanager
+async def left_with_its_module(
+    pool: BreakablePool, databases: Databases | None, keyspaces: Keyspaces | None
+) -> AsyncIterator[BreakablePool]:
+    """Have a module's servers until the block ends: whoever comes after it can't use what they take of the machine."""
+    await asyncio.to_thread(pool.begin)
+    try:
+        yield pool
+    finally:
+        if databases is not None and keyspaces is not None:
+            await databases.leave(pool)
+            await keyspaces.leave(pool.run)
+        await asyncio.to_thread(pool.stop_all)
 
 
 @pytest.fixture

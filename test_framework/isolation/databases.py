@@ -113,6 +113,15 @@ class Databases:
         finally:
             self.costs.sessions += await self._lasting(template.drop(url))
 
+    async def leave(self, pool: ServicePool) -> None:
+        """Let go of servers that are about to end, and to take their databases along."""
+        if (database := self._databases.pop(pool.run, None)) is not None:
+            with suppress(*GONE):
+                await database.renew()
+        if (template := self.templates.pop(pool.run, None)) is not None:
+            with suppress(*GONE):
+                await template.close()
+
     async def close(self) -> None:
         """Leave nothing on servers that stay; those that are gone took it with them."""
         await self.store.close()

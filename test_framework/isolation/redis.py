@@ -150,6 +150,7 @@ class Keyspaces:
     def __init__(self) -> None:
         self._spaces: dict[str, Keyspace] = {}
         self._lasting = Lasting()
+        self._seen: dict[str, int] = {}
 
     @asynccontextmanager
     async def lend(self, service: Service, run: str, namespace: str) -> AsyncIterator[None]:
@@ -165,13 +166,21 @@ class Keyspaces:
 
     async def connections(self) -> dict[str, int]:
         """How many connections each server has seen, by its own count; those that are gone say nothing."""
-        seen: dict[str, int] = {}
         for space in self._spaces.values():
-            with suppress(exceptions.RedisError, OSError):
-                facts = await space.redis.info()
-                seen[str(facts["run_id"])] = int(facts["total_connections_received"])
-        return seen
+            await self._count(space)
+        return self._seen
+
+    async def leave(self, run: str) -> None:
+        """Let go of a server that is about to end."""
+        if (space := self._spaces.pop(run, None)) is not None:
+            await self._count(space)
+            await space.redis.aclose()
 
     async def close(self) -> None:
-        for space in self._spaces.values():
-            await space.redis.aclose()
+        for run in list(self._spaces):
+            await self.leave(run)
+
+    async def _count(self, space: Keyspace) -> None:
+        with suppress(exceptions.RedisError, OSError):
+            facts = await space.redis.info()
+            self._seen[str(facts["run_id"])] = int(facts["total_connections_received"])

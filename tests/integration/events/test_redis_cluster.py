@@ -25,17 +25,17 @@ from tests.integration.events.redis_cluster import Cluster, Master, connections_
 USERS = [f"user-{number}" for number in range(30)]
 
 
-@pytest.fixture(scope="session")
-def cluster_of_this_run(servers_that_stay: ServicePool) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def cluster_of_this_module(servers_that_stay: ServicePool) -> Iterator[Cluster]:
     with redis_cluster(servers_that_stay) as cluster:
         yield cluster
 
 
 @pytest.fixture
-def cluster(cluster_of_this_run: Cluster) -> Iterator[Cluster]:
+def cluster(cluster_of_this_module: Cluster) -> Iterator[Cluster]:
     """Three masters, well again afterwards."""
-    yield cluster_of_this_run
-    cluster_of_this_run.heal()
+    yield cluster_of_this_module
+    cluster_of_this_module.heal()
 
 
 @pytest.fixture

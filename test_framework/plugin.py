@@ -15,7 +15,7 @@ import pytest
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.reporting.recording import RecordedRun
-from test_framework.running import needs, telling
+from test_framework.running import memory, needs, telling
 from test_framework.running.selection import ORDERS
 from test_framework.running.whole_run import WholeRun
 
@@ -132,13 +132,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    """Let what the kit tells meanwhile be told of this test."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, bool, bool]:
+    """Let what the kit tells meanwhile be told of this test; keep no memory that only its module has needed."""
     telling.listen(item.user_properties)
     try:
         return (yield)
     finally:
         telling.listen(None)
+        if nextitem is None or nextitem.path != item.path:
+            memory.give_back()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,10 +1,14 @@
-"""The page as people meet it: a server process of its own, a real browser, and claims about what can be seen there."""
+"""The page as people meet it: the service behind its own server, a real browser, and claims about what can be seen there.
+
+In full the server is a process of its own, as everywhere; elsewhere it shares this one, which is spared another's memory.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +20,8 @@ from app.db.models import RunStatus
 from app.events.kinds import EventKind
 from app.settings import ROOT, Settings
 from test_framework.environment.env_files import file_for_tests
-from test_framework.servers import ProcessServer, in_process, token
+from test_framework.modes import Mode
+from test_framework.servers import Server, in_loop, in_process, token
 from test_framework.settings import IsolatedSettings
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
@@ -24,6 +29,8 @@ THE_FIVE = [str(kind) for kind in EventKind]
 QUESTION = "How many words are these?"
 READABLE = 4.5
 PHONE = ViewportSize(width=360, height=740)
+
+Serve = Callable[[Settings], AbstractAsyncContextManager[Server]]
 
 
 def settings_on(database: Path, **given: object) -> Settings:
@@ -42,15 +49,20 @@ def patience() -> None:
     expect.set_options(timeout=DEADLINE_SECONDS * 1000)
 
 
+@pytest.fixture(scope="session")
+def serve(mode: Mode) -> Serve:
+    return in_process if mode is Mode.FULL else in_loop
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def dev(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProcessServer]:
+async def dev(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """One server for all visitors; each sees their own runs alone."""
-    async with in_process(settings_on(tmp_path_factory.mktemp("page") / "page.db")) as server:
+    async with serve(settings_on(tmp_path_factory.mktemp("page") / "page.db")) as server:
         yield server
 
 
 @pytest_asyncio.fixture
-async def ada(browser: Browser, dev: ProcessServer) -> AsyncIterator[Visitor]:
+async def ada(browser: Browser, dev: Server) -> AsyncIterator[Visitor]:
     """A visitor who is signed in, and whose browser has nothing to complain about to the end."""
     async with visit(browser, dev) as visitor:
         await visitor.sign_in()
@@ -112,7 +124,7 @@ async def test_nothing_is_missing_or_doubled_after_the_network_was_pulled(ada: V
     await expect(after.locator("[data-replayed]")).to_have_count(0)
 
 
-async def test_an_event_that_comes_twice_is_shown_once(browser: Browser, dev: ProcessServer) -> None:
+async def test_an_event_that_comes_twice_is_shown_once(browser: Browser, dev: Server) -> None:
     async with visit(browser, dev) as ada:
         await ada.hear_everything_twice()
         await ada.sign_in()
@@ -124,17 +136,18 @@ async def test_an_event_that_comes_twice_is_shown_once(browser: Browser, dev: Pr
         assert await ada.seqs() == [1, 2, 3, 4, 5]
 
 
-async def test_a_page_outlives_the_service_that_it_came_from(browser: Browser, tmp_path: Path) -> None:
-    async with in_process(settings_on(tmp_path / "page.db")) as first, visit(browser, first) as ada:
+async def test_a_page_outlives_the_service_that_it_came_from(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+    settings = settings_on(tmp_path / "page.db")
+    async with AsyncExitStack() as life, visit(browser, await life.enter_async_context(serve(settings))) as ada:
         await ada.sign_in()
         interrupted = await ada.start("!think first\n!stall 60")
         await expect(interrupted.locator(".events .kind")).to_have_text(THE_FIVE[:2])
-        first.process.terminate()
-        await first.process.communicate()
+        port = urlsplit(ada.page.url).port
+        await life.aclose()
         await ada.sees_connection("reconnecting")
 
         await ada.page.context.set_offline(True)
-        async with in_process(settings_on(tmp_path / "page.db", port=urlsplit(first.url).port)):
+        async with serve(settings_on(tmp_path / "page.db", port=port)):
             await ada.page.context.set_offline(False)
             await ada.sees_connection("live")
             run = await ada.start(QUESTION)
@@ -170,7 +183,7 @@ async def test_a_hostile_message_is_text_wherever_it_is_shown_and_runs_nothing(a
     assert await ada.page.title() == title
 
 
-async def test_the_page_asks_its_own_host_alone_and_is_held_to_that(ada: Visitor, dev: ProcessServer) -> None:
+async def test_the_page_asks_its_own_host_alone_and_is_held_to_that(ada: Visitor, dev: Server) -> None:
     run = await ada.start(QUESTION)
     await ada.sees_end(run, RunStatus.COMPLETED)
 
@@ -182,9 +195,9 @@ async def test_the_page_asks_its_own_host_alone_and_is_held_to_that(ada: Visitor
     assert ada.hosts == {urlsplit(dev.url).netloc}
 
 
-async def test_production_asks_for_a_token_of_your_own(browser: Browser, tmp_path: Path) -> None:
+async def test_production_asks_for_a_token_of_your_own(browser: Browser, serve: Serve, tmp_path: Path) -> None:
     settings = settings_on(tmp_path / "page.db", environment="production")
-    async with in_process(settings) as server, visit(browser, server) as ada:
+    async with serve(settings) as server, visit(browser, server) as ada:
         await ada.open()
         await ada.page.get_by_label("Bearer token").fill(token(settings, "Zoë"))
         await ada.page.get_by_role("button", name="Continue").click()

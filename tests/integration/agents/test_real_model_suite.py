@@ -1,4 +1,7 @@
-"""The tests against a real model, held against stand-ins for one: green where it does as models do, red where it doesn't."""
+"""The tests against a real model, held against stand-ins for one: green where it does as models do, red where it doesn't.
+
+They are a run inside this one, and use its services: given from outside, those are neither broken nor ended by it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 import pytest
 
 from app.settings import ROOT
+from test_framework.service_pool import ServicePool
 from tests.integration.agents.endpoint import ChatServer, Reply, refuses, says
 
 pytestmark = pytest.mark.timeout(150)
@@ -37,7 +41,14 @@ class StandIn(ChatServer):
         return says("Hello. It is 4.")
 
 
-async def run_against(stand_in: StandIn) -> tuple[int, str]:
+@pytest.fixture
+def services(pool: ServicePool) -> dict[str, str]:
+    """What leads another run to the services of this one."""
+    postgres, redis = pool.get_all("postgres", "redis")
+    return {"SERVICES": "external", "DATABASE_URL": postgres.url, "REDIS_URL": redis.url}
+
+
+async def run_against(stand_in: StandIn, services: dict[str, str]) -> tuple[int, str]:
     server = await asyncio.start_server(stand_in.serve, "127.0.0.1", 0)
     stand_in.port = server.sockets[0].getsockname()[1]
     given = {"APP_MODEL_URL": stand_in.url, "APP_MODEL_KEY": KEY, "APP_MODEL_NAME": "tiny"}
@@ -46,7 +57,7 @@ async def run_against(stand_in: StandIn) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pytest", "--mode=full", "--no-record", "-q", SUITE),
             cwd=ROOT,
-            env={**environment, **given, "TEST_MODE": ""},
+            env={**environment, **services, **given, "TEST_MODE": ""},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -55,18 +66,18 @@ async def run_against(stand_in: StandIn) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
-async def test_a_model_that_does_as_models_do_is_green() -> None:
-    code, said = await run_against(StandIn([says("")]))
+async def test_a_model_that_does_as_models_do_is_green(services: dict[str, str]) -> None:
+    code, said = await run_against(StandIn([says("")]), services)
 
     assert code == 0, said
     assert "3 passed" in said
 
 
-async def test_a_model_that_never_calls_a_tool_is_red() -> None:
+async def test_a_model_that_never_calls_a_tool_is_red(services: dict[str, str]) -> None:
     lazy = StandIn([says("")])
     lazy.lazy = True
 
-    code, said = await run_against(lazy)
+    code, said = await run_against(lazy, services)
 
     assert code == 1, said
     assert "FAILED" in said

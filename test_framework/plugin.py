@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,14 @@ import pytest
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.reporting.recording import RecordedRun
-from test_framework.running import memory, needs, telling
+from test_framework.running import memory, needs, reality, telling
+from test_framework.running.reality import MODE, POOL, share_of
 from test_framework.running.selection import ORDERS
 from test_framework.running.whole_run import WholeRun
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from test_framework.service_pool import ServicePool
-    from test_framework.services.statistics import Share
 
 pytest.register_assert_rewrite("tests", "test_framework.tests")  # or an assert in a helper says nothing when it fails
 
@@ -37,11 +35,7 @@ pytest_plugins = [
     "pytester",
 ]
 
-MODE = pytest.StashKey[Mode]()
-POOL = pytest.StashKey["ServicePool | None"]()
-SHARE = pytest.StashKey["Share"]()
 RECORDED = pytest.StashKey[RecordedRun]()
-RUN = "service_pool_run"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[POOL] = None
     config.addinivalue_line("markers", MARKER_LINE)
     _follow_the_rules_of_the_house(config)
+    config.pluginmanager.register(reality, reality.__name__)
     config.pluginmanager.register(WholeRun(config, config.stash[MODE]))
     config.stash[RECORDED] = RecordedRun(config, config.stash[MODE])
     config.pluginmanager.register(config.stash[RECORDED])
@@ -188,99 +183,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminal.show(terminalreporter)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: object) -> None:
-    """Tell an xdist worker which run's services it shares."""
-    config: pytest.Config = node.config  # type: ignore[attr-defined]
-    if config.stash[MODE] is not Mode.LIGHTWEIGHT:
-        pool = pool_of(config)
-        pool.shared = True
-        node.workerinput[RUN] = pool.run  # type: ignore[attr-defined]
-
-
-def pool_of(config: pytest.Config) -> ServicePool:
-    """The services of this run: owned by the controller, shared by its workers, started by the first who asks."""
-    pool = config.stash[POOL]
-    if pool is None:
-        if config.stash[MODE] is Mode.LIGHTWEIGHT:
-            raise RuntimeError("lightweight starts no service: have the test say needs(…), or move it to integration/")
-        from test_framework.running.watched_run import guards_of
-        from test_framework.service_pool import ServicePool
-
-        worker: dict[str, str] | None = getattr(config, "workerinput", None)
-        if worker is not None:
-            pool = ServicePool.join(worker[RUN], worker=worker["workerid"])
-        else:
-            pool = ServicePool()
-            with guards_of(config).of_the_run("the services"):
-                pool.begin()
-        pool.around = lambda: guards_of(config).of_the_run("the services")
-        config.stash[POOL] = pool
-    return pool
-
-
-def share_of(config: pytest.Config) -> Share:
-    """What this process, and in the controller all workers, did with the services."""
-    from test_framework.services.statistics import Share
-
-    return config.stash.setdefault(SHARE, Share())
-
-
-@pytest.fixture(scope="session")
-def service_share(pytestconfig: pytest.Config) -> Share:
-    """Where what is counted about services goes."""
-    return share_of(pytestconfig)
-
-
-@pytest.fixture(scope="session")
-def mode(pytestconfig: pytest.Config) -> Mode:
-    """What is real in this run."""
-    return pytestconfig.stash[MODE]
-
-
-@pytest.fixture(scope="session")
-def pool(pytestconfig: pytest.Config) -> ServicePool:
-    """The services of this run; each starts when it is first asked for."""
-    return pool_of(pytestconfig)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _no_network_in_lightweight(mode: Mode) -> Iterator[None]:
-    if mode is not Mode.LIGHTWEIGHT:
-        yield
-        return
-    from test_framework.guards.network import loopback_only
-
-    with loopback_only():
-        yield
-
-
-@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand a worker's share of the statistics over; the owner ends its services here, so that the summary can tell of it."""
     if "hypothesis" not in sys.modules:  # its part of the summary would import it for nothing, which takes 70 ms
         session.config.pluginmanager.unregister(name="hypothesispytest")
-    pool = session.config.stash[POOL]
-    if pool is None:
-        return
-    share = share_of(session.config)
-    healed = Counter(healed.service for healed in pool.statistics.healed)
-    share.add({"started": pool.statistics.started, "healed": dict(healed)})
-    if pool.owner:
-        pool.stop_all()
-    else:
-        session.config.workeroutput[RUN] = share.plain()  # type: ignore[attr-defined]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: object) -> None:
-    """Add up what a worker that has ended says of its services; one that crashed says nothing."""
-    output: dict[str, dict[str, object]] = getattr(node, "workeroutput", {})
-    if RUN in output:
-        share_of(node.config).add(output[RUN])  # type: ignore[attr-defined]
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    pool = config.stash.get(POOL, None)
-    if pool is not None and pool.owner:
-        pool.stop_all()

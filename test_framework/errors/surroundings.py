@@ -38,7 +38,7 @@ KEPT_OPTIONS = (
 
 def circumstances(config: pytest.Config, services: Sequence[Service] = ()) -> Circumstances:
     """Tell how this run was started, in this process or by the controller of its workers."""
-    from test_framework.plugin import MODE
+    from test_framework.running.reality import MODE
 
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     seed = getattr(config.option, "randomly_seed", None)
@@ -76,7 +76,7 @@ def pools_of(item: pytest.Item) -> list[ServicePool]:
     module = sys.modules.get("test_framework.service_pool")
     if module is None:
         return []
-    from test_framework.plugin import POOL
+    from test_framework.running.reality import POOL
 
     around = [item.config.stash.get(POOL, None), *getattr(item, "funcargs", {}).values()]
     found = {id(pool): pool for pool in around if isinstance(pool, module.ServicePool)}

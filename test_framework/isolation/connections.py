@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -101,14 +101,13 @@ class ConnectionStore:
         key = repr((arguments, sorted(options.items())))
         while self._kept[key]:
             connection = self._kept[key].pop()
-            with suppress(*CONNECTION_LOST):
+            with suppress(*CONNECTION_LOST), _over_if_it_fails(connection):
                 await connection.execute(NAME.replace("$1", _quoted(self.name)))
                 self.reused += 1
                 return connection
-            connection.terminate()
         settings = {"application_name": self.name, **options.pop("server_settings", {})}
         opening = asyncpg.connect(*arguments, **options, server_settings=settings, connection_class=KeptConnection)
-        connection = await self._lasting(opening)
+        connection = await self._lasting(opening, KeptConnection.terminate)
         connection.store, connection.key = self, key
         self.opened += 1
         return connection
@@ -119,7 +118,8 @@ class ConnectionStore:
         if connection.is_closed() or connection.is_in_transaction() or len(kept) >= MOST_KEPT:
             return False
         try:
-            await connection.reset(timeout=CLOSING_SECONDS)
+            with _over_if_it_fails(connection):
+                await connection.reset(timeout=CLOSING_SECONDS)
         except CONNECTION_LOST:
             return False
         kept.append(connection)
@@ -142,6 +142,16 @@ class ConnectionStore:
             options["async_creator_fn"] = self.outer.share if self.outer is not None else self.lease
         else:
             options["server_settings"] = {"application_name": self.name, **options.get("server_settings", {})}
+
+
+@contextmanager
+def _over_if_it_fails(connection: KeptConnection) -> Iterator[None]:
+    """End a connection that nobody holds while something is asked of it, also where whoever asks is cancelled."""
+    try:
+        yield
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 def _quoted(text: str) -> str:

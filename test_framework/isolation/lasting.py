@@ -6,7 +6,7 @@ So whoever watches what tests leave behind can tell a connection that is kept on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -19,6 +19,14 @@ class Lasting:
     def __init__(self) -> None:
         self._context = copy_context()
 
-    async def __call__(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do some work in that context, and wait for it."""
-        return await asyncio.create_task(work, context=self._context)
+    async def __call__(
+        self, work: Coroutine[Any, Any, Result], undo: Callable[[Result], object] | None = None
+    ) -> Result:
+        """Do some work in that context, and wait for it; undo it where whoever waited is cancelled when it is done already."""
+        task = asyncio.create_task(work, context=self._context)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if undo is not None and task.done() and not task.cancelled() and task.exception() is None:
+                undo(task.result())
+            raise

@@ -80,7 +80,6 @@ async def _widen(worker: Databases, pool: ServicePool, tables: int) -> tuple[str
     for number in range(int(have), tables):
         await wide.execute(f"CREATE TABLE wide_{number} (id bigserial PRIMARY KEY, note text)")
     await wide.close()
-    await worker.templates[pool.run].close()
     worker.templates[pool.run] = PostgresTemplate(server, pool.stack, ready=template)
     async with worker.give(pool, Level.RESET, "wide") as again:
         return template, again.url

@@ -24,7 +24,7 @@ from test_framework.isolation.rollback import Outer
 from test_framework.isolation.template import CONNECTION_LOST
 
 LONGEST_NAME = 63
-MOST_KEPT = 5
+MOST_KEPT = 3
 NAME = "SELECT set_config('application_name', $1, false)"
 CLOSING_SECONDS = 5.0
 

@@ -118,9 +118,7 @@ class Databases:
         if (database := self._databases.pop(pool.run, None)) is not None:
             with suppress(*GONE):
                 await database.renew()
-        if (template := self.templates.pop(pool.run, None)) is not None:
-            with suppress(*GONE):
-                await template.close()
+        self.templates.pop(pool.run, None)
 
     async def close(self) -> None:
         """Leave nothing on servers that stay; those that are gone took it with them."""
@@ -130,9 +128,6 @@ class Databases:
         for database in self._databases.values():
             with suppress(*GONE):
                 await database.renew()
-        for template in self.templates.values():
-            with suppress(*GONE):
-                await template.close()
 
     async def _template(self, pool: ServicePool) -> PostgresTemplate:
         server = await asyncio.to_thread(pool.get, "postgres")

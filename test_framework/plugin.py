@@ -14,7 +14,8 @@ import pytest
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.reporting.recording import RecordedRun
-from test_framework.running import memory, needs, reality, telling
+from test_framework.running import needs, reality, telling
+from test_framework.running.memory import Memory
 from test_framework.running.reality import MODE, POOL, share_of
 from test_framework.running.selection import ORDERS
 from test_framework.running.whole_run import WholeRun
@@ -77,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER_LINE)
     _follow_the_rules_of_the_house(config)
     config.pluginmanager.register(reality, reality.__name__)
+    config.pluginmanager.register(Memory(), "memory")
     config.pluginmanager.register(WholeRun(config, config.stash[MODE]))
     config.stash[RECORDED] = RecordedRun(config, config.stash[MODE])
     config.pluginmanager.register(config.stash[RECORDED])
@@ -127,15 +129,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, bool, bool]:
-    """Let what the kit tells meanwhile be told of this test; keep no memory that only its module has needed."""
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Let what the kit tells meanwhile be told of this test."""
     telling.listen(item.user_properties)
     try:
         return (yield)
     finally:
         telling.listen(None)
-        if nextitem is None or nextitem.path != item.path:
-            memory.give_back()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from test_framework.servers import Server
 
 MakeSettings = Callable[..., "Settings"]
+Serve = Callable[["Settings"], AbstractAsyncContextManager["Server"]]
 
 
 @pytest.fixture
@@ -51,6 +52,14 @@ def settings(make_settings: MakeSettings) -> Settings:
 def server_processes() -> int:
     """How many processes the service runs as in full; a module that wants another number names its own."""
     return 2
+
+
+@pytest.fixture(scope="session")
+def serve(mode: Mode) -> Serve:
+    """How a test runs one server itself, on settings of its choice: in this loop, or in full as a process of its own."""
+    from test_framework.servers import in_loop, in_process
+
+    return in_process if mode is Mode.FULL else in_loop
 
 
 @pytest.fixture(scope="session")

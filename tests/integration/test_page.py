@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,8 +20,8 @@ from app.db.models import RunStatus
 from app.events.kinds import EventKind
 from app.settings import ROOT, Settings
 from test_framework.environment.env_files import file_for_tests
-from test_framework.modes import Mode
-from test_framework.servers import Server, in_loop, in_process, token
+from test_framework.fixtures import Serve
+from test_framework.servers import Server, token
 from test_framework.settings import IsolatedSettings
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
@@ -29,8 +29,6 @@ THE_FIVE = [str(kind) for kind in EventKind]
 QUESTION = "How many words are these?"
 READABLE = 4.5
 PHONE = ViewportSize(width=360, height=740)
-
-Serve = Callable[[Settings], AbstractAsyncContextManager[Server]]
 
 
 def settings_on(database: Path, **given: object) -> Settings:
@@ -47,11 +45,6 @@ def settings_on(database: Path, **given: object) -> Settings:
 @pytest.fixture(scope="module", autouse=True)
 def patience() -> None:
     expect.set_options(timeout=DEADLINE_SECONDS * 1000)
-
-
-@pytest.fixture(scope="session")
-def serve(mode: Mode) -> Serve:
-    return in_process if mode is Mode.FULL else in_loop
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

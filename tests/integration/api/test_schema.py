@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.fixtures import MakeSettings
-from test_framework.servers import in_process
+from test_framework.fixtures import MakeSettings, Serve
 from test_framework.users import TestUserContext
 
 SECONDS = 15
 
 
 @pytest.mark.timeout(90)
-async def test_no_answer_is_other_than_announced(make_settings: MakeSettings, tmp_path: Path) -> None:
-    async with in_process(make_settings(requests_per_minute=10_000_000)) as server:
+async def test_no_answer_is_other_than_announced(make_settings: MakeSettings, serve: Serve, tmp_path: Path) -> None:
+    async with serve(make_settings(requests_per_minute=10_000_000)) as server:
         token = TestUserContext.of(server.settings).token
 
         code, report = await schemathesis(

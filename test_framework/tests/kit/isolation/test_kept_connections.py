@@ -1,0 +1,30 @@
+"""A connection that is kept from test to test belongs to somebody at every moment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from app.db.database import Database
+from test_framework.isolation.databases import Databases
+from test_framework.isolation.levels import Level
+from test_framework.service_pool import ServicePool
+
+MOST_TURNS = 200
+
+
+async def test_whoever_is_cancelled_while_one_is_handed_over_leaves_none_open(
+    worker: Databases, pool: ServicePool
+) -> None:
+    async with worker.give(pool, Level.RESET, "is cancelled") as given:
+        for turns in range(0, MOST_TURNS, 2):
+            database = Database(given.url, 1)
+            asking = asyncio.create_task(database.ping())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            await database.close()
+        gc.collect()  # with a warning that fails this test, if one is still open
+
+        assert worker.store.reused > 0

@@ -82,12 +82,16 @@ def test_providers_without_docker_run_the_same_commands() -> None:
 
     assert "cluster_name=mine" in postgres
     assert "fsync=off" in postgres
+    assert "max_wal_size=48MB" in postgres
     assert redis[:2] == ["--requirepass", ""]
     assert redis[redis.index("--appendonly") + 1] == "no"
 
 
 def test_a_lasting_stack_keeps_what_it_was_told() -> None:
-    assert "fsync=on" in service_specs()["postgres"].arguments({"STACK": "mine"})
+    postgres = service_specs()["postgres"].arguments({"STACK": "mine"})
+
+    assert "fsync=on" in postgres
+    assert "max_wal_size=128MB" in postgres
     assert "yes" in service_specs()["redis"].arguments({})
 
 

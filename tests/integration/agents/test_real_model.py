@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from app.events.kinds import EventKind
 from test_framework.fixtures import MakeSettings
-from test_framework.servers import Server, in_processes
+from test_framework.servers import Server, in_process
 from test_framework.test_context import TestContext
 
 pytestmark = [pytest.mark.needs("model"), pytest.mark.timeout(180)]
@@ -21,7 +21,7 @@ TASK = "Call the tool count_words with the text 'one two three four' and answer 
 
 @pytest_asyncio.fixture
 async def server(make_settings: MakeSettings, real_model: dict[str, Any]) -> AsyncIterator[Server]:
-    async with in_processes(make_settings(**real_model), 2) as running:
+    async with in_process(make_settings(**real_model)) as running:
         yield running
 
 
@@ -51,7 +51,7 @@ async def test_a_key_that_is_not_accepted_fails_the_run_and_is_shown_to_nobody(
     make_settings: MakeSettings, real_model: dict[str, Any]
 ) -> None:
     wrong = real_model | {"model_key": "sk-nobody-accepts-this"}
-    async with in_processes(make_settings(**wrong), 2) as server, TestContext(server) as ada:
+    async with in_process(make_settings(**wrong)) as server, TestContext(server) as ada:
         run = await ada.run_agent("Say hello.", deadline=ANSWER_SECONDS)
 
         last = ada.capture.of_run(run.id)[-1]

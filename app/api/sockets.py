@@ -1,7 +1,7 @@
 """`GET /ws`: a user's events as they happen, from any point on.
 
 The client's first message says who it is and where to begin, `{"token": "…", "after": 12}`; the server answers
-`{"type": "hello", "cursor": 12}`, replays what came after that number, and goes on live without a seam. A message with
+`{"type": "hello", "cursor": 12, "at": "…"}`, replays what came after that number, and goes on live without a seam. A message with
 a `kind` is an event; one with a `type` is about the connection. docs/events.md tells all of it, close codes included.
 """
 
@@ -142,7 +142,7 @@ class EventSocket:
     async def _show(self, user: User, hello: Hello) -> None:
         hub = self._service.hub
         cursor = await hub.head(user.id) if hello.after is None else hello.after
-        greeting = {"type": "hello", "v": VERSION, "cursor": cursor}
+        greeting = {"type": "hello", "v": VERSION, "cursor": cursor, "at": datetime.now(UTC)}
         await self._say(to_json(greeting).decode())
         watcher, pump = self._watcher(cursor, joined=hello.joined)
         try:

@@ -6,7 +6,7 @@
  *
  * `after` is the last seq already seen: 0 for everything, undefined for what is to come. After every break the client
  * comes back with its cursor and is sent what it missed; an event it has seen is dropped. An event is `replayed` when
- * it happened before the connection that brought it; `now` is the service's clock, where it differs from this one.
+ * it happened before the connection that brought it, by the service's own clock.
  *
  * States are `{ phase, cursor, … }`: connecting; live (`resumed`); waiting (`wait` in ms, `reason`); paused; refused
  * (`code`, `reason`: 4401 wants another token); reset (the service does not know the cursor: all events come again);
@@ -19,7 +19,7 @@ const PING_EVERY = 15_000;
 const PONG_WITHIN = 8_000;
 const Close = { TRY_LATER: 1013, BAD_MESSAGE: 4400, UNAUTHENTICATED: 4401, UNKNOWN_CURSOR: 4410, TOO_MANY: 4429 };
 
-export function connect({ url, token, after, onEvent, onState = () => {}, now = Date.now }) {
+export function connect({ url, token, after, onEvent, onState = () => {} }) {
   const address = new URL(url, location.href);
   address.protocol = address.protocol.replace("http", "ws");
   let [cursor, phase, socket, timer, failures, since, connections] = [after, "", null, 0, 0, 0, 0];
@@ -48,7 +48,7 @@ export function connect({ url, token, after, onEvent, onState = () => {}, now = 
   function take(message) {
     later(PING_EVERY, ping);
     if (message.type === "hello") {
-      [cursor, failures, since] = [message.cursor, 0, now()];
+      [cursor, failures, since] = [message.cursor, 0, Date.parse(message.at)];
       tell("live", { resumed: connections++ > 0 });
     } else if (message.seq > cursor) {
       cursor = message.seq;

@@ -3,7 +3,7 @@ import { element, find } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { connect } from "./events.js";
 import { MOST_RUNS, RunList } from "./runs.js";
-import { ask, Problem, serviceTime } from "./service.js";
+import { ask, Problem } from "./service.js";
 import { Session } from "./session.js";
 import { show, watchService } from "./vitals.js";
 import { count, duration } from "./words.js";
@@ -26,7 +26,7 @@ async function begin() {
 
 function listen(after) {
   listeningWith = session.token;
-  events = connect({ url: "/ws", token: listeningWith, after, onEvent: take, onState: follow, now: serviceTime });
+  events = connect({ url: "/ws", token: listeningWith, after, onEvent: take, onState: follow });
 }
 
 function leave() {

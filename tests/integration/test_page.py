@@ -117,6 +117,22 @@ async def test_nothing_is_missing_or_doubled_after_the_network_was_pulled(ada: V
     await expect(after.locator("[data-replayed]")).to_have_count(0)
 
 
+async def test_what_was_missed_is_told_from_what_is_live_also_where_a_server_tells_the_time_late(ada: Visitor) -> None:
+    await ada.is_told_the_time_late(30)
+    await ada.switch_network()
+    await ada.sees_connection("network pulled")
+    unseen = await ada.start("!think unseen")
+    await ada.service_ends(unseen)
+
+    await ada.switch_network()
+    await ada.sees_end(unseen, RunStatus.COMPLETED)
+    after = await ada.start("!think seen")
+    await ada.sees_end(after, RunStatus.COMPLETED)
+
+    await expect(unseen.locator("[data-replayed]")).to_have_count(3)
+    await expect(after.locator("[data-replayed]")).to_have_count(0)
+
+
 async def test_an_event_that_comes_twice_is_shown_once(browser: Browser, dev: Server) -> None:
     async with visit(browser, dev) as ada:
         await ada.hear_everything_twice()

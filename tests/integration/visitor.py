@@ -7,10 +7,12 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, ConsoleMessage, Error, Locator, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Locator, Page, Route, WebSocketRoute, expect
 
 from app.db.models import RunStatus
 from test_framework.backend_client import BackendClient
@@ -99,6 +101,16 @@ class Visitor:
             socket.connect_to_server().on_message(twice)
 
         await self.page.route_web_socket("**/ws", double)
+
+    async def is_told_the_time_late(self, seconds: float) -> None:
+        """Have each answer say a time that is past, as those of a starved server do, which writes it now and then."""
+
+        async def late(route: Route) -> None:
+            answer = await route.fetch()
+            date = format_datetime(datetime.now(UTC) - timedelta(seconds=seconds), usegmt=True)
+            await route.fulfill(response=answer, headers={**answer.headers, "date": date})
+
+        await self.page.route("**/api/**", late)
 
     async def start(self, message: str) -> Locator:
         """Send a message; returns its run, wherever that stands in the list later."""

@@ -161,17 +161,16 @@ async def test_many_who_come_back_at_once_from_everywhere_see_each_their_rest(ad
 
 
 async def test_a_long_past_is_replayed_in_pages_without_a_seam(ada: TestContext) -> None:
-    thoughts = "\n".join(f"!think {number}" for number in range(620))  # a page of the journal is 500
-    run = await ada.run_agent(thoughts)
+    thoughts = [f"!think {number}" for number in range(620)]  # a page of the journal is 500
+    past = [await ada.run_agent("\n".join(part)) for part in (thoughts[:310], thoughts[310:])]
 
     async with TestContext(ada.server, ada.user, joined=True) as late:
-        second = await ada.start_run("!think and live")
-        await late.wait_for_end(second.id)
+        last = await ada.start_run("!think and live")
+        await late.wait_for_end(last.id)
 
         late.capture.assert_unbroken()
-        assert [event.payload.get("thought") for event in late.capture.of_run(run.id)[1:-1]] == [
-            str(number) for number in range(620)
-        ]
+        shown = [event.payload.get("thought") for run in past for event in late.capture.of_run(run.id)[1:-1]]
+        assert shown == [str(number) for number in range(620)]
 
 
 async def test_who_could_not_read_for_a_while_has_missed_nothing(shared_server: Server) -> None:

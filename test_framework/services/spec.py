@@ -14,7 +14,7 @@ from test_framework.services.state import SERVICE_NAMES, ServiceName
 
 COMPOSE_FILE = CHECKOUT / "compose" / "compose.yml"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::[-?](?P<default>[^}]*))?\}")
-NOT_DURABLE = {"POSTGRES_DURABLE": "off", "POSTGRES_WAL": "48MB", "REDIS_DURABLE": "no"}
+NOT_DURABLE = {"POSTGRES_DURABLE": "off", "POSTGRES_WAL": "48MB", "POSTGRES_BUFFERS": "16MB", "REDIS_DURABLE": "no"}
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def test_providers_without_docker_run_the_same_commands() -> None:
     assert "cluster_name=mine" in postgres
     assert "fsync=off" in postgres
     assert "max_wal_size=48MB" in postgres
+    assert "shared_buffers=16MB" in postgres
     assert redis[:2] == ["--requirepass", ""]
     assert redis[redis.index("--appendonly") + 1] == "no"
 
@@ -92,6 +93,7 @@ def test_a_lasting_stack_keeps_what_it_was_told() -> None:
 
     assert "fsync=on" in postgres
     assert "max_wal_size=128MB" in postgres
+    assert "shared_buffers=32MB" in postgres
     assert "yes" in service_specs()["redis"].arguments({})
 
 

@@ -5,13 +5,11 @@ One test that fills a hundred megabytes for a moment would otherwise make the wh
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Generator
 from functools import cache
 from typing import Any
 
-import psutil
 import pytest
 
 GROWN_BYTES = 16 * 1024 * 1024
@@ -25,11 +23,11 @@ class Memory:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, bool, bool]:
-        """Keep no memory that only the module which ends here has needed."""
+        """Keep for the next module no memory that only this one has needed."""
         try:
             return (yield)
         finally:
-            if nextitem is None or nextitem.path != item.path:
+            if nextitem is not None and nextitem.path != item.path:
                 self.give_back()
 
     def give_back(self) -> bool:
@@ -46,11 +44,15 @@ class Memory:
 
 
 def _in_use() -> int:
+    import psutil
+
     return int(psutil.Process().memory_info().rss)
 
 
 @cache
 def _trim() -> Any:
+    import ctypes
+
     try:
         return getattr(ctypes.CDLL(None), "malloc_trim", None)
     except (OSError, TypeError):  # as on Windows, where there is no library of the process itself

@@ -150,4 +150,5 @@ if __name__ == "__main__":
     try:
         sys.exit(run_all(sys.argv[1:], (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)))
     except KeyboardInterrupt:
-        sys.exit("interrupted: no other mode is begun")
+        print("interrupted: no other mode is begun", file=sys.stderr)
+        sys.exit(2)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,13 +101,17 @@ class Planted:
             said, complained = process.communicate(timeout=self.deadline)
         return Ended(process.returncode, said, complained, outcomes_in(self.log))
 
-    @contextmanager
     def begun(
         self, *arguments: str, options: tuple[str, ...] = (), **environment: str
-    ) -> Iterator[subprocess.Popen[str]]:
-        """Run pytest on it while the block runs, as the head of a process group of its own."""
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Run pytest on it while the block runs."""
+        return self.started(self.command(*arguments, options=options), **environment)
+
+    @contextmanager
+    def started(self, command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command in it while the block runs, as the head of a process group of its own."""
         with subprocess.Popen(
-            self.command(*arguments, options=options),
+            command,
             cwd=self.root,
             env=self.environment(**environment),
             stdout=subprocess.PIPE,

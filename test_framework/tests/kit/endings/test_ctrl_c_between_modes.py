@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
 
-from test_framework.running.hearing import hearing
 from test_framework.running.planted import DEADLINE_SECONDS, Planted
 from test_framework.waiting import comes_true
 
@@ -35,24 +33,12 @@ def test_the_run_ends_in_good_order_and_no_other_is_begun(planted: Planted) -> N
     planted.file("pytest.ini", "[pytest]\naddopts = -p test_framework.plugin -p no:anyio\n")
     planted.file("tests/unit/test_it.py", TAKES_ITS_TIME)
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "test_framework.modes", "-n0"],
-        cwd=planted.root,
-        env=planted.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hearing(),  # noqa: PLW1509 (all it does is set signals)
-    ) as process:
-        try:
-            comes_true((planted.root / "begun").exists, "the test that takes its time", DEADLINE_SECONDS)
-            os.killpg(process.pid, signal.SIGINT)
-            said, complained = process.communicate(timeout=DEADLINE_SECONDS)
-        finally:
-            process.kill()
+    with planted.started([sys.executable, "-m", "test_framework.modes", "-n0"]) as process:
+        comes_true((planted.root / "begun").exists, "the test that takes its time", DEADLINE_SECONDS)
+        os.killpg(process.pid, signal.SIGINT)
+        said, complained = process.communicate(timeout=DEADLINE_SECONDS)
 
-    assert process.returncode == 1, said + complained
+    assert process.returncode == 2, said + complained
     assert (planted.root / "ended").exists()
     assert "exit code 2: the run was interrupted" in said
     assert "=== integration" not in said

@@ -21,7 +21,7 @@ from test_framework import CHECKOUT, reaper
 from test_framework.services.choice import maker
 from test_framework.services.stack import Stack
 from test_framework.services.state import State
-from test_framework.tests.kit.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import on
 
 PAUSES = 20
 START_SECONDS, RUN_SECONDS = 60.0, 240.0
@@ -29,11 +29,9 @@ LONGEST_GAP = 0.4
 SUITE = ["tests/mission_critical"]
 
 
-@pytest.mark.parametrize("provider", ["compose", "bundled"])
+@pytest.mark.parametrize("provider", on("compose", "bundled"))
 @pytest.mark.timeout(START_SECONDS + RUN_SECONDS)
 def test_a_redis_that_is_paused_twenty_times_during_a_run_fails_nothing(provider: str) -> None:
-    if provider == "compose":
-        need_engine()
     seed = random.randrange(2**32)
     with tempfile.TemporaryFile("w+") as output, started(provider, output.fileno()) as run:
         try:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from test_framework import CHECKOUT, reaper
-from test_framework.services import bundled, engine
+from test_framework.running.needs import KNOWN
+from test_framework.services import bundled
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
@@ -18,7 +20,7 @@ from test_framework.services.native import native
 from test_framework.services.provider import Provider
 from test_framework.services.run import Run, Watchdog
 from test_framework.services.stack import Stack
-from test_framework.services.state import EngineDownError, ServiceName
+from test_framework.services.state import ServiceName
 
 MakeProvider = Callable[[Stack], Provider]
 OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "bundled": bundled.bundled}
@@ -30,25 +32,10 @@ def log_in(service: ServiceName, url: str, seconds: float = 3.0) -> str:
     return asked(url, seconds)
 
 
-def need_engine() -> None:
-    if reason := engine_down():
-        pytest.skip(f"needs a container engine: {reason}")
-
-
-def engine_down() -> str:
-    """Say why no container can be had here; nothing where one can."""
-    try:
-        engine.compose_command()
-        engine.connect().close()
-    except EngineDownError as reason:
-        return str(reason)
-    return ""
-
-
-@pytest.fixture(scope="session")
-def engine_here() -> None:
-    """Skip, with the reason, where there is no engine: nothing about containers can be shown without one."""
-    need_engine()
+def on(*providers: str) -> list[ParameterSet]:
+    """Have something tried on each of these, but for containers where there is no engine."""
+    docker = pytest.mark.needs("docker")
+    return [pytest.param(provider, marks=docker if provider == "compose" else ()) for provider in providers]
 
 
 @pytest.fixture(scope="session")
@@ -73,11 +60,9 @@ def run() -> Iterator[Run]:
     assert run.end() == []
 
 
-@pytest.fixture(scope="module", params=sorted(OURS))
+@pytest.fixture(scope="module", params=on(*sorted(OURS)))
 def own(request: pytest.FixtureRequest, binaries_on_path: None) -> Iterator[Lifecycle]:
     """The lifecycle of one run's stack, on each provider that has servers of its own."""
-    if request.param == "compose":
-        need_engine()
     run = Run(Stack.of_a_run())
     yield Lifecycle(run.stack, OURS[request.param](run.stack), register=run.stack.register)
     assert run.end() == []
@@ -98,7 +83,7 @@ def dev(checkout: Path) -> Iterator[Stack]:
     stack = Stack.dev(checkout)
     register = checkout / "register"
     watchdog = Watchdog(register)
-    if not engine_down():
+    if not KNOWN["docker"].lacking():
         reaper.register(register, {"kind": "compose", "name": stack.name})
     for folder in (stack.data, stack.directory):
         reaper.register(register, {"kind": "directory", "name": str(folder)})

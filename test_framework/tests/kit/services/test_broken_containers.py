@@ -29,7 +29,7 @@ from test_framework.waiting import comes_true
 
 DEADLINE = 20.0
 BEGUN_SECONDS = 5.0
-pytestmark = pytest.mark.usefixtures("engine_here")
+pytestmark = pytest.mark.needs("docker")
 
 
 class Bench:

@@ -16,7 +16,7 @@ from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError
-from test_framework.tests.kit.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import on
 
 LOOKS = 5
 UP = """
@@ -29,10 +29,8 @@ print(json.dumps([[one.identity, one.state] for one in found]))
 """
 
 
-@pytest.fixture(params=["bundled", "compose"])
+@pytest.fixture(params=on("bundled", "compose"))
 def stack(request: pytest.FixtureRequest, dev: Stack) -> DevStack:
-    if request.param == "compose":
-        need_engine()
     return DevStack(dev, request.param)
 
 

@@ -17,7 +17,7 @@ from test_framework.running.hearing import rest_of
 from test_framework.running.planted import Planted
 from test_framework.service_pool import ServicePool
 from test_framework.services.stack import Stack
-from test_framework.tests.kit.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import on
 from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
@@ -59,11 +59,9 @@ def begin(provider: str, run: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["at work", "killed"])
-@pytest.mark.parametrize("provider", sorted(LONGEST))
+@pytest.mark.parametrize("provider", on(*sorted(LONGEST)))
 @pytest.mark.timeout(180)
 def test_what_a_worker_is_still_making_ends_with_the_run(provider: str, killed: bool, binaries_on_path: None) -> None:
-    if provider == "compose":
-        need_engine()
     seed = random.randrange(2**32)
     moments = random.Random(seed)
     runs: list[Remains] = []
@@ -93,13 +91,11 @@ def test_what_a_worker_is_still_making_ends_with_the_run(provider: str, killed: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("provider", ["bundled", "compose"])
+@pytest.mark.parametrize("provider", on("bundled", "compose"))
 @pytest.mark.timeout(180)
 def test_a_run_of_tests_that_ends_while_its_workers_start_services_leaves_nothing(
     provider: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    if provider == "compose":
-        need_engine()
     seed = random.randrange(2**32)
     moments = random.Random(seed)
     runs: list[Remains] = []

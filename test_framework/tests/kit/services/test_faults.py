@@ -24,18 +24,16 @@ from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.small_disk import obstacle
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
-from test_framework.tests.kit.services.conftest import OURS, log_in, need_engine
+from test_framework.tests.kit.services.conftest import OURS, log_in, on
 from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
 both = pytest.mark.parametrize("service", ["redis", "postgres"])
 
 
-@pytest.fixture(scope="module", params=sorted(OURS))
+@pytest.fixture(scope="module", params=on(*sorted(OURS)))
 def breakable(request: pytest.FixtureRequest, binaries_on_path: None) -> Iterator[BreakablePool]:
     """Servers to break, on each provider that has servers of its own."""
-    if request.param == "compose":
-        need_engine()
     with BreakablePool(request.param, say=lambda line: None) as pool:
         yield pool
 
@@ -170,13 +168,11 @@ def test_broken_connections_are_made_anew(breakable: BreakablePool) -> None:
         assert client.client_id() != connection
 
 
-@pytest.mark.parametrize("provider", sorted(OURS))
+@pytest.mark.parametrize("provider", on(*sorted(OURS)))
 async def test_a_full_disk_refuses_to_write_and_takes_it_again_afterwards(
     provider: str, binaries_on_path: None
 ) -> None:
-    if provider == "compose":
-        need_engine()
-    elif reason := obstacle():
+    if provider != "compose" and (reason := obstacle()):
         pytest.skip(reason)
     with BreakablePool(provider, say=lambda line: None, storage="small") as pool:
         postgres = pool.get("postgres")
@@ -222,11 +218,9 @@ with BreakablePool(provider, storage=storage, say=lambda line: None) as pool:
 
 
 @pytest.mark.parametrize("storage", ["kept", "small"])
-@pytest.mark.parametrize("provider", sorted(OURS))
+@pytest.mark.parametrize("provider", on(*sorted(OURS)))
 def test_killed_tests_leave_nothing_of_what_they_broke(provider: str, storage: str, binaries_on_path: None) -> None:
-    if provider == "compose":
-        need_engine()
-    elif storage == "small" and (reason := obstacle()):
+    if provider != "compose" and storage == "small" and (reason := obstacle()):
         pytest.skip(reason)
     command = [sys.executable, "-c", VICTIM, provider, storage]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT, start_new_session=True) as victim:

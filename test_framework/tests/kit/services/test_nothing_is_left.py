@@ -24,7 +24,7 @@ from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName
-from test_framework.tests.kit.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import on
 from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
@@ -77,13 +77,11 @@ def begin(provider: str, run: str) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("provider", sorted(SECONDS))
+@pytest.mark.parametrize("provider", on(*sorted(SECONDS)))
 @pytest.mark.timeout(180)
 def test_a_run_that_is_killed_leaves_nothing(
     provider: str, bystander: Lifecycle, binaries_on_path: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if provider == "compose":
-        need_engine()
     if provider == "external":
         bystander.ensure("postgres")
         monkeypatch.setenv("REDIS_URL", bystander.provider.url("redis"))
@@ -185,10 +183,8 @@ def test_a_run_at_work_is_not_swept() -> None:
     assert run.end() == []
 
 
-@pytest.mark.parametrize("provider", ["bundled", "compose"])
+@pytest.mark.parametrize("provider", on("bundled", "compose"))
 def test_what_a_killed_test_had_paused_goes_on(provider: str, dev: Stack) -> None:
-    if provider == "compose":
-        need_engine()
     service: ServiceName = "redis"
     lifecycle = Lifecycle(dev, ComposeProvider(dev) if provider == "compose" else bundled(dev))
     lifecycle.ensure(service)

@@ -21,7 +21,7 @@ from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import Observation, ServiceName, State
-from test_framework.tests.kit.services.conftest import need_engine
+from test_framework.tests.kit.services.conftest import on
 from test_framework.waiting import comes_true
 
 PAUSES = 20
@@ -99,11 +99,9 @@ def test_a_provider_that_fails_gives_way_to_the_next_and_one_line_says_so(monkey
     assert said[1].startswith("redis: bundled (no compose: it could not start it)")
 
 
-@pytest.mark.parametrize("provider", ["bundled", "compose"])
+@pytest.mark.parametrize("provider", on("bundled", "compose"))
 @pytest.mark.timeout(90)
 def test_a_redis_that_somebody_pauses_twenty_times_costs_nothing_but_time(provider: str) -> None:
-    if provider == "compose":
-        need_engine()
     with ServicePool(provider, say=quiet) as pool:
         service = pool.get("redis")
         stranger = Stranger(service.lifecycle)

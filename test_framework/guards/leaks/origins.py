@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from test_framework.guards.leaks.children import children_of_this_process
 from test_framework.guards.leaks.owners import AT_WORK, Owner
 
 NOT_OURS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}.venv{os.sep}", f"{os.sep}.nox{os.sep}")
@@ -152,7 +153,8 @@ class Origins:
         self.files: dict[str, Birth] = {}
         self.databases: dict[str, WeakSet[threading.Thread]] = {}
         self.variables: dict[str, Birth] = {}
-        self.spawned: list[tuple[str, Birth]] = []
+        self.spawned: list[tuple[str, set[int], Birth]] = []
+        """Which program was begun, beside which children that were there before, and where."""
         self.services_were_at_work = False
         self.last: dict[str, Birth] = {}
 
@@ -189,7 +191,7 @@ class Origins:
 
     def _process(self, arguments: tuple[Any, ...]) -> None:
         program = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else "fork"
-        self.spawned.append((program, birth(4)))
+        self.spawned.append((program, children_of_this_process(), birth(4)))
 
     def _folder(self, _: tuple[Any, ...]) -> None:
         self.last["folder"] = birth(4)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+from test_framework.guards.leaks.children import children_of_this_process
 from test_framework.guards.leaks.origins import Birth, Origins, at_one_moment
 
 WITH_THE_LOOP = ("asyncio_", "AnyIO worker thread")
@@ -63,9 +64,10 @@ class Children:
         return reaper is not None and reaper.COMMAND in _command(key, whole=True)
 
     def birth(self, key: int, value: object) -> Birth | None:
-        command = _command(key)
-        mine = [birth for program, birth in self._origins.spawned if Path(program).name in {*command, "fork"}]
-        candidates = mine or [birth for _, birth in self._origins.spawned]
+        command = {*_command(key), "fork"}
+        since = [(program, birth) for program, siblings, birth in self._origins.spawned if key not in siblings]
+        mine = [birth for program, birth in since if Path(program).name in command]
+        candidates = mine or [birth for _, birth in since]  # it may have become another program
         return candidates[-1] if candidates else None
 
     def tell(self, key: int, value: object) -> str:
@@ -76,32 +78,6 @@ class Children:
         with contextlib.suppress(OSError):
             os.kill(key, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
             os.waitpid(key, 0)
-
-
-def children_of_this_process() -> set[int]:
-    """List the processes that this one began and has not waited for."""
-    if not _has_children():
-        return set()
-    try:
-        listed = [
-            Path(f"/proc/self/task/{thread}/children").read_bytes().split() for thread in os.listdir("/proc/self/task")
-        ]
-    except OSError:
-        import psutil
-
-        return {child.pid for child in psutil.Process().children()}
-    return {int(pid) for pids in listed for pid in pids}
-
-
-def _has_children() -> bool:
-    """Ask the system in one call, which costs nothing: most tests begin no process."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    except (AttributeError, OSError):
-        return True
-    return True
 
 
 def _command(pid: int, *, whole: bool = False) -> list[str]:

@@ -321,6 +321,45 @@ def test_fails_and_leaves_a_thread():
 """
 
 
+RESTLESS = """
+import contextvars, subprocess, sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def lasting_child():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield child
+    assert child.poll() is None, "somebody ended it"
+    child.communicate()
+
+
+@pytest.fixture(scope="module")
+def restless():
+    context = contextvars.copy_context()
+    yield
+    context.run(subprocess.run, ["true"], check=True)
+
+
+def test_begins_it(lasting_child):
+    assert lasting_child.poll() is None
+
+def test_begins_something_else(restless):
+    assert restless is None
+"""
+
+
+def test_a_process_of_somebody_else_is_not_taken_for_what_was_begun_last(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    planted = run_planted(
+        tmp_path_factory.mktemp("restless"), {"tests/unit/test_planted.py": RESTLESS}, "-p", "no:randomly"
+    )
+
+    assert planted.code == 0, planted.output
+
+
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """The same leaks under each verdict."""

@@ -160,6 +160,8 @@ class Link:
             await reader
         finally:
             await end(reader)
+            if not reader.cancelled() and (failure := reader.exception()) and not isinstance(failure, FAILED):
+                raise failure  # any other is no news to a link that is leaving
 
     async def _subscribe(self, pubsub: PubSub, channels: Iterable[str]) -> None:
         subscribe = pubsub.ssubscribe if self._sharded else pubsub.subscribe

@@ -12,12 +12,13 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from redis.exceptions import MovedError
 
 from app.events import redis_link
 from app.events.bus import BusAway
 from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
-from app.events.redis_link import ANSWER_SECONDS
+from app.events.redis_link import ANSWER_SECONDS, Link
 from test_framework.faults.slow_proxy import slow_proxy
 from test_framework.services.service import Service
 from test_framework.waiting import becomes
@@ -255,6 +256,26 @@ class TestLettingGo:
             took = time.monotonic() - began
 
         assert took < 2 * ANSWER_SECONDS + GRACE_SECONDS
+
+
+async def test_a_subscription_that_fails_while_its_link_is_ended_is_no_news(
+    redis: Service, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = asyncio.Event()
+
+    def fail(link: Link, message: object) -> None:
+        assert link._task is not None
+        link._task.cancel()
+        failed.set()
+        raise MovedError("5649 127.0.0.1:1")
+
+    async with opened(redis.url, prefix, "ada"):
+        monkeypatch.setattr(Link, "_handle", fail)
+        async with asyncio.timeout(NOTICED_SECONDS):
+            await failed.wait()
+
+    gc.collect()  # what nobody has asked a task for is told when it is collected
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_bus_that_is_closed_in_haste_leaves_no_connection_open(

@@ -1,6 +1,6 @@
 """How a test run hears that it should end: SIGTERM and SIGHUP are heard as Ctrl-C is, and a second signal ends it at once.
 
-The first lets fixtures and services end in good order. The second ends this process and its children without another word
+The first lets fixtures and services end in good order, and where they are ending already they go on. The second ends this process and its children without another word
 from Python; what the run had registered is ended by its watchdog. Workers are told by their controller, once, whoever else
 was told. Whoever listened before listens again afterwards.
 """
@@ -33,6 +33,7 @@ class Interrupts:
         self._pid = os.getpid()
         self._before: dict[signal.Signals, object] = {}
         self._messenger: threading.Timer | None = None
+        self._interrupted = False
         self.heard: signal.Signals | None = None
 
     @contextmanager
@@ -47,16 +48,22 @@ class Interrupts:
             if self._messenger is not None:
                 self._messenger.cancel()
             for number, previous in self._before.items():
-                if signal.getsignal(number) in (self._hear, self._again):
+                if signal.getsignal(number) in (self._hear, self._at_the_end, self._again):
                     signal.signal(number, previous)  # type: ignore[arg-type]
 
     def interrupted(self, workers: Iterable[int]) -> None:
         """Let the workers know too; from now on, a signal ends the run at once."""
+        self._interrupted = True
         self._listen(self._before, self._again)
         if pids := list(workers):
             self._messenger = threading.Timer(HEARD_BY_THEMSELVES_SECONDS, _tell, [pids])
             self._messenger.daemon = True
             self._messenger.start()
+
+    def ending(self) -> None:
+        """From now on, a signal interrupts nothing: the tests have run, and what is left to do is to end in good order."""
+        if not self._interrupted:
+            self._listen(self._before, self._at_the_end)
 
     def _listen(self, numbers: Iterable[signal.Signals], handler: Handler) -> None:
         for number in numbers:
@@ -64,9 +71,7 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # a forked child is not this run, and must not be deaf to its parent
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+        if self._is_for_a_forked_child(number):
             return
         self.heard = signal.Signals(number)
         ctrl_c = signal.getsignal(signal.SIGINT)
@@ -74,6 +79,23 @@ class Interrupts:
             ctrl_c(signal.SIGINT, frame)
         else:
             raise KeyboardInterrupt
+
+    def _at_the_end(self, number: int, frame: FrameType | None) -> None:
+        if self._is_for_a_forked_child(number):
+            return
+        self._listen(self._before, self._again)
+        if not self._worker:
+            self._say(
+                f"{signal.Signals(number).name} while the run was ending, which goes on; once more ends it at once"
+            )
+
+    def _is_for_a_forked_child(self, number: int) -> bool:
+        """Such a child is not this run, and must not be deaf to its parent."""
+        if os.getpid() == self._pid:
+            return False
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        return True
 
     def _again(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() == self._pid:

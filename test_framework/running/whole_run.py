@@ -103,7 +103,8 @@ class WholeRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Have what is incomplete not end as green."""
+        """Have what is incomplete not end as green, and what ends not be interrupted."""
+        self._interrupts.ending()
         if self._worker:
             self._config.workeroutput[RECORD] = self.selection.record()  # type: ignore[attr-defined]
         elif self.selection.refused:

@@ -138,6 +138,34 @@ def test_it_ends_quietly_and_leaves_nothing(tmp_path: Path, ending: str, workers
     nobody_is_left(tmp_path, process.pid)
 
 
+WAITS_AT_THE_END = """
+import threading
+from pathlib import Path
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
+        Path("here").touch()
+        threading.Event().wait(1)
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_run_that_is_ending_goes_on_to_its_end(tmp_path: Path, workers: str) -> None:
+    planted = Planted(tmp_path)
+    planted.file("tests/integration/test_it.py", f"ENDING = 'normal'\n{TESTS}")
+    planted.file("conftest.py", WAITS_AT_THE_END)
+
+    with planted.begun("--mode=integration", workers, SERVICES="bundled") as process:
+        ENDINGS["term"](tmp_path, process)
+        said, complained = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert process.returncode == 0, said + complained
+    assert "SIGTERM while the run was ending, which goes on" in complained
+    assert "Traceback" not in complained
+    assert "1 passed" in said
+    nobody_is_left(tmp_path, process.pid)
+
+
 def nobody_is_left(root: Path, group: int) -> None:
     """Whoever worked in this run is gone: its process group, and the servers that it started."""
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -32,6 +32,7 @@ print("up", flush=True)
 sys.stdin.read()
 """
 PLANTED = """
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ import pytest
 def test_it(pool, turn):
     Path("run").write_text(pool.run)
     pool.get_all()
+    threading.Event().wait(20)
 """
 MOMENTS, TURNS = 8, 3
 LONGEST = {"bundled": 0.4, "native": 0.4, "compose": 1.6}

@@ -40,19 +40,22 @@ async def test_a_run_is_watched_by_whoever_comes_in_its_middle(ada: TestContext)
 
 
 async def test_whoever_comes_without_a_cursor_in_its_middle_sees_the_rest_alone(ada: TestContext) -> None:
-    run = await ada.start_run("!think before\n!stall 0.1\n!think after")
+    run = await ada.start_run("!think before\n!stall 60")
     await ada.wait_for_events([THINKING], run_id=run.id)
 
     async with TestContext(ada.server, ada.user, after=None) as late:
+        meanwhile = await ada.run_agent("!think after")
+        await ada.client.cancel(run.id)
         await late.wait_for_end(run.id)
 
-        assert late.capture.kinds(run.id) == [THINKING, ENDED]
+        assert late.capture.kinds(meanwhile.id) == [STARTED, THINKING, ENDED]
+        assert late.capture.kinds(run.id) == [ENDED]
         late.capture.assert_unbroken()
 
 
 async def test_two_runs_of_one_user_are_told_side_by_side_each_in_its_order(ada: TestContext) -> None:
     script = "!think a\n!stall 0.03\n!think b\n!stall 0.03\n!call current_time"
-    runs = [await ada.start_run(script) for _ in range(2)]
+    runs = await asyncio.gather(*(ada.start_run(script) for _ in range(2)))
     for run in runs:
         await ada.wait_for_end(run.id)
 

@@ -44,7 +44,7 @@ def test_it(pool, turn):
     pool.get_all()
     threading.Event().wait(20)
 """
-MOMENTS, TURNS = 8, 3
+MOMENTS, TURNS = 5, 2
 LONGEST = {"bundled": 0.4, "native": 0.4, "compose": 1.6}
 SECONDS = 40.0
 

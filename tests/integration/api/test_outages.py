@@ -43,9 +43,13 @@ async def becomes(client: BackendClient, *wanted: tuple[int, str]) -> None:
         raise AssertionError(f"not {wanted} within {DEADLINE_SECONDS:g} s, but {found}") from None
 
 
-async def ready(client: BackendClient) -> tuple[int, str]:
-    answer = await timed(lambda: client.request("GET", "/health/ready"), client, SLOWEST_PROBE)
+async def probe(client: BackendClient) -> tuple[int, str]:
+    answer = await client.request("GET", "/health/ready")
     return answer.status_code, answer.json()["status"]
+
+
+async def ready(client: BackendClient) -> tuple[int, str]:
+    return await timed(lambda: probe(client), client, SLOWEST_PROBE)
 
 
 Ask = Callable[[], Awaitable[Answer]]
@@ -123,7 +127,7 @@ async def test_without_postgres_the_service_is_not_ready_and_says_503_to_request
 
             live = await timed(lambda: ada.request("GET", "/health/live"), ada, before + SLOWER_SECONDS)
             assert live.status_code == 200
-            storm = await asyncio.gather(*(ready(ada) for _ in range(50)))
+            storm = await timed(lambda: asyncio.gather(*(probe(ada) for _ in range(50))), ada, SLOWEST_PROBE)
             assert set(storm) == {(503, "failed")}
             if away == "kill":
                 await is_told_to_come_back(ada)

@@ -123,10 +123,8 @@ async def one_at_a_time(connection: asyncpg.Connection) -> AsyncIterator[None]:
         raise ServiceError("there is no migrated template of a database", why, "invoke services.status") from None
     finally:
         await connection.execute("RESET lock_timeout")
-    try:
-        yield
-    finally:
-        await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+    yield  # where this fails the connection is ended, and the lock with it
+    await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
 
 
 @cache

@@ -50,6 +50,7 @@ FOLDERS: dict[str, frozenset[Mode]] = {
     "unit": frozenset({Mode.LIGHTWEIGHT}),
     "mission_critical": frozenset({Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL}),
     "integration": frozenset({Mode.INTEGRATION, Mode.FULL}),
+    "full": frozenset({Mode.FULL}),
     "performance": frozenset({Mode.PERFORMANCE}),
     "kit": frozenset({Mode.KIT}),
     "template": frozenset({Mode.TEMPLATE}),  # template only
@@ -67,6 +68,7 @@ NEEDS: dict[str, str] = {
     "unit": "what lightweight shows best",
     "mission_critical": "the service in one of its realities",
     "integration": "real Postgres and Redis",
+    "full": "the service as processes, containers or behind a real model",
     "performance": "the machine to itself, and minutes",
     "kit": "services and runs of its own that it may break",
     "template": "cookiecutter and cruft",  # template only

@@ -18,7 +18,7 @@ import websockets
 from app.events.watchers import Goodbye
 from test_framework.backend_client import BackendClient
 from test_framework.service_pool import ServicePool
-from tests.integration.api.processes import DEADLINE_SECONDS, Ended, run
+from tests.full.processes import DEADLINE_SECONDS, Ended, run
 
 BRISK_SECONDS = 2.5  # who waits for a database to answer waits for five
 BOTH = [signal.SIGINT, signal.SIGTERM]

@@ -16,7 +16,7 @@ import pytest
 
 from app.settings import ROOT, Settings
 from test_framework.servers import token
-from tests.integration.api.processes import run
+from tests.full.processes import run
 
 RECORDED_SECONDS = 25.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -60,7 +60,7 @@ def plain(settings: Settings) -> dict[str, str]:
 async def test_a_run_is_one_trace_from_the_request_to_the_bus(settings: Settings, parent: str) -> None:
     given = json.dumps({"settings": plain(settings), "parent": parent})
 
-    recorded = json.loads((await python("-m", "tests.integration.api.recording", given)).splitlines()[-1])
+    recorded = json.loads((await python("-m", "tests.full.recording", given)).splitlines()[-1])
 
     spans = {span["context"]["span_id"]: span for span in recorded["spans"]}
     [request] = [span for span in spans.values() if span["name"] == "POST /api/runs"]

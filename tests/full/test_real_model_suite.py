@@ -17,7 +17,7 @@ from tests.integration.agents.endpoint import ChatServer, Reply, refuses, says
 
 pytestmark = pytest.mark.timeout(150)
 
-SUITE = "tests/integration/agents/test_real_model.py"
+SUITE = "tests/full/test_real_model.py"
 KEY = "sk-of-the-stand-in"
 RUN_SECONDS = 120.0
 

@@ -181,9 +181,10 @@ class TestFaults:
 
     async def test_a_redis_that_is_slow_is_used_all_the_same(self, redis: Service, prefix: str) -> None:
         async with slow_proxy(lambda: redis.url) as proxy, opened(proxy.url, prefix, "ada") as (bus, ear):
+            await bus.publish([events("ada", 1, 1)])  # to connect takes a round trip more, and has a test of its own
             proxy.delay = 0.1
             took = []
-            for seq in range(1, 6):
+            for seq in range(2, 6):
                 began = time.monotonic()
                 await bus.publish([events("ada", seq, seq)])
                 took.append(time.monotonic() - began)

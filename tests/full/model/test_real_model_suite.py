@@ -13,11 +13,11 @@ import pytest
 
 from app.settings import ROOT
 from test_framework.service_pool import ServicePool
-from tests.integration.agents.endpoint import ChatServer, Reply, refuses, says
+from tests.full.model.endpoint import ChatServer, Reply, refuses, says
 
 pytestmark = pytest.mark.timeout(150)
 
-SUITE = "tests/full/test_real_model.py"
+SUITE = "tests/full/model/test_real_model.py"
 KEY = "sk-of-the-stand-in"
 RUN_SECONDS = 120.0
 

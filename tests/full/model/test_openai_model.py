@@ -19,7 +19,7 @@ from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
 from app.agents.tools import TOOLS
 from app.events.kinds import EventKind
 from test_framework.waiting import becomes
-from tests.integration.agents.endpoint import CUT, HANG, ChatServer, Reply, chat_server, refuses, says
+from tests.full.model.endpoint import CUT, HANG, ChatServer, Reply, chat_server, refuses, says
 
 KEY = "sk-very-secret"
 WORDS = ("count_words", '{"text": "a b c"}')

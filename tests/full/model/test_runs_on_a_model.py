@@ -1,0 +1,39 @@
+"""An agent's run on the model of an endpoint: what its user is shown, and what stands in the database of it."""
+
+from __future__ import annotations
+
+from test_framework.fixtures import MakeSettings
+from test_framework.servers import in_loop
+from test_framework.test_context import TestContext
+from tests.full.model.endpoint import chat_server, refuses, says
+from tests.integration.agents.calls import recorded
+
+
+async def test_a_real_model_works_on_a_run_with_the_services_tools_and_leaves_every_request(
+    make_settings: MakeSettings, database_url: str
+) -> None:
+    replies = refuses(503), says("Let me see.", ("count_words", '{"text": "a b c"}')), says("Three.")
+    async with chat_server(*replies) as endpoint:
+        settings = make_settings(model="openai", model_url=endpoint.url, model_name="tiny", model_key="secret")
+        async with in_loop(settings) as server, TestContext(server) as ada:
+            run = await ada.run_agent("count a b c")
+
+            assert ada.capture.events[-1].payload == {"status": "completed", "answer": "Three."}
+            ada.capture.assert_grammatical(run.id)
+
+    calls = await recorded(database_url)
+    assert [call.error for call in calls] == ["tiny gave no answer: its endpoint is overloaded (503)", None, None]
+    assert [call.answer for call in calls[1:]] == ['Let me see.\ncount_words({"text":"a b c"})', "Three."]
+    assert {(call.run_id, call.user_id) for call in calls} == {(run.id, ada.user.id)}
+
+
+async def test_a_run_on_a_model_that_lets_nobody_in_fails_and_says_why(make_settings: MakeSettings) -> None:
+    async with chat_server(refuses(401)) as endpoint:
+        settings = make_settings(model="openai", model_url=endpoint.url, model_name="tiny")
+        async with in_loop(settings) as server, TestContext(server) as ada:
+            await ada.run_agent("hello")
+
+    assert ada.capture.events[-1].payload == {
+        "status": "failed",
+        "error": "tiny gave no answer: its endpoint refused the key: check APP_MODEL_KEY (401)",
+    }

@@ -18,7 +18,7 @@ from app.events import redis_link
 from app.events.bus import BusAway
 from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
-from app.events.redis_link import ANSWER_SECONDS, Link
+from app.events.redis_link import ANSWER_SECONDS
 from test_framework.faults.slow_proxy import slow_proxy
 from test_framework.services.service import Service
 from test_framework.waiting import becomes
@@ -260,23 +260,30 @@ class TestLettingGo:
 
 
 async def test_a_subscription_that_fails_while_its_link_is_ended_is_no_news(
-    redis: Service, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    redis: Service, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failed = asyncio.Event()
-
-    def fail(link: Link, message: object) -> None:
-        assert link._task is not None
-        link._task.cancel()
-        failed.set()
-        raise MovedError("5649 127.0.0.1:1")
-
-    async with opened(redis.url, prefix, "ada"):
-        monkeypatch.setattr(Link, "_handle", fail)
-        async with asyncio.timeout(NOTICED_SECONDS):
-            await failed.wait()
+    await fail_while_it_is_ended(redis.url, prefix)
 
     gc.collect()  # what nobody has asked a task for is told when it is collected
     assert "never retrieved" not in caplog.text
+
+
+async def fail_while_it_is_ended(url: str, prefix: str) -> None:
+    """Nothing holds the link afterwards, and it holds its tasks."""
+    failed = asyncio.Event()
+    async with opened(url, prefix, "ada") as (bus, _):
+        (link,) = bus._links.values()  # this one alone: a server that other tests share has a bus of its own
+
+        def fail(message: object) -> None:
+            assert link._task is not None
+            link._task.cancel()
+            failed.set()
+            raise MovedError("5649 127.0.0.1:1")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(link, "_handle", fail)
+            async with asyncio.timeout(NOTICED_SECONDS):
+                await failed.wait()
 
 
 async def test_a_bus_that_is_closed_in_haste_leaves_no_connection_open(

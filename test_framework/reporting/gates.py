@@ -185,7 +185,7 @@ RULES: tuple[Rule, ...] = (
         "kinds of event seen",
         "",
         GateRule(EVENT_KINDS, EVENT_KINDS),
-        "different kinds in the fullest run of an agent that a test reported",
+        "different kinds in the fullest run of an agent that a whole suite of the service reported",
         _kinds_seen,
         at_least=True,
     ),

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from test_framework.modes import Mode
 from test_framework.reporting import sample
 from test_framework.reporting.facts import Part, WorkerFacts
 from test_framework.reporting.history import digest
@@ -184,6 +185,21 @@ def test_what_rooms_tell_becomes_lanes_matrices_and_counts_and_nonsense_is_named
     assert [matrix.strays for matrix in report.isolation] == [0]
     assert [len(startup.phases) for startup in report.startups] == [6]
     assert any(odd.id in problem and "events.delivery" in problem for problem in report.trust.problems)
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [({}, 5.0), ({"whole": False}, None), ({"mode": Mode.KIT}, None)],
+    ids=["a whole suite", "a selection", "the kit's own"],
+)
+def test_only_a_whole_suite_of_the_service_is_held_to_every_kind_of_event(
+    changed: dict[str, object], value: float | None
+) -> None:
+    made = sample.green()
+
+    report = summarise([replace(made, run=replace(made.run, **changed))])  # type: ignore[arg-type]
+
+    assert [gate.value for gate in report.gates if gate.name == "events"] == [value]
 
 
 def test_a_worker_is_idle_for_what_its_tests_leave_of_the_run() -> None:

@@ -7,6 +7,7 @@ made anew until they come back. Nothing here waits longer than its deadline.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from app.events.bus import BusAway
+
+logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 0.5
 BEAT_SECONDS = 0.2
@@ -77,9 +80,16 @@ class Link:
         """Connect, and stay connected; `changed` is told why health may be another now."""
         self._changed = changed
         self._task = asyncio.create_task(self._stay_connected(), name="redis link")
+        self._task.add_done_callback(self._say_that_it_ended)
+
+    @property
+    def over(self) -> bool:
+        """It ended by itself, of something that nobody had foreseen, and comes back no more."""
+        return self._task is not None and self._task.done()
 
     async def close(self) -> None:
         if self._task is not None:
+            self._task.remove_done_callback(self._say_that_it_ended)
             await end(self._task)
         await hang_up(self._publisher)
 
@@ -120,6 +130,11 @@ class Link:
             with suppress(*FAILED):
                 async with asyncio.timeout(SUBSCRIBE_SECONDS):
                     await self._unsubscribe(self._pubsub, [channel])
+
+    def _say_that_it_ended(self, task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        logger.error("the link to Redis ended, and is made anew", exc_info=failure)
+        self._changed("its link ended")
 
     async def _stay_connected(self) -> None:
         pause = BEAT_SECONDS / 4

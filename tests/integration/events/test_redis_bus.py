@@ -179,6 +179,19 @@ class TestFaults:
         await becomes(lambda: listener.healthy and publisher.healthy, "the bus healthy")
         await publish_until(publisher, ear, "ada", 1)
 
+    async def test_a_link_that_ends_of_what_nobody_foresaw_is_made_anew_and_that_is_logged(
+        self, redis: Service, prefix: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with opened(redis.url, prefix, "ada") as (bus, ear):
+            (link,) = bus._links.values()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(link, "_handle", lambda _: [].pop())
+                await becomes(lambda: link.over, "the end of the link")
+            await becomes(lambda: bus.healthy, "the bus healthy")
+            await publish_until(bus, ear, "ada", 1)
+
+        assert "IndexError: pop from empty list" in caplog.text
+
     async def test_a_redis_that_is_slow_is_used_all_the_same(self, redis: Service, prefix: str) -> None:
         async with slow_proxy(lambda: redis.url) as proxy, opened(proxy.url, prefix, "ada") as (bus, ear):
             await bus.publish([events("ada", 1, 1)])  # to connect takes a round trip more, and has a test of its own

@@ -84,6 +84,8 @@ class RedisBus:
                 self._arrange(await self._ask_around())
             except FAILED as error:
                 self._note(describe(error))
+            except Exception:
+                logger.exception("who serves what could not be learned, and is asked again")
             if self.healthy:
                 pause = BEAT_SECONDS / 4
                 await self._doubt.wait()
@@ -104,7 +106,7 @@ class RedisBus:
 
     def _arrange(self, servers: frozenset[Server]) -> None:
         """Keep the links that are still right, let go of the others, and open those that are missing."""
-        for server in [server for server, link in self._links.items() if link.over or server not in servers]:
+        for server in self._links.keys() - servers:
             closing = asyncio.create_task(self._links.pop(server).close(), name="redis bus: let go of a server")
             self._letting_go.add(closing)
             closing.add_done_callback(self._letting_go.discard)

@@ -80,16 +80,9 @@ class Link:
         """Connect, and stay connected; `changed` is told why health may be another now."""
         self._changed = changed
         self._task = asyncio.create_task(self._stay_connected(), name="redis link")
-        self._task.add_done_callback(self._say_that_it_ended)
-
-    @property
-    def over(self) -> bool:
-        """It ended by itself, of something that nobody had foreseen, and comes back no more."""
-        return self._task is not None and self._task.done()
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.remove_done_callback(self._say_that_it_ended)
             await end(self._task)
         await hang_up(self._publisher)
 
@@ -131,11 +124,6 @@ class Link:
                 async with asyncio.timeout(SUBSCRIBE_SECONDS):
                     await self._unsubscribe(self._pubsub, [channel])
 
-    def _say_that_it_ended(self, task: asyncio.Task[None]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        logger.error("the link to Redis ended, and is made anew", exc_info=failure)
-        self._changed("its link ended")
-
     async def _stay_connected(self) -> None:
         pause = BEAT_SECONDS / 4
         while True:
@@ -146,6 +134,9 @@ class Link:
                 why = "the subscription ended"
             except FAILED as error:
                 why = f"no subscription to Redis: {describe(error)}"
+            except Exception as error:
+                logger.exception("a subscription to Redis ended of what nobody had foreseen, and is made anew")
+                why = describe(error)
             finally:
                 self._pubsub = None
                 self._unanswered = BEATS_UNANSWERED

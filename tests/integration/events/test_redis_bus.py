@@ -14,11 +14,12 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import MovedError
 
-from app.events import redis_link
+from app.events import redis_bus, redis_link, redis_topology
 from app.events.bus import BusAway
 from app.events.channels import Channels
 from app.events.redis_bus import RedisBus
 from app.events.redis_link import ANSWER_SECONDS
+from app.events.redis_topology import Server
 from test_framework.faults.slow_proxy import slow_proxy
 from test_framework.services.service import Service
 from test_framework.waiting import becomes
@@ -179,18 +180,34 @@ class TestFaults:
         await becomes(lambda: listener.healthy and publisher.healthy, "the bus healthy")
         await publish_until(publisher, ear, "ada", 1)
 
-    async def test_a_link_that_ends_of_what_nobody_foresaw_is_made_anew_and_that_is_logged(
+    async def test_a_subscription_that_ends_of_what_nobody_foresaw_is_made_anew_and_that_is_logged(
         self, redis: Service, prefix: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with opened(redis.url, prefix, "ada") as (bus, ear):
             (link,) = bus._links.values()
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(link, "_handle", lambda _: [].pop())
-                await becomes(lambda: link.over, "the end of the link")
+                await becomes(lambda: not bus.healthy, "the bus unhealthy")
             await becomes(lambda: bus.healthy, "the bus healthy")
             await publish_until(bus, ear, "ada", 1)
 
         assert "IndexError: pop from empty list" in caplog.text
+
+    async def test_who_serves_what_is_asked_again_where_the_answer_was_not_to_be_understood(
+        self, redis: Service, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        beyond_us = [Channels(prefix).of_user("ada")]
+
+        async def ask(url: str, channels: Channels) -> frozenset[Server]:
+            if channels.of_user("ada") in beyond_us:  # and not of the bus of a server that other tests share
+                raise IndexError(beyond_us.pop())
+            return await redis_topology.ask(url, channels)
+
+        monkeypatch.setattr(redis_bus, "ask", ask)
+        async with opened(redis.url, prefix, "ada") as (bus, ear):
+            await publish_until(bus, ear, "ada", 1)
+
+        assert "IndexError" in caplog.text
 
     async def test_a_redis_that_is_slow_is_used_all_the_same(self, redis: Service, prefix: str) -> None:
         async with slow_proxy(lambda: redis.url) as proxy, opened(proxy.url, prefix, "ada") as (bus, ear):

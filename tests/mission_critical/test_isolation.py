@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from app.settings import CONNECTIONS
 from test_framework.backend_client import UnexpectedAnswer
+from test_framework.fixtures import MakeSettings, Serve
 from test_framework.running.telling import tell_isolation
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
@@ -74,8 +76,9 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
             assert verdict.valid, verdict
 
 
-async def test_two_hundred_users_at_once(shared_server: Server) -> None:
-    async with isolated_users(shared_server, 200) as users:
+async def test_two_hundred_users_at_once(serve: Serve, make_settings: MakeSettings) -> None:
+    """With as many connections as in production: a small pool would have the last of them wait until its deadline."""
+    async with serve(make_settings(database_pool=CONNECTIONS)) as server, isolated_users(server, 200) as users:
 
         async def work(user: TestContext) -> None:
             """Ask again where the service says that it is too busy just now, as its clients do."""

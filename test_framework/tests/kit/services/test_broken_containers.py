@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from test_framework.services.compose import ComposeProvider
 from test_framework.services.containers import host_port
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.probes import Address, ask_postgres
+from test_framework.services.replicas import Replicas
 from test_framework.services.spec import COMPOSE_FILE, service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName, State
@@ -272,13 +274,31 @@ def test_an_image_that_is_missing_makes_room_for_the_next_provider(
 
 
 def use_image(monkeypatch: pytest.MonkeyPatch, folder: Path, image: str) -> None:
-    text = COMPOSE_FILE.read_text().replace("redis:8-alpine", image)
-    changed = folder / "changed" / "compose.yml"
-    changed.parent.mkdir()
-    changed.write_text(text)
-    monkeypatch.setattr("test_framework.services.compose_project.COMPOSE_FILE", changed)
+    changed = use_copy(monkeypatch, folder)
+    changed.write_text(changed.read_text().replace("redis:8-alpine", image))
     for module in ("compose", "compose_project", "containers"):
         monkeypatch.setattr(f"test_framework.services.{module}.service_specs", lambda: service_specs(changed))
+
+
+def use_copy(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """Have compose read its files from a copy, which may be changed."""
+    copied = shutil.copytree(COMPOSE_FILE.parent, folder / "copied" / "compose") / COMPOSE_FILE.name
+    monkeypatch.setattr("test_framework.services.compose_project.COMPOSE_FILE", copied)
+    return copied
+
+
+def test_an_image_that_can_not_be_built_is_not_taken_for_one_that_can_not_be_pulled(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = use_copy(monkeypatch, tmp_path)
+    (copied.parents[1] / "Dockerfile").write_text("FROM redis:8-alpine\nRUN exit 7\n")
+    monkeypatch.setenv("DOCKER_BUILDKIT", "0")
+
+    with pytest.raises(ServiceError, match=r"the service's image can't be built: .*exit 7.* code: 7") as caught:
+        Replicas(bench.stack).up()
+
+    assert not isinstance(caught.value, ProviderUnavailableError)
+    assert caught.value.next_command == "docker build ."
 
 
 def test_a_stranger_s_container_that_has_our_name_is_left_alone_and_named(bench: Bench) -> None:

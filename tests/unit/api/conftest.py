@@ -12,7 +12,7 @@ from app.settings import ROOT, Settings
 from test_framework.environment.env_files import file_for_tests
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.settings import IsolatedSettings
-from tests.unit.api.inside import Inside, eventually, left_over, started
+from tests.unit.api.inside import Inside, at_work, eventually, left_over, started
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +35,11 @@ async def shared(plain: Settings) -> AsyncIterator[Inside]:
         yield running
 
 
-@pytest.fixture
-def inside(shared: Inside) -> Inside:
-    """The service, ready, without a server: shared by tests, each of which brings a user of its own."""
-    return shared.for_somebody_new()
+@pytest_asyncio.fixture
+async def inside(shared: Inside) -> AsyncIterator[Inside]:
+    """The service, ready, without a server: shared by tests, each of which brings a user of its own, and whose runs end with it."""
+    yield shared.for_somebody_new()
+    await eventually(lambda: at_work(shared), lambda runs: runs == 0)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -90,6 +90,11 @@ async def eventually(ask: Callable[[], Awaitable[Answer]], good: Callable[[Answe
         raise AssertionError(f"not within {DEADLINE_SECONDS:g} s; the last answer was {last!r}") from None
 
 
+async def at_work(inside: Inside) -> int:
+    """How many runs the service has not ended yet."""
+    return inside.service.runner.busy
+
+
 async def left_over(server: InLoopServer) -> list[str]:
     """What sockets and streams have left in a server: tasks by name, and watchers."""
     names = [task.get_name() for task in asyncio.all_tasks()]

@@ -23,8 +23,8 @@ from test_framework.guards.leaks.processes import Children, Descriptors, Tempora
 from test_framework.guards.leaks.settings import Environment, Handlers, Signals, globals_of
 from test_framework.guards.leaks.tasks import Tasks
 
-GRACE_SECONDS = 0.5
-FIRST_WAIT, LONGEST_WAIT = 0.001, 0.05
+QUICK, SLOW = tuple(0.001 * 2**n for n in range(6)), (0.05,) * 4
+GRACE = QUICK + SLOW  # counted in waits, not by the clock: a machine that stalls takes nothing from it
 
 Look = dict[str, dict[Hashable, Any]]
 
@@ -116,15 +116,13 @@ class Watch:
 
     def _when_settled(self, see: Callable[[], list[Change]]) -> list[Change]:
         found = see()
-        deadline = time.monotonic() + GRACE_SECONDS
-        wait, collected = FIRST_WAIT, False
-        while found and time.monotonic() < deadline and not all(change.kind.setting for change in found):
+        for number, wait in enumerate(GRACE):
+            if all(change.kind.setting for change in found):
+                break
             self.tasks.turn(wait)
             time.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
-            if wait == LONGEST_WAIT and not collected:
+            if number == len(QUICK):
                 gc.collect()
-                collected = True
             found = see()
         return found
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from signal import Signals
 
 import httpx
+import psutil
 
 from app.settings import ROOT
 from test_framework.running.hearing import hearing
@@ -36,6 +37,12 @@ class Ended:
     def assert_no_traceback(self) -> None:
         for word in ("Traceback", "Exception", "never retrieved", "was destroyed", "never awaited"):
             assert word not in self.complained, self.complained
+
+
+def listening(pid: int) -> int | None:
+    """The port on which a process listens; None while there is none."""
+    sockets = psutil.Process(pid).net_connections("tcp")
+    return next((each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN), None)
 
 
 class Process:
@@ -69,14 +76,12 @@ class Process:
                     return
         raise AssertionError(f"it ended without a complaint of {word!r}")
 
-    async def listens(self, port: int) -> None:
-        """Wait until it answers on a port, whatever it answers."""
+    async def listens(self) -> None:
+        """Wait until it answers, whatever it answers; before it is ready it does not say where, but its sockets do."""
         async with asyncio.timeout(DEADLINE_SECONDS), httpx.AsyncClient(trust_env=False) as client:
-            while True:
-                with suppress(httpx.TransportError):
-                    await client.get(f"http://127.0.0.1:{port}/health/live")
-                    return
+            while (port := await asyncio.to_thread(listening, self._process.pid)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+            await client.get(f"http://127.0.0.1:{port}/health/live")
 
     def tell(self, number: Signals) -> None:
         self._process.send_signal(number)

@@ -58,13 +58,6 @@ def taken() -> Iterator[int]:
 
 
 @pytest.fixture
-def free() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
 def hole() -> Iterator[str]:
     """A database that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -72,9 +65,11 @@ def hole() -> Iterator[str]:
 
 
 @pytest.fixture
-def nothing(free: int) -> str:
-    """A database where nobody listens."""
-    return f"postgresql+asyncpg://ada:hunter2@127.0.0.1:{free}/app"
+def nothing() -> Iterator[str]:
+    """A database where nobody listens, nor can: its port is held."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"postgresql+asyncpg://ada:hunter2@127.0.0.1:{held.getsockname()[1]}/app"
 
 
 async def token_of(url: str) -> str:
@@ -129,10 +124,10 @@ async def test_open_sockets_are_sent_elsewhere_and_open_streams_end(real: Enviro
 
 @pytest.mark.parametrize("number", BOTH, ids=str)
 async def test_a_process_that_waits_for_its_database_ends_at_once(
-    embedded: Environment, hole: str, free: int, number: signal.Signals
+    embedded: Environment, hole: str, number: signal.Signals
 ) -> None:
-    async with run({**embedded, "DATABASE_URL": hole, "APP_PORT": str(free)}) as process:
-        await process.listens(free)
+    async with run({**embedded, "DATABASE_URL": hole}) as process:
+        await process.listens()
 
         assert_ended_well(await process.ended(number))
 
@@ -177,9 +172,9 @@ def production_token() -> str:
     return Tokens(load_settings(None, {"token_secret": SECRET})).issue("ada")
 
 
-async def test_a_second_signal_ends_a_start_that_waits(embedded: Environment, hole: str, free: int) -> None:
-    async with run({**embedded, "DATABASE_URL": hole, "APP_PORT": str(free)}) as process:
-        await process.listens(free)
+async def test_a_second_signal_ends_a_start_that_waits(embedded: Environment, hole: str) -> None:
+    async with run({**embedded, "DATABASE_URL": hole}) as process:
+        await process.listens()
         process.tell(signal.SIGTERM)
 
         ended = await process.ended(signal.SIGTERM)

@@ -116,12 +116,12 @@ class Watch:
 
     def _when_settled(self, see: Callable[[], list[Change]]) -> list[Change]:
         found = see()
-        for number, wait in enumerate(GRACE):
+        for wait in GRACE:
             if all(change.kind.setting for change in found):
                 break
             self.tasks.turn(wait)
             time.sleep(wait)
-            if number == len(QUICK):
+            if wait == QUICK[-1]:
                 gc.collect()
             found = see()
         return found

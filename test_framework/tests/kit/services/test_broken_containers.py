@@ -291,10 +291,12 @@ def test_an_image_that_can_not_be_built_is_not_taken_for_one_that_can_not_be_pul
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = use_copy(monkeypatch, tmp_path)
-    (copied.parents[1] / "Dockerfile").write_text("FROM redis:8-alpine\nRUN exit 7\n")
+    fails = "FROM redis:8-alpine\nCOPY nowhere /\n"  # and leaves nothing, where a RUN would leave its container
+    (copied.parents[1] / "Dockerfile").write_text(fails)
     monkeypatch.setenv("DOCKER_BUILDKIT", "0")
 
-    with pytest.raises(ServiceError, match=r"the service's image can't be built: .*exit 7.* code: 7") as caught:
+    why = r"the service's image can't be built: COPY failed: .* stat nowhere: file does not exist"
+    with pytest.raises(ServiceError, match=why) as caught:
         Replicas(bench.stack).up()
 
     assert not isinstance(caught.value, ProviderUnavailableError)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
-import socket
 import subprocess
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from urllib.request import urlopen
@@ -17,6 +18,7 @@ from cos_scaffold.live_files import live_files
 from tests.template.workbench import ROOT, Workbench, program
 
 MINUTES = 60
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 GIVEN = {"lightweight": ("--", "--reruns", "2")}  # this machine is busy with other bakes
 
 
@@ -50,15 +52,14 @@ def test_a_newer_lowest_python_brings_no_fault_of_style(
 @pytest.mark.timeout(5 * MINUTES)
 def test_the_first_command_of_the_readme_runs_the_service(own: Path, workbench: Workbench, tmp_path: Path) -> None:
     before = live_files(own)
-    port = free_port()
-    environment = {**workbench.environment(), "APP_PORT": str(port)}
+    environment = {**workbench.environment(), "APP_PORT": "0"}
     log = tmp_path / "dev.log"
 
     with log.open("wb") as said:
         command = (program("nox"), "-s", "dev")
         dev = subprocess.Popen(command, cwd=own, env=environment, stdout=said, stderr=said)
     try:
-        answer = first_answer(f"http://127.0.0.1:{port}/health/ready", dev, log, seconds=4 * MINUTES)
+        answer = first_answer("/health/ready", dev, log, seconds=4 * MINUTES)
     finally:
         dev.terminate()
         code = dev.wait(timeout=30)
@@ -68,21 +69,14 @@ def test_the_first_command_of_the_readme_runs_the_service(own: Path, workbench: 
     assert live_files(own) == before
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
-def first_answer(url: str, server: subprocess.Popen[bytes], log: Path, *, seconds: float) -> int:
-    """Ask until the server answers, dies, or the time is up."""
+def first_answer(path: str, server: subprocess.Popen[bytes], log: Path, *, seconds: float) -> int:
+    """Ask where it says that it listens, until it answers, dies, or the time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urlopen(url, timeout=5) as response:
+        if said := ADDRESS.search(log.read_text()):
+            with suppress(OSError), urlopen(f"{said.group()}{path}", timeout=5) as response:
                 status: int = response.status
                 return status
-        except OSError:
-            time.sleep(0.1)
+        time.sleep(0.1)
     how = "still runs" if server.poll() is None else f"ended with {server.returncode}"
-    pytest.fail(f"{url} did not answer within {seconds} s; the server {how} and said:\n{log.read_text()}")
+    pytest.fail(f"{path} was not answered within {seconds} s; the server {how} and said:\n{log.read_text()}")

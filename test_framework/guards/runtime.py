@@ -19,6 +19,7 @@ from test_framework.guards.leaks.origins import Origins, listen, settle_on
 from test_framework.guards.leaks.owners import Owner, at_work
 from test_framework.guards.loops.homes import Homes
 from test_framework.guards.loops.running import watch_runs
+from test_framework.guards.timeouts import watch_time
 
 ORIGIN_LINES = 2
 DEBUG_LINES = 10
@@ -59,7 +60,7 @@ class RuntimeGuards:
         if self.ledger is not None:
             self.ledger.watch.calls.listen()
             self._undo.append(self.ledger.watch.calls.stop)
-        self._speak_at_timeout()
+        self._undo.append(watch_time(self._who_waits))
 
     def stop(self) -> None:
         """Take down what can be taken down."""
@@ -140,18 +141,9 @@ class RuntimeGuards:
         said, self._said_at_timeout = self._said_at_timeout, ""
         return said
 
-    def _speak_at_timeout(self) -> None:
-        import pytest_timeout
+    def _who_waits(self) -> str:
+        from test_framework.guards.async_debug import who_waits
 
-        dump = pytest_timeout.dump_stacks
-
-        def dump_with_tasks(terminal: Any) -> None:
-            from test_framework.guards.async_debug import who_waits
-
-            dump(terminal)
-            if self.ledger is not None:
-                self._said_at_timeout = who_waits(self.ledger.watch.tasks)
-                terminal.write(f"\n{self._said_at_timeout}\n")
-
-        pytest_timeout.dump_stacks = dump_with_tasks
-        self._undo.append(lambda: setattr(pytest_timeout, "dump_stacks", dump))
+        if self.ledger is not None:
+            self._said_at_timeout = who_waits(self.ledger.watch.tasks)
+        return self._said_at_timeout

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 GUARDS = pytest.StashKey[RuntimeGuards]()
 FAILED = pytest.StashKey[bool]()
 OVER_BUDGET = pytest.StashKey[str]()
+TIME = pytest.StashKey[Any]()
+CLEAN_UP_SECONDS = 5.0
 
 
 def guards_of(config: pytest.Config) -> RuntimeGuards:
@@ -93,7 +95,21 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    _clean_up_in_time(item)
     return (yield from _with_offences(item))
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
+    item.stash[TIME] = settings
+
+
+def _clean_up_in_time(item: pytest.Item) -> None:
+    """Give what has failed as much time again, or enough: its timer stopped when it failed, for whoever would debug it."""
+    settings = item.stash.get(TIME, None)
+    if item.stash.get(FAILED, False) and settings is not None and not settings.func_only:
+        again = settings._replace(timeout=max(settings.timeout, CLEAN_UP_SECONDS))
+        item.config.hook.pytest_timeout_set_timer(item=item, settings=again)
 
 
 def _with_offences(item: pytest.Item) -> Generator[None, Any, Any]:

@@ -21,6 +21,8 @@ from test_framework.guards.source import words
 SERVICE = "app"
 TESTS = ("tests", "test_framework")
 WAITS_LONG = ("time.sleep", "socket.", "ssl.", "builtins.input")
+TIME_IS_UP = "pytest_timeout.py:*"
+"""It speaks in the middle of whatever is at work, which has not asked it to."""
 CALLERS = 4
 LEFT_ALONE = ("threading.", "os.getcwd", "os.path.abspath", "os.path.samestat")
 """Watching every lock would slow down the whole process; the others only compute."""
@@ -89,7 +91,7 @@ def _of_a_librarys_import(frame: FrameType | None) -> bool:
 
 def _allowed(root: Path) -> list[tuple[str, str]]:
     """Which functions of which files may block; a star stands for every one."""
-    callers = [caller.rpartition(":")[::2] for caller in settings_of(root).may_block]
+    callers = [caller.rpartition(":")[::2] for caller in (TIME_IS_UP, *settings_of(root).may_block)]
     return [
         (found, name)
         for file, name in callers

@@ -162,7 +162,7 @@ async def test_many_who_come_back_at_once_from_everywhere_see_each_their_rest(ad
 
 async def test_a_long_past_is_replayed_in_pages_without_a_seam(ada: TestContext) -> None:
     thoughts = [f"!think {number}" for number in range(620)]  # a page of the journal is 500
-    past = [await ada.run_agent("\n".join(part)) for part in (thoughts[:310], thoughts[310:])]
+    past = [await ada.run_agent("\n".join(thoughts[begin : begin + 124])) for begin in range(0, 620, 124)]
 
     async with TestContext(ada.server, ada.user, joined=True) as late:
         last = await ada.start_run("!think and live")

@@ -32,7 +32,7 @@ async def never_awaits():
 """
 
 TESTS = """
-import asyncio
+import asyncio, time
 import pytest
 import pytest_asyncio
 from app.service import keeps_busy, keeps_coming, never_awaits
@@ -88,6 +88,11 @@ async def test_swallows():
         await waits().wait()
 
 @pytest.mark.timeout(0.5)
+def test_expects():
+    with pytest.raises(SystemExit):
+        time.sleep(2)
+
+@pytest.mark.timeout(0.5)
 async def test_clean_up(hangs_in_its_clean_up):
     assert 1 == 2
 
@@ -97,7 +102,7 @@ async def test_in_time():
     await asyncio.sleep(0.2)
     task.cancel()
 """
-LONG = ("rest", "task", "stuck", "callback", "swallows")
+LONG = ("rest", "task", "stuck", "callback", "swallows", "expects")
 
 
 @pytest.fixture(scope="module")

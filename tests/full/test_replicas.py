@@ -50,8 +50,9 @@ class Behind:
 
 def said_in(container: Any, *command: str) -> str:
     """What a command says in a container; asked again where the engine lost it, as it does once in some hundred (moby#27289)."""
+    in_order = f"exec 2>&1; {shlex.join(command)} && echo {ENTIRE}"  # of two streams, the engine tells either first
     for _ in range(ASKED):
-        code, said = container.exec_run(["sh", "-c", f"{shlex.join(command)} && echo {ENTIRE}"])
+        code, said = container.exec_run(["sh", "-c", in_order])
         text: str = said.decode().rstrip()
         assert code == 0, text
         if text.endswith(ENTIRE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from itertools import product
 
 from app.db.database import Database
 from test_framework.isolation.databases import Databases
@@ -13,11 +14,19 @@ from test_framework.service_pool import ServicePool
 MOST_TURNS = 200
 
 
+async def ask(url: str) -> None:
+    database = Database(url, 1)
+    await database.ping()
+    await database.close()
+
+
 async def test_whoever_is_cancelled_while_one_is_handed_over_leaves_none_open(
     worker: Databases, pool: ServicePool
 ) -> None:
     async with worker.give(pool, Level.RESET, "is cancelled") as given:
-        for turns in range(0, MOST_TURNS, 2):
+        for turns, one_is_kept in product(range(0, MOST_TURNS, 2), (False, True)):
+            if one_is_kept:
+                await ask(given.url)
             database = Database(given.url, 1)
             asking = asyncio.create_task(database.ping())
             for _ in range(turns):
@@ -27,4 +36,6 @@ async def test_whoever_is_cancelled_while_one_is_handed_over_leaves_none_open(
             await database.close()
         gc.collect()  # with a warning that fails this test, if one is still open
 
+        await ask(given.url)
+        await ask(given.url)
         assert worker.store.reused > 0

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from test_framework.running import needs
+from test_framework.running.machine import find_browser
+from test_framework.running.needs import requires
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -28,6 +29,7 @@ FRUGAL = "--max-semi-space-size=1 --jitless"  # the driver takes two thirds of t
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
+@requires("chromium")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for the tests of a module; open a context of its own in each, and nothing of one is seen by another."""
     from playwright.async_api import async_playwright
@@ -37,7 +39,7 @@ async def browser() -> AsyncIterator[Browser]:
             patch.setenv("NODE_OPTIONS", f"{os.environ.get('NODE_OPTIONS', '')} {FRUGAL}".strip())
             playwright = await stack.enter_async_context(async_playwright())
         started = await playwright.chromium.launch(
-            executable_path=needs.find_browser(), args=[f"--{switch}" for switch in SWITCHES.split()]
+            executable_path=find_browser(), args=[f"--{switch}" for switch in SWITCHES.split()]
         )
         yield started
         await started.close()

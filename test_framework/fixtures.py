@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from test_framework.modes import Mode
+from test_framework.running.needs import requires
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -63,6 +64,7 @@ def serve(mode: Mode) -> Serve:
 
 
 @pytest.fixture(scope="session")
+@requires("model")
 def real_model() -> dict[str, Any]:
     """The settings of the endpoint that the environment names; a test that asks for them needs a real model."""
     from test_framework.modes import MODEL_VARIABLES

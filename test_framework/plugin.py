@@ -14,7 +14,7 @@ import pytest
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
 from test_framework.reporting.recording import RecordedRun
-from test_framework.running import needs, reality, telling
+from test_framework.running import machine, needs, reality, telling
 from test_framework.running.memory import Memory
 from test_framework.running.reality import MODE, POOL, share_of
 from test_framework.running.selection import ORDERS
@@ -74,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", needs.MARKER)
+    machine.raise_file_limit()
     config.stash[POOL] = None
     config.addinivalue_line("markers", MARKER_LINE)
     _follow_the_rules_of_the_house(config)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from test_framework import CHECKOUT
-from test_framework.services.choice import Choice, candidates, maker, wanted_provider
+from test_framework.services.choice import Choice, breakable, candidates, maker, wanted_provider
 from test_framework.services.gate import inside
 from test_framework.services.guardian import Guardian, Healed
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
@@ -66,10 +66,10 @@ class ServicePool:
         checkout: Path = CHECKOUT,
         own: Storage | None = None,
     ) -> None:
-        self.wanted = wanted or wanted_provider()
         self.own = own is not None
-        if self.own and self.wanted == "external":
-            self.wanted = "auto"  # what is not ours is never broken
+        self.wanted = wanted or wanted_provider()
+        if self.own:
+            self.wanted = breakable(self.wanted)
         self.stack = Stack.of_a_run(run, checkout, own or "memory")
         self.owner = owner
         self.worker = worker

@@ -166,7 +166,7 @@ def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
 
 def browser() -> Diagnosis:
     """Look for a browser that pages can be tried in."""
-    from test_framework.running.needs import find_browser
+    from test_framework.running.machine import find_browser
 
     found = find_browser()
     return good(found) if found else note("none found: tests of pages are left out", "CHROMIUM=/where/one/is nox")

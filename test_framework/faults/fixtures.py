@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from test_framework.modes import Mode
+from test_framework.running.needs import requires
 from test_framework.services.state import ServiceName
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def pool_to_break(mode: Mode, storage: Storage) -> BreakablePool:
     from test_framework.faults.breakable import BreakablePool
 
     if mode is Mode.LIGHTWEIGHT:
-        pytest.skip("nothing is real in lightweight, so nothing can be broken")
+        raise RuntimeError("lightweight starts no service: have the test say needs(…), or move it to integration/")
     return BreakablePool(storage=storage)
 
 
@@ -65,6 +66,7 @@ def whole_again(request: pytest.FixtureRequest) -> Iterator[BreakablePool]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
+@requires("postgres", "redis")
 async def servers_that_stay(
     mode: Mode, worker_databases: Databases | None, keyspaces: Keyspaces | None
 ) -> AsyncIterator[BreakablePool]:
@@ -74,16 +76,12 @@ async def servers_that_stay(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
+@requires("postgres", "redis", "small_disk")
 async def servers_on_a_small_disk(
     mode: Mode, worker_databases: Databases | None, keyspaces: Keyspaces | None
 ) -> AsyncIterator[BreakablePool]:
     """The same on a disk that can be filled, which loses its data with its container."""
-    from test_framework.services.small_disk import obstacle
-
-    pool = pool_to_break(mode, "small")
-    if pool.wanted in {"native", "bundled"} and (reason := obstacle()):
-        pytest.skip(reason)
-    async with left_with_its_module(pool, worker_databases, keyspaces) as own:
+    async with left_with_its_module(pool_to_break(mode, "small"), worker_databases, keyspaces) as own:
         yield own
 
 
@@ -103,6 +101,7 @@ async def left_with_its_module(
 
 
 @pytest.fixture
+@requires("redis")
 def redis(request: pytest.FixtureRequest) -> Iterator[Breakable]:
     """A Redis to break: `async with redis.paused(for_=5):`."""
     with whole_again(request) as pool:
@@ -110,6 +109,7 @@ def redis(request: pytest.FixtureRequest) -> Iterator[Breakable]:
 
 
 @pytest.fixture
+@requires("postgres")
 def postgres(request: pytest.FixtureRequest) -> Iterator[Breakable]:
     """A Postgres to break: `async with postgres.killed():`."""
     with whole_again(request) as pool:
@@ -117,6 +117,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Breakable]:
 
 
 @pytest.fixture
+@requires("postgres", "redis")
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """The ways to Postgres and Redis: `async with network.delayed(200, 50):`."""
     with whole_again(request) as pool:
@@ -124,6 +125,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
 
 
 @pytest.fixture
+@requires("postgres", "small_disk")
 def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
     """The disk that Postgres writes to: `async with disk.full():`."""
     with whole_again(request) as pool:
@@ -131,11 +133,12 @@ def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
 
 
 @pytest.fixture
+@requires("faketime")
 def clock(tmp_path: Path) -> Clock:
     """The clock of the server under test, which is then a process of its own: `async with clock.skewed(3600):`."""
     from test_framework.faults.skewed_clock import Clock, find_library
 
     library = find_library()
     if isinstance(library, str):
-        pytest.skip(library)
+        raise RuntimeError(library)  # a test gets here only by getfixturevalue("clock"): have it say needs("faketime")
     return Clock(library, tmp_path)

@@ -43,10 +43,10 @@ class Clock:
 
 
 def find_library(patterns: Iterable[str] = LIBRARIES) -> Path | str:
-    """Return libfaketime, or say how to get it."""
+    """Return libfaketime, or why there is none."""
     if sys.platform != "linux":
         return "a process's clock is skewed on Linux only"
     for pattern in patterns:
         if found := sorted(Path("/").glob(pattern.lstrip("/"))):
             return found[0]
-    return "libfaketime is not installed: apt-get install faketime, or dnf install libfaketime"
+    return "libfaketime is not installed"

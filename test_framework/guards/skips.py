@@ -16,14 +16,19 @@ WHERE = "[tool.guards.skips] in pyproject.toml"
 
 
 def unknown_reason(reason: str, root: Path) -> str | None:
-    """Say why a skip is refused; None where its reason is known."""
+    """Say why a skip is refused; None where its reason is known.
+
+    What a machine lacks is no reason: it is a need, which leaves the test out before it begins.
+    """
     plain = reason.removeprefix("Skipped: ")
     if any(fnmatchcase(plain, known) for known in settings_of(root).skips):
         return None
     said = (
         f"the reason {plain!r}, which no one has agreed to" if plain and plain != "unconditional skip" else "no reason"
     )
-    return f"skipped with {said}: make it run, or add the reason to {WHERE}"
+    return (
+        f"skipped with {said}: make it run, declare what a machine may lack by needs(…), or add the reason to {WHERE}"
+    )
 
 
 def over_budget(skipped: Sequence[str], mode: str, root: Path) -> str | None:

@@ -1,72 +1,50 @@
 """What one test needs beyond its folder's promise, and whether this run has it.
 
-A test says it by `@pytest.mark.needs("redis")`, or by asking for a fixture that can't do without. What a run has not got is
-left out with the reason; a demand that its folder can never meet is a mistake, and refused.
+A test declares it by `@pytest.mark.needs("redis")`, and a fixture by `@requires("redis")`, for every test that asks for it.
+A test whose needs the run or the machine does not meet is deselected and counted with the reason, before anything of it runs.
+A need that a test's folder can never meet is a mistake, and refused.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from test_framework.modes import FOLDERS, MODEL_VARIABLES, WITH_SERVICES, Mode, folder_of, missing_for_a_model
+from test_framework.running import machine
 
 MARKER = "needs(*what): what a test can't do without"
 EVERY = frozenset(Mode)
 MODEL = "model"
 BY_CHOICE = "--without-model says so"
+REQUIRED = "required_needs"
+
+Declared = TypeVar("Declared", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Need:
-    """Something a test can't do without: what it is, which modes have it, and why this machine might not."""
+    """Something a test can't do without: what it is, which modes have it, why this machine might not, what helps then."""
 
     what: str
     modes: frozenset[Mode]
     lacking: Callable[[], str | None] = lambda: None
+    remedy: str = ""
 
 
-def _on_path(*commands: str) -> Callable[[], str | None]:
-    def lacking() -> str | None:
-        return None if any(map(shutil.which, commands)) else f"{' or '.join(commands)} is not on PATH"
+def requires(*needs: str) -> Callable[[Declared], Declared]:
+    """Declare what a fixture can't do without: `@pytest.fixture` above, `@requires("redis")` below it."""
 
-    return lacking
+    def declare(fixture: Declared) -> Declared:
+        setattr(fixture, REQUIRED, needs)
+        return fixture
 
-
-@cache
-def _engine_lacking() -> str | None:
-    from test_framework.services import engine
-    from test_framework.services.state import EngineDownError
-
-    try:
-        engine.compose_command()
-        engine.connect().close()
-    except EngineDownError as reason:
-        return str(reason)
-    return None
-
-
-def _browser_lacking() -> str | None:
-    return (
-        None if find_browser() else f"none of {', '.join(BROWSERS)} is on PATH: install one, or say where in CHROMIUM"
-    )
-
-
-BROWSERS = (
-    *("chromium-headless-shell", "chrome-headless-shell"),  # two thirds of the memory
-    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
-)
-
-
-def find_browser() -> str | None:
-    """Where this machine keeps a browser that pages can be tried in."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    return declare
 
 
 def demand_whole_model(mode: Mode, environment: Mapping[str, str] = os.environ) -> None:
@@ -86,18 +64,30 @@ KNOWN: dict[str, Need] = {
     "postgres": Need("a real Postgres", WITH_SERVICES),
     "redis": Need("a real Redis", WITH_SERVICES),
     "processes": Need("the service as processes of its own", frozenset({Mode.FULL})),
-    "model": Need("a real model", frozenset({Mode.FULL}), _model_lacking),
-    "docker": Need("a container engine", WITH_SERVICES, _engine_lacking),
-    "chromium": Need("a browser", WITH_SERVICES, _browser_lacking),
-    "curl": Need("curl", EVERY, _on_path("curl")),
-    "git": Need("git", EVERY, _on_path("git")),
-}
-
-IMPLIED = {
-    "pool": ("postgres", "redis"),
-    "servers_that_stay": ("postgres", "redis"),
-    "real_model": ("model",),
-    "browser": ("chromium",),
+    "model": Need("a real model", frozenset({Mode.FULL}), _model_lacking, f"export {'=… '.join(MODEL_VARIABLES)}=…"),
+    "docker": Need(
+        "a container engine with this project's images", WITH_SERVICES, machine.engine_lacking, "docker info"
+    ),
+    "chromium": Need("a browser", WITH_SERVICES, machine.browser_lacking, "apt-get install chromium"),
+    "small_disk": Need(
+        "a disk that can be filled", WITH_SERVICES, machine.small_disk_lacking, "SERVICES=compose, or root on Linux"
+    ),
+    "mount": Need("the right to mount a disk", WITH_SERVICES, machine.mount_lacking, "root on Linux"),
+    "faketime": Need(
+        "a clock that can be set",
+        EVERY,
+        machine.faketime_lacking,
+        "apt-get install faketime, or dnf install libfaketime",
+    ),
+    "curl": Need("curl", EVERY, machine.on_path("curl"), "apt-get install curl"),
+    "git": Need("git", EVERY, machine.on_path("git"), "apt-get install git"),
+    "npm": Need("npm", EVERY, machine.on_path("npm"), "apt-get install npm"),
+    "many_files": Need("many open files", EVERY, machine.files_lacking, "ulimit -Hn 4096"),
+    "root": Need("root", EVERY, machine.root_lacking),
+    "ipv6": Need("IPv6", EVERY, machine.ipv6_lacking),
+    "posix": Need("a POSIX system", EVERY, machine.posix_lacking),
+    "linux": Need("Linux", EVERY, machine.linux_lacking),
+    "package_index": Need("a package index", frozenset({Mode.KIT}), machine.index_lacking, "python -m pip config list"),
 }
 
 
@@ -114,9 +104,18 @@ def demands_of(item: pytest.Item) -> list[Demand]:
     marked = [
         Demand(str(need), f"the marker needs({need!r})") for mark in item.iter_markers("needs") for need in mark.args
     ]
-    fixtures: Iterable[str] = getattr(item, "fixturenames", ())
-    asked = [Demand(need, f"the fixture {name}") for name in fixtures for need in IMPLIED.get(name, ())]
+    asked = [Demand(need, f"the fixture {name}") for name, needs in _fixtures_of(item) for need in needs]
     return marked + asked
+
+
+def _fixtures_of(item: pytest.Item) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each fixture of a test with what it requires; one that was replaced counts if its successor asks for it."""
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    for name in getattr(item, "fixturenames", ()):
+        for definition in reversed(definitions.get(name, ())):
+            yield name, getattr(definition.func, REQUIRED, ())
+            if name not in definition.argnames:
+                break
 
 
 def contradictions(item: pytest.Item, root: Path) -> list[str]:
@@ -138,7 +137,29 @@ def contradictions(item: pytest.Item, root: Path) -> list[str]:
     return found
 
 
-def unmet(item: pytest.Item, mode: Mode, root: Path, *, without_model: bool) -> tuple[str, str] | None:
+class Answers:
+    """What this machine lacks, asked once for each need: in the controller of a parallel run, for all its workers.
+
+    Workers that asked for themselves might get different answers, and pytest-xdist refuses workers that collect different tests.
+    """
+
+    def __init__(self, given: Mapping[str, str | None] | None = None) -> None:
+        self._known = dict(given or {})
+
+    def lacking(self, need: str) -> str | None:
+        """Say why this machine does not meet a need; None where it does."""
+        if need not in self._known:
+            self._known[need] = KNOWN[need].lacking()
+        return self._known[need]
+
+    def of(self, mode: Mode) -> dict[str, str | None]:
+        """The answers for every need that a mode may meet."""
+        return {need: self.lacking(need) for need, known in KNOWN.items() if mode in known.modes}
+
+
+def unmet(
+    item: pytest.Item, mode: Mode, root: Path, answers: Answers, *, without_model: bool
+) -> tuple[str, str] | None:
     """The first need of a test that this run can't meet, and why; None where the test can run."""
     runs_in = FOLDERS.get(folder_of(item.path, root), EVERY)
     for need in dict.fromkeys(demand.need for demand in demands_of(item)):
@@ -147,8 +168,8 @@ def unmet(item: pytest.Item, mode: Mode, root: Path, *, without_model: bool) -> 
             return need, " or ".join(f"nox -s {other}" for other in Mode if other in known.modes & runs_in)
         if need == MODEL and without_model:
             return need, BY_CHOICE
-        if why := known.lacking():
-            return need, why
+        if why := answers.lacking(need):
+            return need, f"{why} (next: {known.remedy})" if known.remedy else why
     return None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from test_framework.modes import Mode
+from test_framework.running.needs import requires
 
 if TYPE_CHECKING:
     from test_framework.service_pool import ServicePool
@@ -75,6 +76,7 @@ def mode(pytestconfig: pytest.Config) -> Mode:
 
 
 @pytest.fixture(scope="session")
+@requires("postgres", "redis")
 def pool(pytestconfig: pytest.Config) -> ServicePool:
     """The services of this run; each starts when it is first asked for."""
     return pool_of(pytestconfig)

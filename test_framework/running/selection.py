@@ -39,6 +39,7 @@ class Selection:
     mode: Mode
     root: Path
     asked: Sequence[Path]
+    answers: needs.Answers = field(default_factory=needs.Answers)
     ignored: set[Path] = field(default_factory=set)
     unmet: Counter[tuple[str, str]] = field(default_factory=Counter)
     deselected: int = 0
@@ -57,7 +58,7 @@ class Selection:
         """Keep the tests whose needs are met; remember why the others are not here, and return them."""
         kept, away = [], []
         for item in items:
-            lacking = needs.unmet(item, self.mode, self.root, without_model=without_model)
+            lacking = needs.unmet(item, self.mode, self.root, self.answers, without_model=without_model)
             if lacking is not None:
                 self.unmet[lacking] += 1
             if lacking is not None or self.leaves_out(item.path):  # whoever names a file has it collected

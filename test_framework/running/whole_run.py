@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 RECORD = "selection"
+ANSWERS = "what_the_machine_lacks"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "quarantined")
 
 
@@ -36,7 +37,8 @@ class WholeRun:
         self._config = config
         self._worker = hasattr(config, "workerinput")
         asked = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
-        self.selection = Selection(mode, config.rootpath, asked)
+        answers = needs.Answers(config.workerinput[ANSWERS] if self._worker else None)  # type: ignore[attr-defined]
+        self.selection = Selection(mode, config.rootpath, asked, answers)
         self._workers: list[int] = []
         self._interrupts = Interrupts(self._say, worker=self._worker)
         self._exit_status = 0
@@ -75,6 +77,11 @@ class WholeRun:
         """Fail a test in whose background something failed."""
         yield
         self._ear.demand_silence()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker the answers of this process, or workers could select different tests."""
+        node.workerinput[ANSWERS] = self.selection.answers.of(self.selection.mode)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:

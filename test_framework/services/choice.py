@@ -46,6 +46,11 @@ def wanted_provider(environment: Mapping[str, str] = os.environ) -> str:
     return wanted
 
 
+def breakable(wanted: str) -> str:
+    """Return the provider for services that a test is going to break: what was given is never broken."""
+    return "auto" if wanted == "external" else wanted
+
+
 def candidates(service: ServiceName, stack: Stack, wanted: str, *, own: bool = False) -> Iterator[Choice]:
     """Yield what can run a service here, best first; whoever asks for the next one found that this one could not.
 

@@ -106,6 +106,16 @@ def look(path: str) -> Any:
     return json.loads(text) if status == HTTP_OK else None
 
 
+def can_get(image: str) -> bool:
+    """Say whether the engine has an image or finds it in a registry, without pulling it."""
+    if look(f"/images/{image}/json") is not None:
+        return True
+    try:
+        return look(f"/distribution/{image}/json") is not None
+    except EngineDownError:  # it answered just before: it is the registry that does not
+        return False
+
+
 def tell(method: str, path: str) -> bool:
     """Have the engine do something; say whether it did, or found it done. A state that has moved is no error."""
     return call(method, path)[0] in DONE

@@ -55,7 +55,9 @@ class ProcessProvider:
 
     def missing(self, service: ServiceName) -> str | None:
         found = self.find(service)
-        return found if isinstance(found, str) else None
+        if isinstance(found, str):
+            return found
+        return small_disk.obstacle() if self.stack.storage == "small" else None
 
     def glance(self, service: ServiceName) -> State:
         record = self.record(service)

@@ -29,10 +29,10 @@ def mount(folder: Path, register: Path) -> None:
         raise ProviderUnavailableError("a small disk could not be mounted", done.stderr.strip(), "SERVICES=compose")
 
 
-def obstacle() -> str:
-    """Say why no disk can be mounted here; nothing where one can."""
+def obstacle() -> str | None:
+    """Say why no disk can be mounted here; None where one can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "only root on Linux may mount a disk"
     effective = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
     may_mount = int(effective.split()[1], 16) >> CAP_SYS_ADMIN & 1
-    return "" if may_mount else "this container's root may mount no disk"
+    return None if may_mount else "this container's root may mount no disk"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +15,6 @@ from test_framework.test_context import TestContext
 from tests.integration.documents import block
 
 DEADLINE_SECONDS = 15.0
-
-if not shutil.which("curl"):
-    pytest.skip("there is no curl on PATH: install curl", allow_module_level=True)
 
 
 async def test_the_fifteen_line_client_of_the_docs_shows_a_run(server: Server, tmp_path: Path) -> None:
@@ -43,6 +39,7 @@ async def test_the_fifteen_line_client_of_the_docs_shows_a_run(server: Server, t
     assert [line.split()[1] for line in shown] == [str(kind) for kind in ada.capture.kinds(run.id)]
 
 
+@pytest.mark.needs("curl")
 async def test_the_docs_curl_line_streams_events(server: Server) -> None:
     line = next(
         part for part in (ROOT / "docs/events.md").read_text(encoding="utf-8").split("`") if part.startswith("curl -N")

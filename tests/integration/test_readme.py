@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import pytest
 
@@ -14,8 +13,7 @@ from tests.integration.documents import block
 
 DEADLINE_SECONDS = 15.0
 
-if not shutil.which("curl"):
-    pytest.skip("there is no curl on PATH: install curl", allow_module_level=True)
+pytestmark = pytest.mark.needs("curl")
 
 
 async def test_the_curl_lines_start_a_run(make_settings: MakeSettings) -> None:

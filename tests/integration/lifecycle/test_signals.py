@@ -22,7 +22,7 @@ from app.lifecycle.signals import STOP_SIGNALS
 from test_framework.running.hearing import hearing, rest_of
 from test_framework.waiting import becomes
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+pytestmark = pytest.mark.needs("posix")
 
 LOOPS = ["asyncio", "uvloop"]
 

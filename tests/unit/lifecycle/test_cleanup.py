@@ -448,7 +448,7 @@ async def test_a_report_can_not_be_changed(cleanup: CleanupCoordinator) -> None:
         report.reason = "another"  # type: ignore[misc]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
+@pytest.mark.needs("posix")
 def test_a_forked_child_leaves_its_parents_handlers_alone() -> None:
     done = run_python("""
         import asyncio, os
@@ -491,7 +491,7 @@ def child_process(program: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+@pytest.mark.needs("posix")
 async def test_a_child_is_ended(cleanup: CleanupCoordinator) -> None:
     with child_process(WILLING) as process:
         cleanup.register_child("worker", process)
@@ -502,7 +502,7 @@ async def test_a_child_is_ended(cleanup: CleanupCoordinator) -> None:
         assert process.returncode == -signal.SIGTERM
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+@pytest.mark.needs("posix")
 async def test_a_child_that_does_not_heed_is_killed_and_named(cleanup: CleanupCoordinator) -> None:
     with child_process(STUBBORN) as process:
         cleanup.register_child("worker", process, grace=0.05, critical=True)
@@ -514,7 +514,7 @@ async def test_a_child_that_does_not_heed_is_killed_and_named(cleanup: CleanupCo
         assert report.exit_code == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+@pytest.mark.needs("posix")
 async def test_a_forced_end_kills_children_that_there_is_no_time_for(cleanup: CleanupCoordinator) -> None:
     with child_process(STUBBORN) as process:
         cleanup.register_child("worker", process)
@@ -526,7 +526,7 @@ async def test_a_forced_end_kills_children_that_there_is_no_time_for(cleanup: Cl
         assert await asyncio.to_thread(process.wait, 5) == -signal.SIGKILL
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't ask a process to end")
+@pytest.mark.needs("posix")
 async def test_a_child_of_asyncio_is_ended_too(cleanup: CleanupCoordinator) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", WILLING, stdout=subprocess.PIPE)
     assert process.stdout is not None

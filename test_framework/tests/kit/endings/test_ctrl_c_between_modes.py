@@ -12,7 +12,7 @@ from test_framework.running.planted import DEADLINE_SECONDS, Planted
 from test_framework.waiting import comes_true
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send"),
+    pytest.mark.needs("posix"),
     pytest.mark.timeout(60),
 ]
 

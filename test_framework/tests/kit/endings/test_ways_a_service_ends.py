@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,7 +15,7 @@ from test_framework.test_context import TestContext
 from test_framework.tests.kit.endings.test_ways_to_end import LAST_WORDS
 from test_framework.waiting import becomes
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+pytestmark = pytest.mark.needs("posix")
 
 ENDED_SECONDS = 15.0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from test_framework.running.planted import DEADLINE_SECONDS, Planted
 from test_framework.waiting import comes_true
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send"),
+    pytest.mark.needs("posix"),
     pytest.mark.timeout(60),
 ]
 

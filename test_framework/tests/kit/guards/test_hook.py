@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import yaml
 
 from test_framework import CHECKOUT
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
+pytestmark = pytest.mark.needs("git")
 SECONDS = 60
 Commit = Callable[[dict[str, str | bytes]], "subprocess.CompletedProcess[str]"]
 

@@ -64,7 +64,7 @@ def test_a_forked_child_may_leave_as_it_likes(planted: Planted) -> None:
     assert (ended.code, ended.complained) == (0, "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.needs("posix")
 def test_a_worker_that_dies_is_not_replaced_and_what_it_had_still_to_do_is_counted(planted: Planted) -> None:
     planted.file(
         "tests/unit/test_it.py",

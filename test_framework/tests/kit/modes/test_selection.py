@@ -80,6 +80,66 @@ def test_a_need_that_the_machine_has_not_got_is_left_out_with_the_reason(planted
     ended.line("1 test needs curl: curl is not on PATH")
 
 
+PLANTED_NEEDS = """
+import pytest
+from pathlib import Path
+from test_framework.running.needs import EVERY, KNOWN, Need, requires
+
+def lacking(reason):
+    with Path("asked").open("a") as asked:
+        asked.write(f"{reason}\\n")
+    return reason
+
+for name in ("faketime", "small_disk"):
+    KNOWN[name] = Need(f"a planted {name}", EVERY, lambda name=name: lacking(f"there is no {name}"), f"install {name}")
+
+@pytest.fixture
+@requires("faketime")
+def hourglass():
+    raise AssertionError("it runs although its need is not met")
+
+@pytest.fixture
+def sand(hourglass): ...
+"""
+
+
+@WORKERS
+@pytest.mark.parametrize("fixture", ["clock", "hourglass", "sand", "disk"])
+def test_a_fixture_whose_need_is_lacking_is_left_out(planted: Planted, workers: str, fixture: str) -> None:
+    need = "small_disk" if fixture == "disk" else "faketime"
+    planted.file("tests/conftest.py", PLANTED_NEEDS)
+    planted.file("tests/integration/test_it.py", f"def test_it({fixture}): ...\ndef test_other(): ...\n")
+
+    ended = planted.run(workers, "--mode=integration")
+
+    assert ended.code == 0, ended.output
+    ended.line("1 passed")
+    ended.line(f"1 test needs a planted {need}: there is no {need} (next: install {need})")
+
+
+def test_a_fixture_that_was_replaced_declares_nothing(planted: Planted) -> None:
+    planted.file("tests/conftest.py", PLANTED_NEEDS)
+    source = "import pytest\n@pytest.fixture\ndef clock(): return 12\ndef test_it(clock): assert clock == 12\n"
+    planted.file("tests/unit/test_it.py", source)
+
+    ended = planted.run()
+
+    assert ended.code == 0, ended.output
+    ended.line("1 passed")
+
+
+def test_a_parallel_run_asks_the_machine_once(planted: Planted) -> None:
+    planted.file("tests/conftest.py", PLANTED_NEEDS)
+    source = "import pytest\n@pytest.mark.parametrize('number', range(4))\ndef test_it(sand, number): ...\ndef test_a(): ...\n"
+    planted.file("tests/unit/test_it.py", source)
+
+    ended = planted.run("-n2")
+
+    assert ended.code == 0, ended.output
+    ended.line("4 tests need a planted faketime")
+    assert (planted.root / "asked").read_text().splitlines().count("there is no faketime") == 1
+
+
 @WORKERS
 @pytest.mark.parametrize(
     ("options", "code"),

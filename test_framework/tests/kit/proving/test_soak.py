@@ -151,7 +151,7 @@ def test_a_run_whose_time_is_up_ends_in_good_order_and_says_where_it_was(planted
     assert done.stderr == ""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+@pytest.mark.needs("posix")
 def test_an_interrupted_proof_says_how_far_it_came_and_leaves_no_run_behind(planted: Planted) -> None:
     planted.file("tests/unit/test_it.py", f"HANGS_AT = 2\n{HANGS}")
 

@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -217,7 +215,7 @@ def test_never(): ...
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.needs("posix")
 async def test_a_killed_run_leaves_all_that_happened_and_says_that_it_did_not_end(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, SLOW)
     with suite.begun("-p", "no:randomly"):
@@ -236,7 +234,7 @@ async def test_a_killed_run_leaves_all_that_happened_and_says_that_it_did_not_en
     assert "did not end by itself" in summarise([part]).verdict.reason
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.needs("posix")
 @pytest.mark.parametrize("restarts", [(), ("--max-worker-restart=0",)])
 def test_a_worker_that_dies_reddens_the_run_and_is_named(tmp_path: Path, restarts: tuple[str, ...]) -> None:
     suite = Suite.of(tmp_path, "import os\n\ndef test_good(): ...\n\ndef test_deadly():\n    os.kill(os.getpid(), 9)\n")
@@ -267,7 +265,7 @@ def pytest_sessionfinish(session):
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.needs("posix")
 def test_a_worker_that_dies_after_its_last_test_reddens_a_run_in_which_every_test_passed(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, DIES_BETWEEN)
     (tmp_path / "conftest.py").write_text(DIES_AT_THE_END)
@@ -330,7 +328,7 @@ def pytest_sessionstart(session):
 """
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.needs("linux")
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_full_disk_costs_the_record_and_one_line(tmp_path: Path, workers: str) -> None:
     suite = Suite.of(tmp_path, "def test_good(): ...\n\ndef test_too(): ...\n")
@@ -425,9 +423,8 @@ def test_a_job_in_ci_gets_its_page(everything: Suite, tmp_path: Path) -> None:
     assert "| **collected** | **11** |" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.needs("git")
 def test_a_run_knows_its_commit_and_whether_anything_was_changed(tmp_path: Path) -> None:
-    if shutil.which("git") is None:
-        pytest.skip("there is no git here")
     suite = Suite.of(tmp_path, "def test_good(): ...\n")
     (tmp_path / ".gitignore").write_text(f"{DIRECTORY}/\n__pycache__/\n")
     who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
@@ -459,7 +456,7 @@ def test_what_the_processes_use_is_looked_at_while_they_run(tmp_path: Path) -> N
     assert {sample.test for sample in part.samples} == {"tests/unit/test_a.py::test_slow"}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+@pytest.mark.needs("posix")
 async def test_an_interrupted_run_is_whole_and_says_what_it_left(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, SLOW)
     with suite.begun("-p", "no:randomly") as process:

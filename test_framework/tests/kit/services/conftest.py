@@ -32,10 +32,10 @@ def log_in(service: ServiceName, url: str, seconds: float = 3.0) -> str:
     return asked(url, seconds)
 
 
-def on(*providers: str) -> list[ParameterSet]:
-    """Have something tried on each of these, but for containers where there is no engine."""
-    docker = pytest.mark.needs("docker")
-    return [pytest.param(provider, marks=docker if provider == "compose" else ()) for provider in providers]
+def on(*providers: str, small_disk: bool = False) -> list[ParameterSet]:
+    """Have something tried on each of these providers that this machine can have, with a small disk where asked for."""
+    docker, mount = pytest.mark.needs("docker"), pytest.mark.needs("mount") if small_disk else ()
+    return [pytest.param(provider, marks=docker if provider == "compose" else mount) for provider in providers]
 
 
 @pytest.fixture(scope="session")

@@ -204,7 +204,7 @@ def heal(bench: Bench, service: ServiceName, break_it: Break) -> None:
     assert bench.answers(service)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may stop a container's process")
+@pytest.mark.needs("root")
 def test_a_container_that_hangs_is_started_anew(bench: Bench) -> None:
     bench.lifecycle.ensure("redis", DEADLINE)
     hung(bench, "redis")

@@ -156,9 +156,8 @@ def test_damaged_data_is_named_with_the_command_that_helps(lifecycle: Lifecycle,
     assert caught.value.next_command == "invoke services.reset --only postgres"
 
 
+@pytest.mark.needs("mount")
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    if reason := small_disk.obstacle():
-        pytest.skip(reason)
     monkeypatch.setattr(small_disk, "SMALL_DISK", "8m")
     run = Run(Stack.of_a_run(storage="small"))
     lifecycle = Lifecycle(run.stack, bundled(run.stack), register=run.stack.register)

@@ -21,7 +21,6 @@ from test_framework.faults.breakable import Breakable, BreakablePool
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ask_given_redis
 from test_framework.services.lifecycle import Lifecycle
-from test_framework.services.small_disk import obstacle
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
 from test_framework.tests.kit.services.conftest import OURS, log_in, on
@@ -168,12 +167,10 @@ def test_broken_connections_are_made_anew(breakable: BreakablePool) -> None:
         assert client.client_id() != connection
 
 
-@pytest.mark.parametrize("provider", on(*sorted(OURS)))
+@pytest.mark.parametrize("provider", on(*sorted(OURS), small_disk=True))
 async def test_a_full_disk_refuses_to_write_and_takes_it_again_afterwards(
     provider: str, binaries_on_path: None
 ) -> None:
-    if provider != "compose" and (reason := obstacle()):
-        pytest.skip(reason)
     with BreakablePool(provider, say=lambda line: None, storage="small") as pool:
         postgres = pool.get("postgres")
         connection = await asyncpg.connect(postgres.url.replace("+asyncpg", ""))
@@ -217,11 +214,15 @@ with BreakablePool(provider, storage=storage, say=lambda line: None) as pool:
 """
 
 
-@pytest.mark.parametrize("storage", ["kept", "small"])
-@pytest.mark.parametrize("provider", on(*sorted(OURS)))
+@pytest.mark.parametrize(
+    ("provider", "storage"),
+    [
+        pytest.param(*case.values, storage, marks=case.marks)
+        for storage in ("kept", "small")
+        for case in on(*sorted(OURS), small_disk=storage == "small")
+    ],
+)
 def test_killed_tests_leave_nothing_of_what_they_broke(provider: str, storage: str, binaries_on_path: None) -> None:
-    if provider != "compose" and storage == "small" and (reason := obstacle()):
-        pytest.skip(reason)
     command = [sys.executable, "-c", VICTIM, provider, storage]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT, start_new_session=True) as victim:
         assert victim.stdout is not None

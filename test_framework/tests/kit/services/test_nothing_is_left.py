@@ -124,7 +124,7 @@ def test_a_run_of_tests_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
     assert Remains(Stack.of_a_run((tmp_path / "run").read_text())).look(containers=False) == []
 
 
-@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="only Linux shows its shared memory")
+@pytest.mark.needs("linux")
 def test_a_postgres_that_was_killed_gives_its_shared_memory_back() -> None:
     def segments() -> set[str]:
         return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}

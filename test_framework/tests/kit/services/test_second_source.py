@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from test_framework.running.machine import installer
 from test_framework.services import bundled
 from test_framework.services.external import ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
@@ -36,17 +36,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fetch(name: str, folder: Path) -> None:
-    """Install a wheel into a folder of the test's own, or skip where no index can be reached."""
-    installer = ["uv", "pip"] if shutil.which("uv") else ["pip3", "--disable-pip-version-check"]
-    command = [*installer, "install", "--quiet", "--no-deps", "--target", str(folder), name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired) as reason:
-        pytest.skip(f"{name} can't be had here: {reason}")
-    if done.returncode:
-        pytest.skip(f"{name} can't be had here: {done.stderr.strip().splitlines()[-1]}")
+    """Install a wheel into a folder of the test's own."""
+    command = [*installer(), "--quiet", "--no-deps", "--target", str(folder), name]
+    subprocess.run(command, timeout=INSTALL_SECONDS, check=True)
 
 
+@pytest.mark.needs("package_index")
 @pytest.mark.timeout(2 * INSTALL_SECONDS)
 @pytest.mark.parametrize("first", ["broken", "without a server"])
 def test_a_real_postgres_of_the_second_source_runs_where_the_first_does_not(site: Path, run: Run, first: str) -> None:

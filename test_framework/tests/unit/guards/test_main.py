@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -96,7 +95,7 @@ def test_without_git_hidden_and_built_files_are_left_out(plant: Plant, tmp_path:
     assert [source.path for source in files_of(tmp_path)] == [".env.test", ".github/a.yml", "a.py"]
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
+@pytest.mark.needs("git")
 def test_with_git_new_files_are_read_and_ignored_ones_are_not(
     plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,7 @@ def test_what_a_child_opened_is_reached(childs_port: int) -> None:
         assert connection.getpeername()[1] == childs_port
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells of no parents that have ended")
+@pytest.mark.needs("posix")
 def test_a_server_that_happens_to_run_here_is_refused_and_named(strangers_port: int) -> None:
     with pytest.raises(NetworkBlocked, match=rf"{strangers_port}.*none of its own.*tests/integration/"):
         socket.create_connection(("127.0.0.1", strangers_port))
@@ -92,7 +92,7 @@ def test_where_nobody_listens_the_system_refuses() -> None:
             socket.create_connection(placeholder.getsockname())
 
 
-@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+@pytest.mark.needs("posix")
 def test_a_unix_socket_of_its_own_is_reached(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from test_framework.services.gate import held, inside, open_gate, shut_gate
 from test_framework.services.state import RunEndedError
 from test_framework.waiting import comes_true
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no locks that several may share")
+pytestmark = pytest.mark.needs("posix")
 LONG, SHORT = 10.0, 0.05
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from test_framework.environment.checkup import Check, Verdict, bad, good, note
 from test_framework.services.occupants import holders_of, listener_on
 from test_framework.tasks import doctor
 
-GIT = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
+GIT = pytest.mark.needs("git")
 
 
 def broken() -> checkup.Diagnosis:
@@ -126,7 +125,7 @@ def test_a_bad_env_file_is_quoted(tmp_path: Path) -> None:
     assert "more)" in diagnosis.seen
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits to look at")
+@pytest.mark.needs("posix")
 def test_settings_of_ones_own_are_for_ones_own_eyes(tmp_path: Path) -> None:
     file = tmp_path / ".env.local"
     verdicts = [checkup.own_settings(tmp_path).verdict]

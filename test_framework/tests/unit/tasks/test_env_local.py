@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -82,7 +81,7 @@ def test_what_has_a_value_is_kept_and_only_what_is_missing_is_added(root: Path) 
     assert done == ["put a new secret into POSTGRES_PASSWORD", "put a new secret into REDIS_PASSWORD"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits to look at")
+@pytest.mark.needs("posix")
 def test_only_its_owner_may_read_it(root: Path) -> None:
     make_local(root)
     made = (root / ".env.local").stat().st_mode & 0o777

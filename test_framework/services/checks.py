@@ -7,10 +7,11 @@ import shutil
 from test_framework.environment.checkup import Check, Diagnosis, bad, good, note
 from test_framework.services import bundled, engine, native
 from test_framework.services.choice import candidates, wanted_provider
+from test_framework.services.compose import ComposeProvider
 from test_framework.services.port_leases import leased
 from test_framework.services.spec import service_specs
 from test_framework.services.stack import ROOM_NEEDED, Stack, runtime_root
-from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError
+from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, State
 
 
 def container_engine() -> Diagnosis:
@@ -71,12 +72,25 @@ def port_leases() -> Diagnosis:
     return good(f"{count} leased" if count else "none leased")
 
 
+def dev_stack() -> Diagnosis:
+    """Look whether something of this checkout's dev stack is broken that its next command would heal."""
+    provider = ComposeProvider(Stack.dev())
+    for name, twins in provider.twin_networks().items():
+        return bad(f"{len(twins)} networks are named {name}", "invoke services.up")
+    parts = provider.parts()
+    for part in parts:
+        if part.state not in {State.HEALTHY, State.STARTING}:
+            return bad(f"{part.name} is {part.state.value}", "invoke services.app")
+    return good(", ".join(f"{part.name} is {part.state.value}" for part in parts) or "nothing of it is broken")
+
+
 SERVICE_CHECKS = [
     Check("engine", container_engine),
     Check("compose", compose),
     Check("images", images),
     Check("servers", servers),
     Check("services", services),
+    Check("dev stack", dev_stack),
     Check("data", room_for_data),
     Check("port leases", port_leases),
 ]

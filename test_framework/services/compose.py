@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from test_framework import reaper
 from test_framework.services import engine, probes
 from test_framework.services.compose_project import UP_SECONDS
-from test_framework.services.containers import Container, Containers, host_port
+from test_framework.services.containers import STATES, Container, Containers, host_port
 from test_framework.services.spec import service_specs
-from test_framework.services.stack import Stack, own_directory
+from test_framework.services.stack import Stack
 from test_framework.services.state import (
     SERVICE_NAMES,
     EngineDownError,
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 DATABASE = "app"
 PULL_SECONDS = 600.0
 STOP_SECONDS = 10
-STATES = {
-    "created": State.CREATED,
-    "paused": State.PAUSED,
-    "restarting": State.RESTARTING,
-    "removing": State.REMOVING,
-    "exited": State.EXITED,
-    "dead": State.DEAD,
-}
 
 
 class ComposeProvider(Containers):
@@ -130,7 +122,7 @@ class ComposeProvider(Containers):
     def creating(self) -> BaseFileLock:
         from filelock import FileLock
 
-        return FileLock(own_directory(self.stack.directory) / "compose.lock", timeout=PULL_SECONDS + UP_SECONDS)
+        return FileLock(self.stack.lock_file("compose"), timeout=PULL_SECONDS + UP_SECONDS)
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
         """Give an old volume's Postgres the password or the database it lacks; renew a Redis that has another password."""

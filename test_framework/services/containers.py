@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,13 +17,33 @@ from test_framework.services import engine
 from test_framework.services.compose_project import ComposeProject
 from test_framework.services.spec import service_specs
 from test_framework.services.stack import Stack
-from test_framework.services.state import EngineDownError, ServiceName
+from test_framework.services.state import EngineDownError, ServiceName, State
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 DATA_FOLDERS: dict[ServiceName, str] = {"postgres": "/var/lib/postgresql/data", "redis": "/data"}
 Container = dict[str, Any]  # what the engine's inspect returns: documented, large, and typed nowhere
+STATES = {
+    "created": State.CREATED,
+    "paused": State.PAUSED,
+    "restarting": State.RESTARTING,
+    "removing": State.REMOVING,
+    "exited": State.EXITED,
+    "dead": State.DEAD,
+}
+HEALTH = {"starting": State.STARTING, "unhealthy": State.UNHEALTHY}
+APP_SERVICES, APP_PORT = ("app", "proxy"), 8000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One container of the app profile: a replica, or the proxy in front of the replicas."""
+
+    name: str
+    container: str
+    state: State
+    port: int | None  # where the engine publishes it
 
 
 class Containers(ComposeProject):
@@ -53,6 +75,45 @@ class Containers(ComposeProject):
         found.sort(key=lambda container: container["State"] != "running")
         seen: Container | None = engine.look(f"/containers/{found[0]['Id']}/json") if found else None
         return seen
+
+    def parts(self) -> list[Part]:
+        """Return this stack's replicas and their proxy as the engine sees them now."""
+        found: list[Part] = []
+        for one in self.listed("/containers/json?all=true&"):
+            labels = one["Labels"]
+            service, number = (labels.get(f"com.docker.compose.{name}", "") for name in ("service", "container-number"))
+            seen = engine.look(f"/containers/{one['Id']}/json") if service in APP_SERVICES else None
+            if seen is not None:
+                facts = seen["State"]
+                health = HEALTH.get(facts.get("Health", {}).get("Status"), State.HEALTHY)
+                state = STATES.get(facts["Status"], health)
+                found.append(Part(f"{service}-{number}", one["Id"], state, host_port(seen, APP_PORT)))
+        return sorted(found, key=lambda part: part.name)
+
+    def twin_networks(self) -> dict[str, list[str]]:
+        """Return the names that more than one network of this stack has, and the ids, the most used first."""
+        ids: dict[str, list[str]] = {}
+        for network in self.listed("/networks?"):
+            ids.setdefault(network["Name"], []).append(network["Id"])
+        uses = Counter(used for one in self.listed("/containers/json?all=true&") for used in network_ids(one))
+        return {name: sorted(twins, key=lambda twin: -uses[twin]) for name, twins in ids.items() if len(twins) > 1}
+
+    def drop_twin_networks(self) -> None:
+        """Keep one network of each name: compose refuses to choose. A container on another one is made again."""
+        for _, *others in self.twin_networks().values():
+            for one in self.listed("/containers/json?all=true&"):
+                if network_ids(one) & set(others):
+                    engine.tell("DELETE", f"/containers/{one['Id']}?force=true&v=true")
+            for network in others:
+                engine.tell("DELETE", f"/networks/{network}")
+
+    def listed(self, path: str) -> list[dict[str, Any]]:
+        """Return what the engine lists of this stack; nothing where no engine answers."""
+        filters = quote(json.dumps({"label": self.labels()}))
+        with contextlib.suppress(EngineDownError):
+            found: list[dict[str, Any]] = engine.look(f"{path}filters={filters}") or []
+            return found
+        return []
 
     def published(self, service: ServiceName) -> int | None:
         """Return the port where this service is to be reached now, if it has one."""
@@ -99,6 +160,10 @@ class Containers(ComposeProject):
                 with translated():
                     return self.client.api.logs(container["Id"], tail=lines).decode(errors="replace")
         return ""
+
+
+def network_ids(listed: Container) -> set[str]:
+    return {network["NetworkID"] for network in listed["NetworkSettings"]["Networks"].values()}
 
 
 def host_port(container: Container, port: int) -> int | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
+from filelock import FileLock
+
 from test_framework.services.choice import MAKERS, WITH_A_STACK, Choice, candidates, wanted_provider
+from test_framework.services.compose import ComposeProvider
 from test_framework.services.healing import Report
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.provider import Provider
@@ -55,14 +60,40 @@ class DevStack:
         self.stack = stack or Stack.dev()
         self.wanted = wanted or wanted_provider()
         self.report = report
+        self.lock = FileLock(self.stack.lock_file("stack"))
+        self.one_at_a_time = threading.Lock()
+
+    @contextlib.contextmanager
+    def alone(self, seconds: float = DEADLINE_SECONDS) -> Iterator[None]:
+        """Keep other commands from changing this stack during the block; what the block calls may do so again."""
+        from filelock import Timeout
+
+        try:
+            with self.lock.acquire(timeout=seconds):
+                yield
+        except Timeout as reason:
+            what, why = f"{self.stack.name} is busy", f"another command is changing it ({reason.lock_file})"
+            raise ServiceError(what, f"{why}; waited {seconds:g} s", "invoke services.status") from None
 
     def up(self, services: Sequence[ServiceName], seconds: float = DEADLINE_SECONDS) -> list[Status]:
         """Bring services up from whatever state they are in."""
-        return side_by_side(lambda service: self.up_one(service, seconds), services)
+        with self.alone(seconds):
+            return side_by_side(lambda service: self.up_one(service, seconds), services)
+
+    def reset(self, services: Sequence[ServiceName], seconds: float = DEADLINE_SECONDS) -> list[Status]:
+        """Bring services up without the data that they had."""
+        with self.alone(seconds):
+            for service in services:
+                if provider := self.existing(service):
+                    self.lifecycle(provider).remove(service, data=True)
+            return self.up(services, seconds)
 
     def up_one(self, service: ServiceName, seconds: float) -> Status:
         passed: list[str] = []
         for choice in self.choices(service):
+            if isinstance(choice.provider, ComposeProvider):
+                with self.one_at_a_time:
+                    choice.provider.drop_twin_networks()
             try:
                 found = self.lifecycle(choice.provider).ensure(service, seconds)
             except ProviderUnavailableError as reason:
@@ -74,18 +105,23 @@ class DevStack:
         raise AssertionError("the choices end with an error of their own")
 
     def choices(self, service: ServiceName) -> Iterable[Choice]:
-        existing = self.existing(service) if self.wanted == "auto" else None
+        existing = self.existing(service) if self.wanted == "auto" and self.stack.exists else None
         if existing is not None:
             return [Choice(self.stack, existing, "made before")]
         return candidates(service, self.stack, self.wanted)
 
     def existing(self, service: ServiceName) -> Provider | None:
         """Return the provider that has something of this service, in whatever state."""
-        for name in WITH_A_STACK if self.stack.exists else ():
-            provider = MAKERS[name](self.stack)
-            if provider.observe(service).state not in {State.ABSENT, State.ENGINE_DOWN}:
+        for provider in self.providers():
+            if provider.observe(service).state not in NOT_THERE:
                 return provider
         return None
+
+    def providers(self) -> Iterator[Provider]:
+        """Yield what may run this stack: the engine keeps containers also where the stack's folder is lost."""
+        for name in WITH_A_STACK:
+            if name == "compose" or self.stack.exists:
+                yield MAKERS[name](self.stack)
 
     def status(self, services: Sequence[ServiceName]) -> list[Status]:
         """Look at services without changing anything."""
@@ -115,20 +151,33 @@ class DevStack:
                 )
             return self.describe(service, provider, step(self.lifecycle(provider), service))
 
-        return side_by_side(take, services)
+        with self.alone():
+            return side_by_side(take, services)
 
     def down(self, *, data: bool = False) -> list[str]:
-        """End the stack in good order, and keep its data unless asked otherwise; return what was ended."""
+        """Stop the stack, keep its data unless asked otherwise, and return what was stopped."""
         ended: list[str] = []
-        for name in WITH_A_STACK if self.stack.exists else ():
-            provider = MAKERS[name](self.stack)
-            there = [service for service in SERVICE_NAMES if provider.glance(service) not in NOT_THERE]
-            if there:
-                provider.clear(data=data)
-                ended += [f"{service}: {name}" for service in there]
-        shutil.rmtree(self.stack.directory, ignore_errors=True)
-        if data:
-            shutil.rmtree(self.stack.data, ignore_errors=True)
+        with self.alone(), contextlib.ExitStack() as held:
+            locks = self.lifecycle(ComposeProvider(self.stack))
+            for service in SERVICE_NAMES:  # a test run that uses this stack takes only these
+                held.enter_context(locks.locked(service, DEADLINE_SECONDS))
+            for provider in self.providers():
+                there: list[str] = [name for name in SERVICE_NAMES if provider.glance(name) not in NOT_THERE]
+                if isinstance(provider, ComposeProvider):
+                    there += [part.name for part in provider.parts()]
+                if there:
+                    provider.clear(data=data)
+                    ended += [f"{name}: {provider.name}" for name in there]
+            shutil.rmtree(self.stack.directory, ignore_errors=True)
+            if data:
+                shutil.rmtree(self.stack.data, ignore_errors=True)
+            for name in (
+                *SERVICE_NAMES,
+                "compose",
+                "stack",
+            ):  # a waiter notices that its file is gone, and makes a new one
+                with contextlib.suppress(PermissionError):  # Windows removes no file that is open
+                    self.stack.lock_file(name).unlink(missing_ok=True)
         return ended
 
     def logs(self, service: ServiceName, lines: int) -> str:

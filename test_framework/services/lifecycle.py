@@ -138,6 +138,7 @@ class Lifecycle:
 
     def want(self, service: ServiceName, state: State) -> None:
         """Write down what somebody asked for, so that a guardian mends only what nobody did on purpose."""
+        own_directory(self.stack.directory)
         self.wish(service).write_text(state.value)
 
     def wanted(self, service: ServiceName) -> State | None:
@@ -181,5 +182,4 @@ class Lifecycle:
     def lock(self, service: ServiceName) -> BaseFileLock:
         from filelock import FileLock
 
-        own_directory(self.stack.directory)
-        return FileLock(self.stack.directory / f"{service}.lock")
+        return FileLock(self.stack.lock_file(service))

@@ -78,6 +78,12 @@ class Stack:
     def data(self) -> Path:
         return cache_root() / "stacks" / self.directory.name if self.lasting else self.directory
 
+    def lock_file(self, name: str) -> Path:
+        """Return the file that users of this stack lock: outside of what `services.down` removes."""
+        if self.lasting:
+            return own_directory(cache_root() / "locks") / f"{self.directory.name}-{name}.lock"
+        return own_directory(self.directory) / f"{name}.lock"
+
     @property
     def register(self) -> Path:
         return self._home / "register"

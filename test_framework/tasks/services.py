@@ -80,11 +80,7 @@ def restart(context: Context, only: str = "") -> None:
 def reset(context: Context, only: str = "") -> None:
     """Bring services up anew with their data gone."""
     with plainly_told(), Board() as board:
-        stack = DevStack(report=board.report)
-        for service in chosen(only):
-            if provider := stack.existing(service):
-                stack.lifecycle(provider).remove(service, data=True)
-        show(stack.up(chosen(only)))
+        show(DevStack(report=board.report).reset(chosen(only)))
 
 
 @task(help=ONLY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,10 +21,24 @@ from test_framework.services.native import native
 from test_framework.services.provider import Provider
 from test_framework.services.run import Run, Watchdog
 from test_framework.services.stack import Stack
-from test_framework.services.state import ServiceName
+from test_framework.services.state import SERVICE_NAMES, ServiceName
 
 MakeProvider = Callable[[Stack], Provider]
 OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "bundled": bundled.bundled}
+INVOKE = """
+import sys
+from pathlib import Path
+import test_framework
+test_framework.CHECKOUT = Path(sys.argv.pop(1))
+from invoke.program import Program
+from test_framework.tasks import all_namespaces
+Program(namespace=all_namespaces()).run()
+"""
+
+
+def invoke(stack: Stack, *arguments: str) -> list[str]:
+    """Return the command line of `invoke …` on the checkout of that stack."""
+    return [sys.executable, "-c", INVOKE, str(stack.checkout), *arguments]
 
 
 def log_in(service: ServiceName, url: str, seconds: float = 3.0) -> str:
@@ -85,7 +100,8 @@ def dev(checkout: Path) -> Iterator[Stack]:
     watchdog = Watchdog(register)
     if not KNOWN["docker"].lacking():
         reaper.register(register, {"kind": "compose", "name": stack.name})
-    for folder in (stack.data, stack.directory):
+    locks = [stack.lock_file(name) for name in (*SERVICE_NAMES, "compose", "stack")]
+    for folder in (stack.data, stack.directory, *locks):
         reaper.register(register, {"kind": "directory", "name": str(folder)})
     yield stack
     for name in ("native", "bundled"):

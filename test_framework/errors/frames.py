@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sysconfig
 import tempfile
@@ -30,7 +31,10 @@ class Places:
     def __init__(self, root: Path) -> None:
         self.roots = [root.resolve(), *([CHECKOUT] if root.resolve() != CHECKOUT else [])]
         python = Path(sysconfig.get_path("stdlib")).parent
-        homes = {str(Path.home()): "~", tempfile.gettempdir(): "<tmp>", str(python): "<python>"}
+        home = os.path.expanduser("~")
+        homes = {tempfile.gettempdir(): "<tmp>", str(python): "<python>"}
+        if len(Path(home).parts) > 1:  # an empty HOME, or an account without one, is the root folder of every path
+            homes[home] = "~"
         self._names = {**{f"{place}/": "" for place in self.roots}, **homes}
 
     def frame(self, file: str, line: int, function: str) -> Frame:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from test_framework.services.diagnosis import diagnose
 from test_framework.services.gate import held
-from test_framework.services.stack import cache_root
+from test_framework.services.stack import cache_root, own_directory
 from test_framework.services.state import ServiceError
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ def reachable_binaries(postgres: Path) -> Path:
             for folder in belongings:
                 place = draft / folder.relative_to(root)
                 shutil.copytree(folder, place, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
-            for folder in (draft, *(folder for folder in draft.rglob("*") if folder.is_dir())):
-                folder.chmod(0o755)
+            for path in (draft, *draft.rglob("*")):
+                if not path.is_symlink():  # their own modes are those of the umask they were installed under
+                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
             draft.rename(copy)
     return copy / postgres.relative_to(root)
 
@@ -144,7 +145,7 @@ def fingerprint(binary: Path, *more: str) -> str:
 def lock(path: Path) -> BaseFileLock:
     from filelock import FileLock
 
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    own_directory(path.parent)
     return FileLock(path.with_suffix(".lock"), timeout=INITDB_SECONDS)
 
 

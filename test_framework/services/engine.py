@@ -55,7 +55,7 @@ def compose_command() -> tuple[str, ...]:
 @functools.cache
 def _find_compose() -> tuple[str, ...]:
     plugin: tuple[str, ...] = (docker_binary(), "compose")
-    if any(Path(folder).expanduser().joinpath("docker-compose").exists() for folder in PLUGINS):
+    if any(Path(os.path.expanduser(folder), "docker-compose").exists() for folder in PLUGINS):
         return plugin  # whatever is a plugin of docker's is not of version 1; to ask it takes a fifth of a second
     candidates = [plugin]
     if alone := shutil.which("docker-compose"):
@@ -84,7 +84,7 @@ def endpoint() -> str:
 
 
 def current_context() -> str:
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    folder = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))
     try:
         return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext", ""))
     except (OSError, json.JSONDecodeError):

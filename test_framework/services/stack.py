@@ -6,6 +6,7 @@ watched: when the run ends, however it ends, its stack goes with it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -22,6 +23,7 @@ from typing import Literal
 from test_framework import CHECKOUT
 
 DEV = "dev"
+PASSABLE = 0o711
 ROOM_NEEDED = 512 * 1024 * 1024
 # a run's data: in memory and gone with its server, or kept when that ends, or on a disk so small that it can be filled
 Storage = Literal["memory", "kept", "small"]
@@ -110,13 +112,19 @@ def runtime_root() -> Path:
 
 @functools.cache
 def cache_root() -> Path:
-    """Return the folder for what may be kept between runs, readable to the user that servers run as."""
+    """Return the folder for what may be kept between runs, readable to the user that servers run as.
+
+    A home folder may be missing or read-only: the temp folder serves then, although a restart of the machine may empty it.
+    """
     if user_id() == 0:
         return own_directory(Path("/var/cache/test-framework"))
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / (
-        "Library/Caches" if sys.platform == "darwin" else ".cache"
-    )
-    return own_directory(Path(base) / "test-framework")
+    home = Path(os.path.expanduser("~"))
+    caches = home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    for place in (Path(os.environ.get("XDG_CACHE_HOME", "")), caches):
+        if place.is_absolute() and (place != caches or home != Path("/")):  # "/" is what an empty HOME stands for
+            with contextlib.suppress(OSError):
+                return own_directory(place / "test-framework")
+    return own_directory(Path(tempfile.gettempdir()) / f"test-framework-cache-{user_id()}")
 
 
 def user_id() -> int:
@@ -124,9 +132,13 @@ def user_id() -> int:
 
 
 def own_directory(path: Path) -> Path:
-    """Make a folder that others may pass through but not list, and refuse one that somebody else made."""
-    path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    """Make a folder that other users may pass through but not list, and refuse one that another user made."""
+    path.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
-        raise PermissionError(f"{path} belongs to somebody else; remove it, or set TMPDIR to a folder of your own")
+        raise PermissionError(f"{path} belongs to another user; remove it, or set TMPDIR to a folder of your own")
+    if stat.S_IMODE(found.st_mode) & PASSABLE != PASSABLE:
+        path.chmod(PASSABLE)  # mkdir leaves out what the umask forbids, and Postgres may run as another user than we
+    if not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} can't be written to; make it writable, or set TMPDIR to a folder that is")
     return path

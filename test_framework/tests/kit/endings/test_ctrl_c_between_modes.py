@@ -20,8 +20,8 @@ TAKES_ITS_TIME = """
 import pathlib, threading, time
 
 def test_it():
-    pathlib.Path("begun").touch()
     try:
+        pathlib.Path("begun").touch()
         threading.Event().wait(20)
     finally:
         time.sleep(1)

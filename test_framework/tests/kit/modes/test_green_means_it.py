@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import pytest
@@ -50,6 +51,7 @@ def test_a_forked_child_may_leave_as_it_likes(planted: Planted) -> None:
         "tests/unit/test_it.py",
         """
         import os
+import shlex
 
         def test_fork():
             child = os.fork()
@@ -113,7 +115,7 @@ def test_python_that_drops_asserts_is_refused(planted: Planted, workers: str, ho
 def test_a_worker_whose_python_drops_asserts_is_refused(planted: Planted) -> None:
     planted.file("tests/unit/test_it.py", "def test_false(): assert False\n")
 
-    ended = planted.run("--dist=load", f"--tx=popen//python={sys.executable} -O")
+    ended = planted.run("--dist=load", f"--tx=popen//python={shlex.quote(sys.executable)} -O")
 
     assert ended.code == 5
     assert "drops asserts" in ended.said + ended.complained

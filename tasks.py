@@ -2,14 +2,19 @@
 
     invoke --list              every namespace and its commands
     invoke --help db.upgrade   one of them
-    invoke doctor              what this machine lacks, and the command that mends it
+    invoke doctor              what this machine lacks, and the command that installs it
 
-Sessions that test, check and build are nox's: `nox -l`. Get invoke with `nox -s setup` and `. .venv/bin/activate`.
+Sessions that test, check and build are nox's: `nox -l`. `. ./activate` puts both on PATH.
 """
 
 from __future__ import annotations
 
-from test_framework.tasks import all_namespaces, list_by_namespace
+from test_framework.environment.bootstrap import complete_and_rerun
 
-list_by_namespace()
-namespace = all_namespaces()
+try:
+    from test_framework.tasks import all_namespaces, list_by_namespace
+
+    list_by_namespace()
+    namespace = all_namespaces()
+except ModuleNotFoundError as error:
+    complete_and_rerun(error)  # `. ./activate` installs nox and invoke alone

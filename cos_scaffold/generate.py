@@ -39,7 +39,7 @@ def generate(root: Path, project: Path, context: Mapping[str, object]) -> None:
     licence = (root / "cos_scaffold" / "licences" / f"{answers.license}.txt").read_text(encoding="utf-8")
     write(project / "LICENSE", licence.replace("<holder>", answers.author).encode())
     if "_output_dir" in context:  # a person is watching; cruft's own runs don't say where they write
-        print(f"\nNext, in {answers.project_slug}: python3 -m pip install nox && nox -s dev")
+        print(f"\nNext, in {answers.project_slug}: . ./activate && nox -s dev")
 
 
 def stamped(name: str, content: bytes, answers: Answers) -> bytes:

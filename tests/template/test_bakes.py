@@ -164,7 +164,7 @@ def test_the_identity_is_the_answered_one(project: Path) -> None:
         "authors": [{"name": "Zoë Müller-Østergård"}],
     }
     groups = live["dependency-groups"]
-    assert written["dependency-groups"] == {name: groups[name] for name in ("dev", "benchmarks")}
+    assert written["dependency-groups"] == {name: groups[name] for name in ("tools", "dev", "benchmarks")}
     assert written["tool"]["cruft"] == {"skip": ["app", "tests"]}
 
 
@@ -221,7 +221,7 @@ def test_enter_at_every_question_makes_a_project(workbench: Workbench, checkout:
     ended = workbench.run("cookiecutter", "-o", str(tmp_path), str(checkout), stdin="\n" * 7)
 
     assert ended.code == 0, ended.said
-    assert "Next, in my-realtime-service: python3 -m pip install nox && nox -s dev" in ended.said
+    assert "Next, in my-realtime-service: . ./activate && nox -s dev" in ended.said
     for label in questions["__prompts__"].values():
         assert (label if isinstance(label, str) else label["__prompt__"]) in ended.said
 

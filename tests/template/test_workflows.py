@@ -15,7 +15,7 @@ from tests.template.workbench import ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}")
-COMMANDS = ("nox ", "invoke ", "python -m pip install nox")
+COMMANDS = ("nox ", "invoke ", ". ./activate ")
 
 each_workflow = pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 

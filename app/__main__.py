@@ -1,4 +1,4 @@
-"""`python -m app`: serve, and say where, on what, and how to stop."""
+"""`python -m app` serves, and prints where, on what, and how to stop; `python -m app migrate` migrates the database."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app", description=who.description)
     parser.add_argument("--host", help="the address to listen on (APP_HOST)")
     parser.add_argument("--port", type=int, help="the port to listen on (APP_PORT)")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    commands = parser.add_subparsers(dest="command", metavar="command", help="without one the service is started")
+    migrating = commands.add_parser("migrate", help="bring the database to the newest migration, then end")
+    migrating.add_argument("--wait", type=float, default=60.0, help="seconds to wait for the database (default: 60)")
+    chosen = vars(parser.parse_args(arguments))
+    given = {name: chosen[name] for name in ("host", "port") if chosen[name] is not None}
     try:
         settings = load_settings(given=given)
     except SettingsError as error:
         return _complain(str(error))
     logs.set_up(settings.log_level, settings.log_format)
+    if chosen["command"] == "migrate":
+        from app import migration
+
+        return migration.run(settings, chosen["wait"])
 
     from app.serve import CannotListen, listen, run
 

@@ -42,10 +42,9 @@ class Service:
         self._relay: Relay | None = None
 
     async def prepare_schema(self) -> None:
-        """Bring the database up to date where that is ours to do, and demand that it is."""
-        if (self.settings.migrate or self.settings.embedded_database) and (
-            await migrate.standing(self.database.engine)
-        ).behind:
+        """Migrate the database where the settings say so, and require that this code can work on it."""
+        migrates = self.settings.migrate or self.settings.embedded_database
+        if migrates and (await migrate.standing(self.database.engine)).behind:
             await migrate.upgrade(self.database.engine)
         await migrate.demand_newest(self.database.engine)
 

@@ -40,9 +40,11 @@ class DatabaseAway(ConnectionError):
 
 
 class Database:
-    def __init__(self, url: str, pool: int = CONNECTIONS) -> None:
+    def __init__(self, url: str, pool: int = CONNECTIONS, *, statement_timeout: float = STATEMENT_SECONDS) -> None:
         self.dialect = make_url(url).get_backend_name()
-        self.engine = _sqlite_engine(url) if self.dialect == "sqlite" else _postgres_engine(url, pool)
+        self.engine = (
+            _sqlite_engine(url) if self.dialect == "sqlite" else _postgres_engine(url, pool, statement_timeout)
+        )
         writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         self._sessions = async_sessionmaker(writing, expire_on_commit=False)
         self._readers = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -93,14 +95,14 @@ def _is_loss(error: Exception) -> bool:
     return connecting or isinstance(error, PoolTimeout)
 
 
-def _postgres_engine(url: str, pool: int) -> AsyncEngine:
+def _postgres_engine(url: str, pool: int, statement_timeout: float) -> AsyncEngine:
     return create_async_engine(
         url,
         hide_parameters=True,  # what users wrote is nobody's to read in a log
         pool_size=pool,
         max_overflow=0,  # overflow is closed when it comes back, and made anew for the next who asks
         pool_timeout=CONNECT_SECONDS,
-        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": statement_timeout},
     )
 
 

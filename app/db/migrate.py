@@ -1,11 +1,13 @@
-"""Bring a database's tables to where the code expects them, or tell how far they are from there."""
+"""Bring a database's tables to what the code expects, or say how they differ from it."""
 
 from __future__ import annotations
 
+import ast
+import logging
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,33 +15,70 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.db.models import Base
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+NEXT = "run `python -m app migrate`, or start with APP_MIGRATE=true"
+
+logger = logging.getLogger(__name__)
 
 
 class SchemaError(Exception):
     """The database's tables are not those that this code was written for."""
 
 
+class EmptyRevisionError(SchemaError):
+    """A revision in which autogenerate found nothing to write."""
+
+
 @dataclass(frozen=True)
 class Standing:
-    """Which migration a database has, and which one the code wants."""
+    """Which migration a database has, and which one the code needs."""
 
     current: str | None
     wanted: str
+    known: bool = True
+    """Whether this code has the database's migration; a newer release or another branch may have applied it."""
+    lacking: tuple[str, ...] = ()
+    """Tables and columns that this code needs and a database at an unknown migration doesn't have."""
 
     @property
     def behind(self) -> bool:
-        return self.current != self.wanted
+        return self.known and self.current != self.wanted
+
+    @property
+    def ahead(self) -> bool:
+        """Whether newer code has migrated the database, and left all that this code needs."""
+        return not self.known and not self.lacking
+
+    def demand_usable(self) -> None:
+        """Raise unless this code can work on the database."""
+        place = f"the database is at migration {self.current or 'none'}"
+        if self.behind:
+            raise SchemaError(f"{place}, this code needs {self.wanted}: {NEXT}")
+        if self.lacking:
+            raise SchemaError(
+                f"{place}, which this code doesn't have, and lacks {', '.join(self.lacking)}: "
+                "deploy the code that made this migration, or give this one a database of its own by DATABASE_URL"
+            )
 
 
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
-    """Apply the migrations that are missing."""
+    """Apply the migrations that are missing; a database that is ahead stays as it is."""
     from alembic import command
 
-    await _run(engine, lambda config: command.upgrade(config, revision))
+    followed = revisions()
+    _newest(followed)
+
+    def migrate(config: Config) -> None:
+        # looked at under the lock: a process of a newer release may have migrated meanwhile
+        if revision != "head" or followed.keys() >= set(_current(config.attributes["connection"])):
+            command.upgrade(config, revision)
+
+    await _run(engine, migrate)
 
 
 async def downgrade(engine: AsyncEngine, revision: str) -> None:
@@ -56,41 +95,113 @@ async def check(engine: AsyncEngine) -> None:
     await _run(engine, command.check)
 
 
-async def revise(engine: AsyncEngine, message: str) -> None:
-    """Write the migration that leads from the database's tables to the declared ones."""
+async def revise(engine: AsyncEngine, message: str, *, empty: bool = False) -> None:
+    """Write the migration that leads from the database's tables to the declared ones, or an empty one."""
     from alembic import command
 
-    number = f"{int(newest_revision()) + 1:04d}"
-    await _run(engine, lambda config: command.revision(config, message, autogenerate=True, rev_id=number))
-    newest_revision.cache_clear()
+    from app.db.autogenerate import refuse_empty
+
+    await _run(
+        engine,
+        lambda config: command.revision(
+            config, message, autogenerate=not empty, process_revision_directives=None if empty else refuse_empty
+        ),
+    )
+
+
+async def merge(engine: AsyncEngine, message: str) -> None:
+    """Write the migration that joins two newest ones."""
+    from alembic import command
+
+    await _run(engine, lambda config: command.merge(config, "heads", message))
 
 
 async def standing(engine: AsyncEngine) -> Standing:
-    """Tell where the database stands without importing alembic, which costs a start-up dearly."""
+    """Return where the database stands without importing alembic, which takes 0.2 s at each start."""
+    followed = revisions()
     async with engine.connect() as connection:
-        return Standing(current=await connection.run_sync(_current), wanted=newest_revision())
+        current = await connection.run_sync(_current)
+        known = followed.keys() >= set(current)
+        lacking = () if known else await connection.run_sync(_lacking)
+    return Standing(", ".join(current) or None, _newest(followed), known, lacking)
 
 
 async def demand_newest(engine: AsyncEngine) -> None:
-    """Refuse to go on with a database that is behind."""
+    """Raise unless the database has this code's newest migration, or a newer release's that this code can work on."""
     found = await standing(engine)
-    if found.behind:
-        raise SchemaError(
-            f"the database is at migration {found.current or 'none'}, this code needs {found.wanted}: "
-            "run `invoke db.upgrade`"
+    found.demand_usable()
+    if found.ahead:
+        logger.warning(
+            "the database is at migration %s, which this code doesn't have: a newer release has migrated it. "
+            "All tables and columns that this code needs are there, so it starts",
+            found.current,
         )
 
 
-@cache
 def newest_revision() -> str:
-    """Name the head of the migrations: they are numbered, so the last file is the newest."""
-    return max(file.stem for file in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
+    """Return the one migration that none follows; raises SchemaError where there are two."""
+    return _newest(revisions())
 
 
-def _current(connection: Connection) -> str | None:
+def _newest(followed: Mapping[str, tuple[str, ...]]) -> str:
+    heads = sorted(set(followed) - {before for all_before in followed.values() for before in all_before})
+    if len(heads) > 1:
+        raise SchemaError(
+            f"the migrations have {len(heads)} newest ones, {' and '.join(heads)}: an update or a merge has brought one "
+            'beside another. Join them with: invoke db.merge --message "…"'
+        )
+    if not heads:
+        raise SchemaError(f"{MIGRATIONS / 'versions'} has no migration that none follows: check each `down_revision`")
+    return heads[0]
+
+
+def revisions() -> dict[str, tuple[str, ...]]:
+    """Return every migration with those that it follows, read from the files without importing them."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    followed: dict[str, tuple[str, ...]] = {}
+    for file in sorted((MIGRATIONS / "versions").glob("*.py")):
+        names = _assigned(file)
+        if isinstance(revision := names.get("revision"), str):
+            before = names.get("down_revision")
+            followed[revision] = (before,) if isinstance(before, str) else tuple(before or ())
+            files[revision].append(file)
+    for revision, same in files.items():
+        if len(same) > 1:
+            raise SchemaError(
+                f"{len(same)} migrations are called {revision!r}, {' and '.join(file.name for file in same)}: "
+                "an update or a merge has brought one beside another. Give the one that no database has yet "
+                "another `revision`, and let its `down_revision` be the other's"
+            )
+    return followed
+
+
+def _assigned(file: Path) -> dict[str, str | tuple[str, ...] | None]:
+    """Read the literals that a migration's module assigns to its names."""
+    found = {}
+    for statement in ast.parse(file.read_bytes(), file.name).body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and statement.value:
+            found[target.id] = ast.literal_eval(statement.value)
+    return found
+
+
+def _current(connection: Connection) -> list[str]:
     if not inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return []
+    return sorted(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+
+
+def _lacking(connection: Connection) -> tuple[str, ...]:
+    """Name the tables and columns that the models declare and the database doesn't have."""
+    inspector = inspect(connection)
+    lacking = []
+    for name, table in Base.metadata.tables.items():
+        if not inspector.has_table(name):
+            lacking.append(name)
+            continue
+        there = {column["name"] for column in inspector.get_columns(name)}
+        lacking += [f"{name}.{column.name}" for column in table.columns if column.name not in there]
+    return tuple(lacking)
 
 
 async def _run(engine: AsyncEngine, command: Callable[[Config], object]) -> None:
@@ -99,7 +210,8 @@ async def _run(engine: AsyncEngine, command: Callable[[Config], object]) -> None
     def on_connection(connection: Connection) -> None:
         config = Config(stdout=sys.stdout)  # alembic would keep the one of its first import
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+        # sorted by date; the revision itself is a hash, so that those of two branches never have the same name
+        config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(rev)s_%%(slug)s")
         config.attributes["connection"] = connection
         command(config)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,24 +39,34 @@ def downgrade(context: Context, revision: str = "-1") -> None:
     _on_database(lambda engine: _moving(engine, migrate.downgrade(engine, revision)))
 
 
-@task(help={"message": "what the migration does, in a few words"})
-def revision(context: Context, message: str) -> None:
+@task(help={"message": "what the migration does, in a few words", "empty": "write one for you to fill in"})
+def revision(context: Context, message: str, empty: bool = False) -> None:
     """Write the migration that leads to the models as they are."""
     from app.db import migrate
 
     async def revise(engine: AsyncEngine) -> None:
-        before = set(_migrations())
-        await migrate.demand_newest(engine)
-        await migrate.revise(engine, message)
-        for file in sorted(set(_migrations()) - before):
-            print(f"wrote {file.relative_to(CHECKOUT)}: read it, then run: invoke db.upgrade")
+        found = await migrate.standing(engine)
+        if found.behind or not found.known:
+            raise migrate.SchemaError(
+                f"a migration is written from tables at the newest one, {found.wanted}, not at {_place(found)}: "
+                + ("run: invoke db.upgrade" if found.known else "name another database by DATABASE_URL")
+            )
+        await migrate.revise(engine, message, empty=empty)
 
-    _on_database(revise)
+    _writing(revise)
+
+
+@task(help={"message": "what is joined, in a few words"})
+def merge(context: Context, message: str) -> None:
+    """Write the migration that joins the newest ones of two branches."""
+    from app.db import migrate
+
+    _writing(lambda engine: migrate.merge(engine, message))
 
 
 @task
 def current(context: Context) -> None:
-    """Say which migration the database has, and the newest."""
+    """Print which migration the database has, and the newest."""
     from app.db import migrate
 
     async def tell(engine: AsyncEngine) -> None:
@@ -97,6 +110,24 @@ def reset(context: Context, yes: bool = False) -> None:
     _on_database(anew)
 
 
+def _writing(work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
+    """Do work that writes migrations, format them and name them."""
+    before = set(_migrations())
+    _on_database(work)
+    for file in sorted(set(_migrations()) - before):
+        _format(file)
+        print(f"wrote {file.relative_to(CHECKOUT)}: read it, then run: invoke db.upgrade")
+
+
+def _format(file: Path) -> None:
+    """Give a file the project's style; without ruff, which is a tool of development, it stays as alembic wrote it."""
+    if find_spec("ruff") is None:
+        print(f"{file.name} is not formatted: ruff is not installed here; pip install ruff, then: ruff format")
+        return
+    for command in (("check", "--quiet", "--select=I,F401", "--fix-only"), ("format", "--quiet")):
+        subprocess.run([sys.executable, "-m", "ruff", *command, str(file)], cwd=CHECKOUT, check=False, timeout=60)
+
+
 def _on_database(work: Callable[[AsyncEngine], Awaitable[None]], url: str | None = None) -> None:
     """Do some work on the database that the settings name, or on another; say plainly why it cannot be done."""
     from alembic.util import CommandError
@@ -134,7 +165,7 @@ async def _moving(engine: AsyncEngine, step: Awaitable[None]) -> None:
 
 
 def _place(standing: Standing) -> str:
-    return standing.current or "no migration"
+    return f"{standing.current or 'no migration'}{'' if standing.known else ', which this code does not have'}"
 
 
 def _url() -> str:

@@ -230,7 +230,7 @@ async def test_migrations_that_are_behind_are_told_in_one_line_with_the_remedy(
         ended = await process.ended()
 
     assert ended.code == 1
-    ended.assert_brief("migrations did not start", "at migration none", "invoke db.upgrade")
+    ended.assert_brief("migrations did not start", "at migration none", "python -m app migrate")
 
 
 async def test_a_taken_port_in_dev_goes_on_to_the_next_and_says_so(embedded: Environment, taken: int) -> None:

@@ -56,11 +56,11 @@ async def test_the_migrations_lead_down_to_nothing_and_up_again(database: Databa
 
 
 async def test_every_single_step_can_be_undone_and_done_again(database: Database) -> None:
-    for number in range(int(migrate.newest_revision()), 0, -1):
+    while (step := (await migrate.standing(database.engine)).current) is not None:
         await migrate.downgrade(database.engine, "-1")
         below = (await migrate.standing(database.engine)).current
         await migrate.upgrade(database.engine, "+1")
-        assert (await migrate.standing(database.engine)).current == f"{number:04d}"
+        assert (await migrate.standing(database.engine)).current == step
         await migrate.downgrade(database.engine, "-1")
         assert (await migrate.standing(database.engine)).current == below
 
@@ -68,8 +68,37 @@ async def test_every_single_step_can_be_undone_and_done_again(database: Database
 async def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(database: Database) -> None:
     await migrate.downgrade(database.engine, "base")
 
-    with pytest.raises(SchemaError, match=r"at migration none, this code needs \d{4}: run `invoke db.upgrade`"):
+    with pytest.raises(SchemaError, match=r"at migration none, this code needs \w+: run `python -m app migrate`"):
         await migrate.demand_newest(database.engine)
+
+
+async def test_a_database_of_a_newer_release_is_used_with_a_warning(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await applied_elsewhere(database)
+
+    await migrate.upgrade(database.engine)
+    await migrate.demand_newest(database.engine)
+
+    (warning,) = caplog.messages
+    assert "at migration f00dfeed, which this code doesn't have" in warning
+    assert (await migrate.standing(database.engine)).current == "f00dfeed"
+
+
+async def test_an_unknown_migration_without_a_column_of_ours_is_refused(database: Database) -> None:
+    await applied_elsewhere(database, "ALTER TABLE model_calls DROP COLUMN error", "DROP TABLE dead_letters")
+
+    with pytest.raises(SchemaError, match=r"f00dfeed, which this code doesn't have, and lacks .*model_calls\.error"):
+        await migrate.demand_newest(database.engine)
+    with pytest.raises(SchemaError, match="dead_letters"):
+        await migrate.demand_newest(database.engine)
+
+
+async def applied_elsewhere(database: Database, *statements: str) -> None:
+    """Migrate as code would that we don't have."""
+    async with database.engine.begin() as connection:
+        for statement in (*statements, "UPDATE alembic_version SET version_num = 'f00dfeed'"):
+            await connection.execute(text(statement))
 
 
 async def test_the_journal_takes_the_five_kinds_and_no_other(database: Database) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from alembic import context
 
+from app.db import autogenerate
 from app.db.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
     render_as_batch=True,
+    render_item=autogenerate.render_item,
     compare_server_default=True,
+    autogenerate_plugins=autogenerate.PLUGINS,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.main import create_app
+from app.settings import ROOT
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import Server
@@ -53,6 +56,19 @@ async def test_what_was_committed_is_delivered_to_every_watcher_and_counted(serv
         assert plain(samples, "bus_healthy") == 1
         assert 0 <= plain(samples, "events_lag_seconds") < 5
     await eventually(lambda: read(server), lambda samples: plain(samples, "watchers") == 0)
+
+
+async def test_every_metric_that_the_documentation_names_is_exported(server: Server) -> None:
+    chapter = (
+        (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("## Metrics")[2].partition("\n## ")[0]
+    )
+    rows = [line for line in chapter.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+
+    exported = {name for name, _ in await read(server)}
+
+    assert documented
+    assert documented <= exported
 
 
 async def test_requests_are_counted_by_their_route_and_not_by_their_path(server: Server) -> None:

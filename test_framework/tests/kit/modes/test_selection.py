@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from test_framework.running.declared_needs import count_needs
 from test_framework.running.exits import INCOMPLETE
 from test_framework.running.planted import Planted
 
@@ -126,6 +127,37 @@ def test_a_fixture_that_was_replaced_declares_nothing(planted: Planted) -> None:
 
     assert ended.code == 0, ended.output
     ended.line("1 passed")
+
+
+def test_the_needs_that_are_counted_from_the_files_are_those_of_the_run(planted: Planted) -> None:
+    planted.file("tests/conftest.py", PLANTED_NEEDS)
+    planted.file(
+        "tests/unit/test_it.py",
+        """
+        import pytest
+
+        def test_none(): ...
+
+        @pytest.mark.needs("faketime")
+        async def test_marked(): ...
+
+        def test_fixture(hourglass): ...
+
+        class TestClass:
+            def test_fixture_of_a_fixture(self, sand): ...
+
+        @pytest.mark.usefixtures("sand")
+        def test_used(): ...
+        """,
+    )
+    planted.file(
+        "tests/unit/test_all.py", "import pytest\npytestmark = pytest.mark.needs('faketime')\ndef test_it(): ...\n"
+    )
+
+    ended = planted.run()
+
+    ended.line("5 tests need a planted faketime")
+    assert count_needs(planted.root) == {"faketime": 5}
 
 
 def test_a_parallel_run_asks_the_machine_once(planted: Planted) -> None:

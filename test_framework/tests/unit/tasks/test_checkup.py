@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from invoke.exceptions import Exit
 
 from test_framework.environment import checkup
 from test_framework.environment.checkup import Check, Verdict, bad, good, note
+from test_framework.running.needs import KNOWN
 from test_framework.services.occupants import holders_of, listener_on
 from test_framework.tasks import doctor
 
@@ -93,18 +95,38 @@ def test_a_tool_that_is_missing_is_bad_only_where_it_is_needed(monkeypatch: pyte
     assert checkup.tool(Path(sys.executable).name, "gone", "get it", required=True)().verdict is Verdict.GOOD
 
 
-def test_a_browser_that_is_missing_is_a_note_that_says_what_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("name", "program"), [("chromium", "chromium"), ("curl", "curl"), ("npm", "npm")])
+def test_an_optional_program_that_is_missing_is_a_note(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, program: str
 ) -> None:
     monkeypatch.delenv("CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    missing = checkup.browser()
-    assert (missing.verdict, "left out" in missing.seen) == (Verdict.NOTE, True)
+    check = next(check for check in checkup.CHECKS if check.name == name)
+    missing = check.look()
+    assert missing.verdict is Verdict.NOTE
+    assert re.search(rf"{program} is on PATH|{program} is not on PATH|{program}, .* is on PATH", missing.seen)
+    assert re.search(r" adds [1-9]\d* test functions?$", missing.seen)
+    assert missing.remedy.endswith(f"install {program}")
 
-    own = tmp_path / "chromium"
+    own = tmp_path / program
     own.write_text("#!/bin/sh\n")
     own.chmod(0o755)
-    assert checkup.browser() == good(str(own))
+    assert check.look() == good("here")
+
+
+def test_the_doctor_is_green_where_everything_optional_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")
+    optional = [check for check in checkup.CHECKS if check.name in KNOWN]
+    monkeypatch.setattr(doctor, "CHECKS", optional)
+
+    doctor.check(Context())
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in lines} >= {"docker", "chromium", "faketime", "curl", "git", "npm"}
+    assert not [line for line in lines if line.startswith("✗")]
 
 
 def test_locks_that_are_missing_are_made_by_their_session(tmp_path: Path) -> None:

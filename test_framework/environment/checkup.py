@@ -6,18 +6,17 @@ A check is a plain function that returns a `Diagnosis`. Whoever knows another th
 from __future__ import annotations
 
 import functools
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from test_framework import CHECKOUT
+from test_framework.guards.configuration import lowest_python
 from test_framework.guards.source import Finding
 from test_framework.running.declared_needs import count_needs
 from test_framework.running.needs import KNOWN, Need
@@ -74,11 +73,12 @@ def examine(checks: list[Check]) -> Iterator[tuple[Check, Diagnosis]]:
 
 def python_version(running: tuple[int, ...] = sys.version_info[:3], root: Path = CHECKOUT) -> Diagnosis:
     """Look whether this Python is one that pyproject.toml allows."""
-    wanted = str(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"])
-    lowest = tuple(int(part) for part in re.findall(r"\d+", wanted.split(",")[0]))
-    shown = ".".join(map(str, running))
+    lowest, shown = lowest_python(root), ".".join(map(str, running))
     if running < lowest:
-        return bad(f"{shown}, but {wanted} is needed", "nox -s setup, with a newer python3 first on the PATH")
+        return bad(
+            f"{shown}, but {'.'.join(map(str, lowest))} or newer is needed",
+            "nox -s setup, with a newer python3 first on the PATH",
+        )
     return good(shown)
 
 

@@ -1,8 +1,10 @@
-"""What this project allows, and why: `[tool.guards]` in pyproject.toml."""
+"""What pyproject.toml says to the guards: what this project allows and why, and the lowest Python it runs on."""
 
 from __future__ import annotations
 
 import functools
+import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,3 +33,14 @@ def settings_of(root: Path) -> GuardSettings:
         known = ", ".join(GuardSettings.__dataclass_fields__)
         raise ValueError(f"[tool.guards] in pyproject.toml has no {', '.join(sorted(unknown))}: it has {known}")
     return GuardSettings(**table)
+
+
+@functools.cache
+def lowest_python(root: Path) -> tuple[int, ...]:
+    """Read the lowest Python that pyproject.toml allows; the running one where it names none."""
+    try:
+        document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        document = {}
+    wanted = re.search(r">=\s*(\d+)\.(\d+)", str(document.get("project", {}).get("requires-python", "")))
+    return (int(wanted[1]), int(wanted[2])) if wanted else sys.version_info[:2]

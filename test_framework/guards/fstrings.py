@@ -2,7 +2,7 @@
 
 Until 3.11 an f-string was one token like any other string: it ended at the first quote of its own kind, wherever that
 stood, and its expressions could hold neither a backslash nor a comment. Newer parsers read the expressions on their
-own and see no fault, so here their tokens are held against the old rule. On 3.11 the parser refuses by itself.
+own and see no fault, so here their tokens are checked against the old rule. On 3.11 the parser refuses by itself.
 """
 
 from __future__ import annotations

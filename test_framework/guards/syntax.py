@@ -1,8 +1,8 @@
-"""Every file says what its author wrote, on every Python we support.
+"""Every file says what its author wrote, on every Python that the project supports.
 
-Python files must parse under the lowest supported version, YAML, TOML and JSON files must parse at all, and no text
-may hold what an editor, a merge or a wrong encoding left in it. A newer parser accepts f-strings that Python 3.11
-refuses, whatever `feature_version` says, so those are looked for token by token: see `fstrings.py`.
+Python files must parse under the lowest version that pyproject.toml allows, YAML, TOML and JSON files must parse at all,
+and no text may hold what an editor, a merge or a wrong encoding left in it. A newer parser accepts f-strings that
+Python 3.11 refuses, whatever `feature_version` says, so those are looked for token by token: see `fstrings.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,10 @@ from pathlib import PurePosixPath
 
 import yaml
 
+from test_framework.guards.configuration import lowest_python
 from test_framework.guards.fstrings import refused_before_3_12
 from test_framework.guards.source import Finding, Guard, Source, words
 
-LOWEST_PYTHON = (3, 11)
 TEXT = words(".cfg .css .env .html .in .ini .js .json .lock .mako .md .py .pyi .sh .sql .toml .txt .yaml .yml")
 MERGE_MARKER = re.compile(rb"^(?:<{7}|>{7}|\|{7}) ", re.MULTILINE)
 
@@ -49,7 +50,7 @@ def _check_file(source: Source) -> Iterator[Finding]:
         yield Finding(source.path, line, why)
     parse = PARSERS.get(source.pure_path.suffix)
     if parse is not None and "{{" not in source.path:
-        yield from (Finding(source.path, line, message) for line, message in parse(source.text))
+        yield from (Finding(source.path, line, message) for line, message in parse(source))
 
 
 def _damage(content: bytes) -> Iterator[tuple[int, str]]:
@@ -71,45 +72,46 @@ def _line_at(content: bytes, position: int) -> int:
 Fault = tuple[int, str]
 
 
-def python_faults(text: str) -> Iterator[Fault]:
-    """Find what Python at its lowest supported version refuses to compile."""
-    version = ".".join(map(str, LOWEST_PYTHON))
+def python_faults(source: Source) -> Iterator[Fault]:
+    """Find what the lowest supported Python refuses to compile."""
+    lowest = min(lowest_python(source.root), sys.version_info[:2])  # an older parser knows nothing newer
+    version = ".".join(map(str, lowest))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SyntaxWarning)
-            ast.parse(text, feature_version=LOWEST_PYTHON)
+            ast.parse(source.text, feature_version=(lowest[0], lowest[1]))
     except SyntaxError as error:
         yield error.lineno or 1, f"is no Python {version}: {error.msg}; correct it"
         return
     except ValueError as error:
         yield 1, f"is no Python {version}: {error}; correct it"
         return
-    for line, why in refused_before_3_12(text):
+    for line, why in refused_before_3_12(source.text) if lowest < (3, 12) else ():
         yield line, f"is no Python {version}: {why}; give the value a name on the line before"
 
 
-def toml_faults(text: str) -> Iterator[Fault]:
+def toml_faults(source: Source) -> Iterator[Fault]:
     """Find where TOML stops being TOML."""
     try:
-        tomllib.loads(text)
+        tomllib.loads(source.text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         yield int(line.group(1)) if line else 1, f"is no TOML: {error}; correct it"
 
 
-def json_faults(text: str) -> Iterator[Fault]:
+def json_faults(source: Source) -> Iterator[Fault]:
     """Find where JSON stops being JSON."""
     try:
-        json.loads(text)
+        json.loads(source.text)
     except json.JSONDecodeError as error:
         yield error.lineno, f"is no JSON: {error.msg}; correct it"
 
 
-def yaml_faults(text: str) -> Iterator[Fault]:
+def yaml_faults(source: Source) -> Iterator[Fault]:
     """Find where YAML stops being YAML; tags are not resolved, because compose brings its own."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        for _ in yaml.compose_all(text, Loader=loader):
+        for _ in yaml.compose_all(source.text, Loader=loader):
             pass
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -118,7 +120,7 @@ def yaml_faults(text: str) -> Iterator[Fault]:
         yield 1, f"is no YAML: {error}; correct it"
 
 
-PARSERS: dict[str, Callable[[str], Iterator[Fault]]] = {
+PARSERS: dict[str, Callable[[Source], Iterator[Fault]]] = {
     ".py": python_faults,
     ".pyi": python_faults,
     ".toml": toml_faults,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -20,6 +21,8 @@ WITH_THE_LOOP = ("asyncio_", "AnyIO worker thread")
 ONE_FOR_ALL = ("/dev/urandom", "/dev/null")
 LOOKED_AT = "/proc/"
 """What psutil has open for a moment, perhaps in another thread."""
+SHARED_LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
+"""libffi keeps its own file open once ctypes is imported, for as long as the process lives; Python does not open it."""
 FOLDERS_OF_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 SHOWN = 120
 
@@ -121,6 +124,8 @@ class Descriptors:
         file = key[1].removesuffix("-wal").removesuffix("-shm").removesuffix("-journal")
         if self._origins.services_were_at_work and not self.birth(key, key[0]):
             return True  # a pipe of theirs, or the insides of a loop: nobody announces those
+        if SHARED_LIBRARY.search(file) and not self.birth(key, key[0]):
+            return True
         return (
             file in ONE_FOR_ALL
             or file.startswith(LOOKED_AT)

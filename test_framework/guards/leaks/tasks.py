@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Generator, Hashable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
 from types import CoroutineType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -30,7 +30,7 @@ class Tasks:
 
     def _noting(self, make: TaskFactory | None) -> TaskFactory:
         def create(
-            loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any] | Generator[Any], **options: Any
+            loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
         ) -> asyncio.Future[Any]:
             task = make(loop, work, **options) if make else asyncio.Task(work, loop=loop, **options)
             self._births[task] = birth(2)

@@ -61,7 +61,9 @@ def commit(tmp_path: Path) -> Commit:
         return git("commit", "-m", "planted")
 
     git("init", "-q")
-    stage_and_commit({"app/old.py": "x = (\n", "README.md": "innocent of what older files hold\n"})
+    allowed = '[project]\nrequires-python = ">=3.11"\n'
+    innocent = "innocent of what older files hold\n"
+    stage_and_commit({"pyproject.toml": allowed, "app/old.py": "x = (\n", "README.md": innocent})
     (tmp_path / ".pre-commit-config.yaml").write_text(yaml.safe_dump(_our_hook()), encoding="utf-8")
     git("add", ".pre-commit-config.yaml")
     installed = subprocess.run(

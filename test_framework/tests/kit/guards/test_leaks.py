@@ -10,7 +10,7 @@ from test_framework.running.planted import Ended
 from test_framework.tests.kit.guards.planted import run_planted
 
 HEAD = """\
-import asyncio, contextlib, gc, logging, os, signal, socket, subprocess, sys, tempfile, threading, time
+import asyncio, contextlib, ctypes, gc, logging, os, signal, socket, subprocess, sys, tempfile, threading, time
 
 import pytest, pytest_asyncio
 import websockets
@@ -21,6 +21,10 @@ from test_framework.service_pool import ServicePool
 
 KEPT = []
 QUIT = threading.Event()
+
+def a_library():
+    with open("/proc/self/maps") as maps:
+        return next(word for line in maps for word in line.split() if ".so" in word)
 
 async def for_ever():
     await asyncio.Event().wait()
@@ -59,6 +63,7 @@ LEAKS = {
         "nobody has waited for it (a zombie)",
     ),
     "file": ("sync", "KEPT.append(open(__file__))", "open file or socket: /"),
+    "library": ("sync", "KEPT.append(open(a_library(), 'rb'))", "open file or socket: /"),
     "socket": ("sync", "KEPT.append(socket.create_server(('127.0.0.1', 0)))", " at ('127.0.0.1'"),
     "temporary_folder": ("sync", "tempfile.mkdtemp(prefix='planted-')", "temporary file: /"),
     "temporary_file": ("sync", "os.close(tempfile.mkstemp(prefix='planted-')[0])", "was not removed"),
@@ -142,6 +147,10 @@ TWINS = {
         "child = await asyncio.create_subprocess_exec(sys.executable, '-c', ''); await child.wait()",
     ),
     "file": ("sync", "open(__file__).close()"),
+    "library_that_keeps_its_own_file_open": (
+        "sync",
+        "assert ctypes.CDLL(None).open(a_library().encode(), os.O_RDONLY) > 0",
+    ),
     "socket": ("sync", "socket.create_server(('127.0.0.1', 0)).close()"),
     "temporary_folder": ("sync", "tempfile.TemporaryDirectory().cleanup()"),
     "temporary_folder_of_pytest": ("sync", "tempfile.mkdtemp(dir=tmp_path)"),

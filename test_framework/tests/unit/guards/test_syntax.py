@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -40,12 +41,36 @@ READ_BY_EVERY_PYTHON = {
 }
 
 
+def allow(plant: Plant, lowest: str) -> None:
+    """Say in the planted project's pyproject.toml which Pythons it runs on."""
+    plant("pyproject.toml", f'[project]\nrequires-python = ">={lowest}"\n')
+
+
 @pytest.mark.parametrize("code", NOT_FOR_THE_OLDEST_PYTHON.values(), ids=NOT_FOR_THE_OLDEST_PYTHON)
 def test_what_the_oldest_python_refuses_is_refused_on_all(plant: Plant, code: str) -> None:
+    allow(plant, "3.11")
+
     findings = syntax.check([plant("app/a.py", code + "\n")])
 
     assert findings
-    assert "Python 3.11" in findings[0].message
+    assert "is no Python 3.11" in findings[0].message
+
+
+def test_what_a_newer_lowest_python_reads_passes(plant: Plant) -> None:
+    allow(plant, "3.12")
+
+    findings = syntax.check([plant("app/a.py", 'x = f"{d["a"]}"\ntype Name = str\n')])
+
+    assert bool(findings) == (sys.version_info < (3, 12)), "only a parser that is older itself refuses it"
+
+
+def test_what_a_newer_lowest_python_refuses_names_that_python(plant: Plant) -> None:
+    allow(plant, "3.12")
+
+    (finding,) = syntax.check([plant("app/a.py", "def f(:\n")])
+
+    judge = min((3, 12), sys.version_info[:2])
+    assert f"is no Python {judge[0]}.{judge[1]}: " in finding.message
 
 
 @pytest.mark.parametrize("code", READ_BY_EVERY_PYTHON.values(), ids=READ_BY_EVERY_PYTHON)

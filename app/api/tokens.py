@@ -42,10 +42,13 @@ class Tokens:
         return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self._key_id})
 
     def user(self, token: str) -> User:
-        """Tell whose token this is; raises `InvalidToken`."""
+        """Return whose token this is; raises `InvalidToken`.
+
+        A token needs no `kid`; one that names another key than ours is refused with that reason.
+        """
         try:
-            if jwt.get_unverified_header(token).get("kid") != self._key_id:
-                raise InvalidToken("the token was signed with a key that is not in use here")
+            if jwt.get_unverified_header(token).get("kid", self._key_id) != self._key_id:
+                raise InvalidToken("the token's `kid` names a key that is not in use here: sign in again")
             claims = jwt.decode(token, self._key, [ALGORITHM], audience=self._audience, options=CHECKED)
         except jwt.ExpiredSignatureError:
             raise InvalidToken("the token has expired") from None
@@ -55,5 +58,5 @@ class Tokens:
         if not 0 < len(user_id) <= ID_LENGTH or not user_id.isprintable():
             raise InvalidToken("the token names no user")
         if not isinstance(expires, int | float) or expires > LATEST:
-            raise InvalidToken("the token is good for longer than anything lasts")
+            raise InvalidToken("the token's `exp` is out of range")
         return User(user_id, datetime.fromtimestamp(expires, UTC))

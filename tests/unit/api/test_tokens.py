@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ import jwt
 import pytest
 
 from app.api.tokens import InvalidToken, Tokens
-from app.settings import Settings
+from app.settings import ROOT, Settings
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import Inside, assert_problem, bearer
 
@@ -68,7 +69,8 @@ WORTHLESS: dict[str, ForgeToken] = {
     "for no audience": lambda s: signed(s, aud=...),
     "by another key": lambda s: signed(s, kid="another"),
     "by a key that is no word": lambda s: by_hand({"alg": "HS256", "kid": ["a"]}, claims(s)),
-    "by no key": lambda s: jwt.encode(claims(s), s.signing_key, "HS256"),
+    "signed by a stranger who names no key": lambda s: jwt.encode(claims(s), "x" * 40, "HS256"),
+    "by an empty key": lambda s: by_hand({"alg": "HS256", "kid": ""}, claims(s)),
     "unsigned": lambda s: by_hand({"alg": "none", "kid": key_id(s)}, claims(s)),
     "signed with nOnE": lambda s: by_hand({"alg": "nOnE", "kid": key_id(s)}, claims(s)),
     "of another algorithm": lambda s: jwt.encode(claims(s), s.signing_key * 2, "HS512", headers={"kid": key_id(s)}),
@@ -97,6 +99,31 @@ def test_a_worthless_token_proves_nothing(plain: Settings, forge: ForgeToken) ->
         Tokens(plain).user(forge(plain))
 
     assert plain.signing_key not in str(refused.value)
+
+
+def test_a_token_without_a_key_id_is_accepted(plain: Settings) -> None:
+    token = jwt.encode(claims(plain), plain.signing_key, "HS256")
+
+    assert "kid" not in jwt.get_unverified_header(token)
+    assert Tokens(plain).user(token).id == "ada"
+
+
+def test_a_token_of_an_unknown_key_id_is_refused_with_that_reason(plain: Settings) -> None:
+    with pytest.raises(InvalidToken, match="`kid` names a key that is not in use"):
+        Tokens(plain).user(signed(plain, kid="another"))
+
+
+async def test_a_token_made_as_operations_md_shows_is_accepted(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (snippet,) = (code for code in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "jwt.encode" in code)
+    monkeypatch.setenv("APP_TOKEN_SECRET", inside.settings.signing_key)
+    names: dict[str, str] = {}
+
+    exec(compile(snippet, "docs/operations.md", "exec", dont_inherit=True), names)
+
+    assert (await inside.client.get("/api/runs", headers=bearer(names["token"]))).status_code == 200
 
 
 @pytest.mark.parametrize("user_id", NO_USERS, ids=repr)

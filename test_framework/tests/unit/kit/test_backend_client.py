@@ -99,7 +99,7 @@ async def test_what_a_user_does_can_be_told_from_its_events(ada: TestContext, bo
     ("token", "reason"),
     [
         (lambda user: user.expired_token, "the token has expired"),
-        (lambda user: user.forged_token, "signed with a key that is not in use"),
+        (lambda user: user.forged_token, "a key that is not in use here"),
         (lambda _: "no token at all", "the token is not valid here"),
         (lambda _: None, "send a token"),
     ],

@@ -117,7 +117,7 @@ class TestWithAService:
         ("token", "reason"),
         [
             (lambda user: user.expired_token, "the token has expired"),
-            (lambda user: user.forged_token, "the token was signed with a key that is not in use here"),
+            (lambda user: user.forged_token, "a key that is not in use here"),
             (lambda user: user.token[:-2], "the token is not valid here"),
         ],
         ids=["expired", "forged", "cut short"],

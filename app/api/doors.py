@@ -1,4 +1,4 @@
-"""What is turned away at the door, before any route sees it: a host that isn't ours, a body that is too large.
+"""Refuses requests before any route sees them: a foreign Host, a body that is too large or too costly to parse.
 
 A page that makes a browser believe its own name is at our address comes with its own name in the Host header: so only
 names that were given are answered to.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
+from app.api import json_limits
 from app.api.problems import problem_response
 
 if TYPE_CHECKING:
@@ -41,8 +42,34 @@ class Doors:
             await refusal(scope, receive, send)
         elif int(headers.get("content-length", 0)) > LARGEST_BODY:
             await problem_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)(scope, receive, send)
+        elif scope["type"] == "http" and "json" in headers.get("content-type", "").lower():
+            await self._app_with_json(scope, _measured(receive), send)
         else:
             await self._app(scope, _measured(receive), send)
+
+    async def _app_with_json(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the whole body, as the route would, and pass it on where it can be parsed quickly."""
+        chunks: list[bytes] = []
+        message: Message = {"type": "http.request", "more_body": True}
+        try:
+            while message["type"] == "http.request" and message.get("more_body", False):
+                message = await receive()
+                chunks.append(message.get("body", b""))
+        except HTTPException as too_large:
+            await problem_response(too_large.status_code, too_large.detail)(scope, receive, send)
+            return
+        body = b"".join(chunks)
+        if refused := json_limits.refusal(body):
+            await problem_response(*refused)(scope, receive, send)
+            return
+        waiting: list[Message] = [{"type": "http.request", "body": body}]
+        if message["type"] != "http.request":
+            waiting = [message]
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, replay, send)
 
     def _known(self, given: list[str]) -> bool:
         """Whether the one Host that is given is ours, whatever its port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "1"
+SHOWN_FAULTS = 10
+LONGEST_LOCATION = 20
+LONGEST_WORDS = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -33,7 +37,9 @@ class ProblemDetail(BaseModel):
     status: int
     detail: str
     type: str = "about:blank"
-    errors: list[dict[str, object]] | None = Field(None, description="which fields, where fields are at fault")
+    errors: list[dict[str, object]] | None = Field(
+        None, description=f"which fields are at fault, the first {SHOWN_FAULTS} of them"
+    )
 
 
 class Problem(Exception):
@@ -65,6 +71,14 @@ def _allowed(request: Request) -> list[str]:
     return [method for method in METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
 
 
+def _where(location: Sequence[object]) -> list[object]:
+    return [_short(part) if isinstance(part, str) else part for part in location[:LONGEST_LOCATION]]
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}…"
+
+
 def install(app: FastAPI) -> None:
     """Have every error of an app answered as a problem."""
 
@@ -81,10 +95,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = [{"where": list(fault["loc"]), "why": fault["msg"]} for fault in error.errors()]
-        return problem_response(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be understood", errors=jsonable_encoder(faults)
-        )
+        faults = error.errors()
+        shown = [{"where": _where(fault["loc"]), "why": _short(fault["msg"])} for fault in faults[:SHOWN_FAULTS]]
+        rest = len(faults) - len(shown)
+        detail = f"the request can't be understood{f'; {rest:,} more faults are not shown' if rest else ''}"
+        return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=jsonable_encoder(shown))
 
     @app.exception_handler(IdempotencyConflict)
     async def conflict(request: Request, error: IdempotencyConflict) -> JSONResponse:

@@ -113,9 +113,7 @@ def test_a_token_of_an_unknown_key_id_is_refused_with_that_reason(plain: Setting
         Tokens(plain).user(signed(plain, kid="another"))
 
 
-async def test_a_token_made_as_operations_md_shows_is_accepted(
-    inside: Inside, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_made_as_operations_md_shows_is_accepted(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     (snippet,) = (code for code in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "jwt.encode" in code)
     monkeypatch.setenv("APP_TOKEN_SECRET", inside.settings.signing_key)

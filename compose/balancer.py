@@ -10,7 +10,7 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 BACKEND = os.environ.get("BACKEND", "app")
 PORT = int(os.environ.get("PORT", "8000"))
@@ -27,7 +27,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         )
         writer.close()
         return
-    await asyncio.gather(pour(reader, backend[1]), pour(backend[0], writer))
+    try:
+        await asyncio.gather(pour(reader, backend[1], backend[1].write_eof), pour(backend[0], writer, writer.close))
+    finally:
+        backend[1].close()
+        writer.close()
 
 
 async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
@@ -48,14 +52,13 @@ async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
     return None
 
 
-async def pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter, end: Callable[[], None]) -> None:
     try:
         while data := await source.read(CHUNK):
             sink.write(data)
             await sink.drain()
+        end()  # only its half for a client that has sent all of its request: it still waits for the answer
     except OSError:
-        pass
-    finally:
         sink.close()
 
 

@@ -154,6 +154,7 @@ class ComposeProvider(Containers):
 
     def clear(self, *, data: bool) -> None:
         options = ["--volumes"] if data else []
+        self.unpause_parts()
         self.compose(
             "--profile",
             "app",

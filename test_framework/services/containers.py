@@ -40,10 +40,15 @@ APP_SERVICES, APP_PORT = ("app", "proxy"), 8000
 class Part:
     """One container of the app profile: a replica, or the proxy in front of the replicas."""
 
-    name: str
+    service: str
+    number: str
     container: str
     state: State
     port: int | None  # where the engine publishes it
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}-{self.number}"
 
 
 class Containers(ComposeProject):
@@ -86,8 +91,9 @@ class Containers(ComposeProject):
             if seen is not None:
                 facts = seen["State"]
                 health = HEALTH.get(facts.get("Health", {}).get("Status"), State.HEALTHY)
-                state = STATES.get(facts["Status"], health)
-                found.append(Part(f"{service}-{number}", one["Id"], state, host_port(seen, APP_PORT)))
+                connected = seen["NetworkSettings"]["Networks"]
+                state = STATES.get(facts["Status"], health if connected else State.UNHEALTHY)
+                found.append(Part(service, number, one["Id"], state, host_port(seen, APP_PORT)))
         return sorted(found, key=lambda part: part.name)
 
     def twin_networks(self) -> dict[str, list[str]]:
@@ -106,6 +112,17 @@ class Containers(ComposeProject):
                     engine.tell("DELETE", f"/containers/{one['Id']}?force=true&v=true")
             for network in others:
                 engine.tell("DELETE", f"/networks/{network}")
+
+    def unpause_parts(self) -> None:
+        """Let frozen replicas go on, so that they can end by themselves."""
+        for part in self.parts():
+            if part.state is State.PAUSED:
+                engine.tell("POST", f"/containers/{part.container}/unpause")
+
+    def part_logs(self, part: Part, lines: int) -> str:
+        """Return the last lines that a replica or the proxy wrote."""
+        with translated():
+            return self.client.api.logs(part.container, tail=lines).decode(errors="replace")
 
     def listed(self, path: str) -> list[dict[str, Any]]:
         """Return what the engine lists of this stack; nothing where no engine answers."""

@@ -47,8 +47,13 @@ def of_the_checkout(checkout: Path) -> dict[str, str]:
 
 
 def pinned_ports(stack: Stack) -> dict[str, str]:
-    """Return the ports that a checkout asks for; a run never asks, since two runs would."""
+    """Return the ports that a checkout asks for; a run never asks, since two runs would.
+
+    The APP_PORT that `.env.local` is made with is where the service itself begins to look for a port, and pins nothing.
+    """
     chosen = values_in(stack.checkout / ".env.local") if stack.lasting else {}
+    if chosen.get("APP_PORT") == values_in(stack.checkout / ".env.example").get("APP_PORT"):
+        chosen.pop("APP_PORT", None)
     return {name: chosen.get(name, "") for name in PINNED_PORTS}
 
 

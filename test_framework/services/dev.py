@@ -37,7 +37,7 @@ PASSWORD = re.compile(r":[^:/@]+@")
 class Status:
     """One service as it is now."""
 
-    service: ServiceName
+    service: str
     state: str
     provider: str = ""
     identity: str = ""

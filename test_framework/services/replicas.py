@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import subprocess
 
 from test_framework.services import engine
 from test_framework.services.compose import ComposeProvider
-from test_framework.services.credentials import values_in
-from test_framework.services.dev import DevStack
+from test_framework.services.containers import APP_SERVICES
+from test_framework.services.credentials import pinned_ports, values_in
+from test_framework.services.dev import DevStack, Status
+from test_framework.services.occupants import listener_on
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES, ServiceError
+from test_framework.services.state import SERVICE_NAMES, ServiceError, State
 
 BUILD_SECONDS, BUILDS = 600.0, 3
 LAYER_TAKEN = re.compile(
@@ -21,7 +22,8 @@ LAYER_TAKEN = re.compile(
 UP_SECONDS = 120.0
 DOWN_SECONDS = 60.0
 SECRET = "APP_TOKEN_SECRET"  # pragma: allowlist secret
-PARTS = ("proxy", "app")
+PORT_TAKEN = "its port is taken"
+NEXT = "invoke services.logs --only app"
 
 
 class Replicas:
@@ -30,16 +32,45 @@ class Replicas:
     def __init__(self, stack: Stack | None = None) -> None:
         self.stack = stack or Stack.dev()
         self.provider = ComposeProvider(self.stack, pull=True)
+        self.dev = DevStack(self.stack, wanted="compose")
 
     def up(self) -> str:
         """Heal the services, build the image, wait until its replicas are healthy, and return where they listen."""
-        DevStack(self.stack, wanted="compose").up(SERVICE_NAMES)
+        self.require_pinned_port()
+        self.dev.up(SERVICE_NAMES)
+        self.build()
+        return self.heal()
+
+    def heal(self) -> str:
+        """Bring replicas and proxy up from whatever state they are in, without a build, and return where they listen."""
         os.environ.setdefault(
             SECRET, values_in(self.stack.checkout / ".env.local").get(SECRET) or secrets.token_hex(32)
         )
-        self.build()
-        self.run("up", "--detach", "--no-build", "--wait", seconds=UP_SECONDS)
-        return self.address()
+        with self.dev.alone():
+            self.dev.up(SERVICE_NAMES)
+            for part in self.provider.parts():
+                if part.state is State.PAUSED:
+                    engine.tell("POST", f"/containers/{part.container}/unpause")
+                elif not part.state.runs or part.state is State.UNHEALTHY:
+                    engine.tell("DELETE", f"/containers/{part.container}?force=true&v=true")
+            try:
+                self.run("up", "--detach", "--no-build", "--wait", seconds=UP_SECONDS)
+            except ServiceError as error:
+                if PORT_TAKEN in error.why:
+                    self.down()  # replicas without a proxy are of no use
+                    raise
+                raise ServiceError("the replicas did not become healthy", error.why, NEXT) from error
+            return self.address()
+
+    def require_pinned_port(self) -> None:
+        """Refuse a pinned port that another process has, before anything is started."""
+        pinned = pinned_ports(self.stack)["APP_PORT"]
+        mine = {str(part.port) for part in self.provider.parts()}
+        if pinned.isdecimal() and pinned not in mine and (listener := listener_on(int(pinned))):
+            why = f"{listener} listens there"
+            raise ServiceError(
+                f"APP_PORT={pinned} is taken", why, "clear APP_PORT in .env.local, then invoke services.app"
+            )
 
     def build(self) -> None:
         """Build the image; again where a clean-up elsewhere took a layer from under it, as it can with the classic builder."""
@@ -53,21 +84,38 @@ class Replicas:
                 break
 
     def down(self) -> None:
-        """End the replicas in good order; Postgres and Redis stay."""
-        self.run("stop", *PARTS, seconds=DOWN_SECONDS)
-        self.run("rm", "--force", *PARTS, seconds=DOWN_SECONDS)
+        """Stop the replicas and their proxy and remove them; Postgres and Redis stay."""
+        with self.dev.alone():
+            self.provider.unpause_parts()
+            self.run("rm", "--stop", "--force", *APP_SERVICES, seconds=DOWN_SECONDS)
+
+    def status(self, only: str = "") -> list[Status]:
+        """Return the state of each container of the app profile, or of one service of it; nothing if there is none."""
+        return [
+            Status(
+                part.name,
+                part.state.value,
+                self.provider.name,
+                f"container {part.container[:12]}",
+                f"http://127.0.0.1:{part.port}" if part.port else "",
+            )
+            for part in self.provider.parts()
+            if only in ("", part.service)
+        ]
+
+    def logs(self, lines: int, only: str = "") -> dict[str, str]:
+        """Return the last lines that each replica and the proxy wrote, or those of one service."""
+        parts = [part for part in self.provider.parts() if only in ("", part.service)]
+        return {part.name: self.provider.part_logs(part, lines) for part in parts}
 
     def address(self) -> str:
-        """Ask where Docker published the proxy."""
-        files = [option for file in self.provider.files() for option in ("--file", str(file))]
-        command = [*engine.compose_command(), "--project-name", self.stack.name, *files, "port", "proxy", "8000"]
-        environment = self.provider.environment()
-        done = subprocess.run(
-            command, check=False, env=environment, capture_output=True, text=True, timeout=engine.COMMAND_SECONDS
+        """Return where the engine publishes the proxy."""
+        for part in self.provider.parts():
+            if part.port:
+                return f"http://127.0.0.1:{part.port}"
+        raise ServiceError(
+            "the proxy publishes no port", "its container has ended", "invoke services.logs --only proxy"
         )
-        if not done.stdout.strip():
-            raise ServiceError("the proxy publishes no port", done.stderr.strip(), "docker compose logs proxy")
-        return f"http://{done.stdout.strip()}"
 
     def run(self, *arguments: str, seconds: float) -> None:
         self.provider.compose("--profile", "app", *arguments, service="the stack", seconds=seconds)

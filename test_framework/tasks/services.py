@@ -12,20 +12,26 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from test_framework.services.board import Board
+from test_framework.services.containers import APP_SERVICES
 from test_framework.services.dev import DevStack, Status
+from test_framework.services.replicas import Replicas
 from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, ServiceName
 
 ONLY = {"only": f"one of {', '.join(SERVICE_NAMES)}; both without it"}
+ANY = {"only": f"one of {', '.join((*SERVICE_NAMES, *APP_SERVICES))}; all without it"}
 
 
 @task(help={**ONLY, "wait": "how many seconds each may take"})
 def up(context: Context, only: str = "", wait: float = 30.0) -> None:
-    """Bring services up, whatever state they are in; what is up stays."""
+    """Bring services up, whatever state they are in; what is up stays, and replicas that `services.app` made are healed."""
     with plainly_told(), Board() as board:
         found = DevStack(report=board.report).up(chosen(only), float(wait))
+        replicas = Replicas()
+        if not only and replicas.status():
+            replicas.heal()
     for one in found:
         print(f"{one.service}: {one.provider}, {one.detail}", file=sys.stderr)
-    show(found)
+    show([*found, *([] if only else replicas.status())])
 
 
 @task
@@ -36,23 +42,31 @@ def down(context: Context) -> None:
     print("\n".join(f"{line}: ended" for line in ended) or "nothing was up")
 
 
-@task(help={**ONLY, "json": "for programs"})
+@task(help={**ANY, "json": "for programs"})
 def status(context: Context, only: str = "", json: bool = False) -> None:
     """Show each service's state, its provider and its address (`url` shows the password too)."""
     with plainly_told():
-        found = DevStack().status(chosen(only))
+        parts = Replicas().status(only)
+        if only in APP_SERVICES and not parts:
+            raise Exit(f"{only} is not there; run: invoke services.app", 1)
+        found = [*DevStack().status(() if only in APP_SERVICES else chosen(only)), *parts]
     if json:
         print(dumps([one.as_dict() for one in found], indent=2))
     else:
         show(found)
 
 
-@task(help={**ONLY, "lines": "how many of the last lines"})
+@task(help={**ANY, "lines": "how many of the last lines"})
 def logs(context: Context, only: str = "", lines: int = 40) -> None:
-    """Show what services wrote last."""
+    """Show what services wrote last, and the replicas of `services.app` if they are there."""
     with plainly_told():
-        for service in chosen(only):
+        written = Replicas().logs(lines, only)
+        if only in APP_SERVICES and not written:
+            raise Exit(f"{only} is not there; run: invoke services.app", 1)
+        for service in () if only in APP_SERVICES else chosen(only):
             print(f"--- {service}\n{DevStack().logs(service, lines)}")
+        for name, text in written.items():
+            print(f"--- {name}\n{text}")
 
 
 @task(help=ONLY)
@@ -96,12 +110,10 @@ def url(context: Context, only: str = "") -> None:
 @task(help={"down": "end them; Postgres and Redis stay"})
 def app(context: Context, down: bool = False) -> None:
     """Run the image of the service itself: two replicas behind a proxy, on Postgres and Redis in containers."""
-    from test_framework.services.replicas import Replicas
-
     with plainly_told():
         if down:
             Replicas().down()
-            print("the replicas have ended")
+            print("the replicas and their proxy are removed")
         else:
             print(f"two replicas behind {Replicas().up()}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -86,18 +87,17 @@ def own(request: pytest.FixtureRequest, binaries_on_path: None) -> Iterator[Life
     assert run.end() == []
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """Another checkout of this project: its dev stack can be broken without touching the developer's."""
+def copy_checkout(folder: Path) -> Path:
+    """Make another checkout of this project: its dev stack can be broken without touching the developer's."""
     for name in ("pyproject.toml", ".env.example"):
-        shutil.copy(CHECKOUT / name, tmp_path / name)
-    shutil.copytree(CHECKOUT / "compose", tmp_path / "compose")
-    return tmp_path
+        shutil.copy(CHECKOUT / name, folder / name)
+    shutil.copytree(CHECKOUT / "compose", folder / "compose")
+    return folder
 
 
-@pytest.fixture
-def dev(checkout: Path) -> Iterator[Stack]:
-    """That checkout's dev stack, gone after the test with its data."""
+@contextlib.contextmanager
+def dev_stack(checkout: Path) -> Iterator[Stack]:
+    """Yield that checkout's dev stack, and remove it with its data afterwards."""
     stack = Stack.dev(checkout)
     register = checkout / "register"
     watchdog = Watchdog(register)
@@ -111,3 +111,14 @@ def dev(checkout: Path) -> Iterator[Stack]:
         OURS[name](stack).clear(data=True)
     assert reaper.end_registered(register) == []
     watchdog.dismiss()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return copy_checkout(tmp_path)
+
+
+@pytest.fixture
+def dev(checkout: Path) -> Iterator[Stack]:
+    with dev_stack(checkout) as stack:
+        yield stack

@@ -1,5 +1,5 @@
 # The service, and nothing of its tests. Built from the runtime lock alone; runs as nobody in particular, on a read-only root.
-FROM python:3.13-slim AS packages
+FROM python:3.15-slim AS packages
 WORKDIR /build
 # strips debug symbols, 25 MB of them; without it the image is larger and as good
 RUN apt-get -qq update && apt-get -qq install --yes --no-install-recommends binutils >/dev/null || echo "no binutils to be had"
@@ -15,7 +15,7 @@ RUN python3 -m venv /packages \
  && python3 -m compileall -q -x '/(openai|pydantic_ai|pydantic_graph|genai_prices|griffe|logfire_api|tiktoken|regex|requests|urllib3|charset_normalizer|v1)/' \
     /packages/lib
 
-FROM python:3.13-slim
+FROM python:3.15-slim
 ENV PATH=/packages/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     APP_ENVIRONMENT=production APP_HOST=0.0.0.0 APP_LOG_FORMAT=json
 WORKDIR /service

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 
 CHOICES = {
     "license": ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"),
-    "lowest_python": ("3.11", "3.12", "3.13"),
+    "lowest_python": ("3.12", "3.11", "3.13"),
     "ci_provider": ("github", "none"),
 }
 LONGEST = {"project_name": 60, "project_slug": 40, "description": 160, "author": 80}

@@ -40,19 +40,17 @@ def with_identity(pyproject: str, answers: Answers) -> str:
 
 
 def with_pythons(workflow: str, answers: Answers) -> str:
-    """Return a workflow whose matrix has no Python older than the project's lowest."""
+    """Return a workflow whose matrix begins with the project's lowest Python."""
 
-    def younger(found: re.Match[str]) -> str:
-        versions = [
-            version for version in re.findall(r"\d+\.\d+", found[2]) if _at_least(version, answers.lowest_python)
-        ]
-        return f"{found[1]}[{', '.join(map(quoted, versions))}]"
+    def raised(found: re.Match[str]) -> str:
+        versions = (max(version, answers.lowest_python, key=_numbers) for version in re.findall(r"\d+\.\d+", found[2]))
+        return f"{found[1]}[{', '.join(map(quoted, dict.fromkeys(versions)))}]"
 
-    return re.sub(r"(?m)^(\s*python: )\[([^\]]*)\]", younger, workflow)
+    return re.sub(r"(?m)^(\s*python: )\[([^\]]*)\]", raised, workflow)
 
 
-def _at_least(version: str, lowest: str) -> bool:
-    return tuple(map(int, version.split("."))) >= tuple(map(int, lowest.split(".")))
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def quoted(text: str) -> str:

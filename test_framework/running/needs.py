@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MARKER = "needs(*what): what a test can't do without"
 EVERY = frozenset(Mode)
+WITH_ENGINE = WITH_SERVICES
+WITH_ENGINE |= {Mode.TEMPLATE}  # template only
 MODEL = "model"
 INSTALL = "brew install" if sys.platform == "darwin" else "apt-get install"
 BY_CHOICE = "--without-model says so"
@@ -68,9 +70,7 @@ KNOWN: dict[str, Need] = {
     "redis": Need("a real Redis", WITH_SERVICES),
     "processes": Need("the service as processes of its own", frozenset({Mode.FULL})),
     "model": Need("a real model", frozenset({Mode.FULL}), _model_lacking, f"export {'=… '.join(MODEL_VARIABLES)}=…"),
-    "docker": Need(
-        "a container engine with this project's images", WITH_SERVICES, machine.engine_lacking, "docker info"
-    ),
+    "docker": Need("a container engine with this project's images", WITH_ENGINE, machine.engine_lacking, "docker info"),
     "chromium": Need("a browser", WITH_SERVICES, machine.browser_lacking, f"{INSTALL} chromium"),
     "small_disk": Need(
         "a disk that can be filled", WITH_SERVICES, machine.small_disk_lacking, "SERVICES=compose nox -s integration"

@@ -74,7 +74,8 @@ class EventStream(Response):
             leaving.cancel()
 
     async def _tell(self, send: Send) -> None:
-        await self._send(send, f": hello, you are at {self._mailbox.position}\n\n")
+        # a block without data: the client remembers the cursor, so that none is lost if it is cut before its first event
+        await self._send(send, f"id: {self._mailbox.position}\n\n")
         while (left := (self._user.expires - datetime.now(UTC)).total_seconds()) > 0:
             try:
                 batch = await asyncio.wait_for(self._mailbox.take(), min(left, KEEP_ALIVE_SECONDS))

@@ -25,7 +25,7 @@ async def test_a_stream_whose_client_stops_reading_is_cut_and_watched_for_no_lon
         async with wire(server) as raw, BackendClient(server.url, token) as ada:
             ask = ("GET /api/events?after=0 HTTP/1.1", "Host: localhost", f"Authorization: Bearer {token}", "", "")
             await raw.send("\r\n".join(ask).encode())
-            await raw.reader.readuntil(b": hello")
+            await raw.reader.readuntil(b"id: ")
             raw.stop_reading()
 
             for _ in range(16):

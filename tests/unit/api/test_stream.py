@@ -38,7 +38,7 @@ class Stream:
     response: httpx.Response
     lines: AsyncIterator[str]
 
-    async def line(self, begins: str) -> str:
+    async def line(self, begins: str | tuple[str, ...]) -> str:
         """Read on to a line; empty where the stream ends before it comes."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             async for line in self.lines:
@@ -47,11 +47,15 @@ class Stream:
         return ""
 
     async def events(self, count: int) -> list[int]:
-        """The numbers of the next events, each told by its id and in its data alike."""
-        seqs = []
-        for _ in range(count):
-            seq = int((await self.line("id: ")).removeprefix("id: "))
-            assert json.loads((await self.line("data: ")).removeprefix("data: "))["seq"] == seq
+        """The numbers of the next events, the same in an event's id and in its data."""
+        seqs: list[int] = []
+        seq = -1
+        while len(seqs) < count:
+            name, _, value = (await self.line(("id: ", "data: "))).partition(": ")
+            if name == "id":
+                seq = int(value)
+                continue
+            assert json.loads(value)["seq"] == seq
             seqs.append(seq)
         return seqs
 
@@ -104,10 +108,21 @@ async def test_what_was_is_replayed_and_what_comes_follows_without_a_seam(ada: A
         assert stream.response.headers["x-request-id"]
 
 
+async def test_a_client_cut_before_its_first_event_loses_none(ada: Ada) -> None:
+    await ada.run()
+    async with ada.watch() as first:
+        remembered = (await first.line("id: ")).removeprefix("id: ")
+
+    await ada.run()
+
+    async with ada.watch(last_event_id=int(remembered)) as again:
+        assert await again.events(5) == [6, 7, 8, 9, 10]
+
+
 async def test_without_a_cursor_there_is_only_what_comes(ada: Ada) -> None:
     await ada.run()
     async with ada.watch() as stream:
-        assert await stream.line(": hello") == ": hello, you are at 5"
+        assert await stream.line("id: ") == "id: 5"
 
         await ada.run()
 
@@ -160,7 +175,7 @@ async def test_a_stream_ends_in_good_order_when_the_service_drains(settings: Set
 
 async def test_a_client_that_leaves_is_watched_for_no_longer(ada: Ada) -> None:
     async with ada.watch() as stream:
-        await stream.line(": hello")
+        await stream.line("id: ")
         assert ada.server.service.hub.watchers == 1
 
     await eventually(lambda: left_over(ada.server), lambda left: not left)
@@ -169,7 +184,7 @@ async def test_a_client_that_leaves_is_watched_for_no_longer(ada: Ada) -> None:
 async def test_a_stream_more_than_a_user_may_have_is_a_429(make_settings: MakeSettings) -> None:
     async with in_loop(make_settings(sockets_per_user=1)) as server, somebody(server) as ada:
         async with ada.watch() as first:
-            await first.line(": hello")
+            await first.line("id: ")
             async with ada.watch() as second:
                 await second.response.aread()
                 assert_problem(second.response, 429, "more than 1 sockets")

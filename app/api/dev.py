@@ -1,11 +1,13 @@
-"""What exists in dev alone: a token for whoever asks, so that the page and curl work at once."""
+"""What exists in dev alone: a route that makes a token for any name, so that the page and curl work at once."""
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
+from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from app.api.dependencies import TokensDep
 from app.api.problems import responses
@@ -14,8 +16,21 @@ from app.db.models import ID_LENGTH
 router = APIRouter(prefix="/api/dev", tags=["dev"])
 
 
+NAME = "^[0-9A-Za-z_.@-]+$"
+
+
+def _of_plain_characters(name: str) -> str:
+    if re.fullmatch(NAME, name) is None:
+        raise ValueError("only the letters A to Z, digits and . _ @ - are allowed, and no spaces")
+    return name
+
+
 class Who(BaseModel):
-    user: str = Field("dev", min_length=1, max_length=ID_LENGTH, pattern="^[0-9A-Za-z_.@-]+$")
+    user: Annotated[
+        str,
+        Field(min_length=1, max_length=ID_LENGTH, json_schema_extra={"pattern": NAME}),
+        AfterValidator(_of_plain_characters),
+    ] = "dev"
 
 
 class Token(BaseModel):

@@ -96,7 +96,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         faults = error.errors()
-        shown = [{"where": _where(fault["loc"]), "why": _short(fault["msg"])} for fault in faults[:SHOWN_FAULTS]]
+        shown = [
+            {"where": _where(fault["loc"]), "why": _short(fault["msg"].removeprefix("Value error, "))}
+            for fault in faults[:SHOWN_FAULTS]
+        ]
         rest = len(faults) - len(shown)
         detail = f"the request can't be understood{f'; {rest:,} more faults are not shown' if rest else ''}"
         return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=jsonable_encoder(shown))

@@ -40,10 +40,11 @@ export class RunList {
     if (kind === "agent_completed") this.onEnd(card);
   }
 
-  /** Opens a run, and closes those that were opened so before, unless they go on or somebody is busy with them. */
+  /** Opens a run, and closes those that were opened so before, unless they still run or the user has touched them. */
   reveal(card) {
     card.open = true;
     for (const before of this.opened) {
+      if (before === card) continue; // its events may have opened it before the answer to its POST came
       if (before.running || before.touched || before.element.contains(document.activeElement)) continue;
       before.open = false;
       this.opened.delete(before);

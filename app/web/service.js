@@ -3,8 +3,9 @@
 const RETRY_AFTER = [300, 900];
 
 export class Problem extends Error {
-  constructor(status, detail) {
-    super(detail);
+  /** `errors` names the fields at fault, each with the rule that it broke. */
+  constructor(status, detail, errors = []) {
+    super([detail, errors.map(({ where, why }) => `${where.at(-1)}: ${why}`).join("; ")].filter(Boolean).join(": "));
     this.status = status;
   }
 }
@@ -22,7 +23,7 @@ export async function ask(path, { token, body, headers = {}, method = body ? "PO
   });
   const answer = await response.json().catch(() => null);
   if (response.ok || accept.includes(response.status)) return answer;
-  throw new Problem(response.status, answer?.detail ?? `The service answered ${response.status}.`);
+  throw new Problem(response.status, answer?.detail ?? `The service answered ${response.status}.`, answer?.errors);
 }
 
 /** Browsers give a request up when any network of the machine comes or goes; all that is asked here may be repeated. */

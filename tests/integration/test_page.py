@@ -74,6 +74,28 @@ async def test_a_message_shows_its_five_events_in_order(ada: Visitor) -> None:
     assert await ada.seqs() == [1, 2, 3, 4, 5]
 
 
+async def test_a_run_that_ends_before_its_post_is_answered_stays_open(ada: Visitor) -> None:
+    await ada.is_answered_after_the_end()
+
+    run = await ada.start(QUESTION)
+
+    await expect(ada.page.get_by_role("button", name="Start a run")).to_be_enabled()
+    await expect(run.locator(".answer")).to_be_visible()
+    await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
+    await expect(run.locator(".events")).to_be_visible()
+
+
+async def test_a_refused_name_is_answered_with_the_rule(browser: Browser, dev: Server) -> None:
+    async with visit(browser, dev) as visitor:
+        await visitor.open()
+        await visitor.page.get_by_label("Your name").fill("Ada Lovelace")
+        await visitor.page.get_by_role("button", name="Continue").click()
+
+        await expect(visitor.page.get_by_role("alert").first).to_contain_text(
+            "user: only the letters A to Z, digits and . _ @ - are allowed, and no spaces"
+        )
+
+
 async def test_a_tool_that_fails_is_shown_with_its_error_and_the_run_goes_on(ada: Visitor) -> None:
     run = await ada.start("!call no_such_tool {}")
 

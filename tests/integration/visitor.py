@@ -102,6 +102,19 @@ class Visitor:
 
         await self.page.route_web_socket("**/ws", double)
 
+    async def is_answered_after_the_end(self) -> None:
+        """Hold back the answer to a new run until the page has shown the run's end."""
+
+        async def late(route: Route) -> None:
+            if route.request.method != "POST":
+                await route.continue_()
+                return
+            answer = await route.fetch()
+            await expect(self.page.locator(".run .badge").first).to_have_text(RunStatus.COMPLETED)
+            await route.fulfill(response=answer)
+
+        await self.page.route("**/api/runs", late)
+
     async def is_told_the_time_late(self, seconds: float) -> None:
         """Have each answer say a time that is past, as those of a starved server do, which writes it now and then."""
 

@@ -176,3 +176,12 @@ async def test_a_clock_that_is_set_back_locks_nobody_out(inside: Inside) -> None
     made = signed(inside.settings, iat=datetime.now(UTC) + timedelta(hours=1))
 
     assert (await inside.client.get("/api/runs", headers=bearer(made))).status_code == 200
+
+
+async def test_dev_refuses_a_name_with_the_rule_that_it_breaks(inside: Inside) -> None:
+    answer = await inside.client.post("/api/dev/token", json={"user": "Ada Lovelace"})
+
+    assert_problem(answer, 422)
+    (error,) = answer.json()["errors"]
+    assert error["where"] == ["body", "user"]
+    assert error["why"].startswith("only the letters A to Z, digits")

@@ -14,6 +14,8 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
+from test_framework.running.exits import GATE_BROKEN
+
 VARIABLE = "TEST_MODE"
 MODEL_VARIABLES = ("APP_MODEL_URL", "APP_MODEL_KEY", "APP_MODEL_NAME")
 WITHOUT_MODEL = "--without-model"
@@ -130,7 +132,8 @@ def run_all(arguments: Sequence[str], modes: Iterable[Mode]) -> int:
         green = "green"
         if WITHOUT_MODEL in told:
             green += f", without a real model: set {', '.join(MODEL_VARIABLES)}"
-        outcomes[mode] = green if code == 0 else f"red (pytest ended with {code}): nox -s {mode}"
+        red = "red: a gate is broken" if code == GATE_BROKEN else f"red (pytest ended with {code})"
+        outcomes[mode] = green if code == 0 else f"{red}: nox -s {mode}"
         worst = worst or code
     left_out = {mode: f"not run: {why}: nox -s {mode}" for mode, why in ON_REQUEST.items() if mode not in outcomes}
     outcomes.update(left_out)

@@ -168,16 +168,17 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> Generator[None, None, None]:
-    """Say why a run is red where it is read: last, below pytest's own list."""
-    yield
+    """Record the services before the run is summed up, and print why it is red last, below pytest's own list."""
     pool = config.stash[POOL]
+    if pool is not None:
+        config.stash[RECORDED].told_of_services(share_of(config), pool.statistics.stopped)
+    yield
     if pool is not None:
         from test_framework.services.statistics import lines
 
         found = pool.statistics
         for line in lines(share_of(config), found.peak, found.opened, found.stopped):
             terminalreporter.write_line(line)
-        config.stash[RECORDED].told_of_services(share_of(config), found.stopped)
     if terminalreporter.stats.keys() & {"failed", "error"}:
         from test_framework.errors import terminal
 

@@ -47,6 +47,7 @@ class PoolStatistics:
     started: dict[ServiceName, float]
     asked: int
     healed: tuple[Healed, ...]
+    given_up: tuple[ServiceName, ...]
     peak: int = 0
     opened: int = 0
     stopped: float | None = None
@@ -80,6 +81,7 @@ class ServicePool:
         self._locks = {name: threading.Lock() for name in SERVICE_NAMES}
         self._run: Run | None = None
         self._asked = 0
+        self._not_brought_up: set[ServiceName] = set()
         self._guardian = Guardian()
         self._watcher: Watcher | None = None
         self._stopped: float | None = None
@@ -104,7 +106,7 @@ class ServicePool:
             if self.owner and self._run is None:
                 sweep()
                 self._run = Run(self.stack)
-                self._watcher = Watcher(self._postgres_url).begin()
+                self._watcher = Watcher(self.postgres_url).begin()
 
     def get(self, name: ServiceName, seconds: float = DEADLINE_SECONDS) -> Service:
         """Return a healthy service, and start it if this is the first to ask."""
@@ -112,8 +114,10 @@ class ServicePool:
         with self._locks[name]:
             self._asked += 1
             if name not in self._services:
+                self._not_brought_up.add(name)
                 with self.around():
                     self._services[name] = self._bring_up(name, seconds)
+                self._not_brought_up.discard(name)
             return self._services[name]
 
     def get_all(self, *names: ServiceName) -> list[Service]:
@@ -148,10 +152,11 @@ class ServicePool:
         started = {name: service.start_seconds for name, service in self._services.items() if not service.warm}
         peak, opened = (self._watcher.peak, self._watcher.by_the_kit) if self._watcher else (0, 0)
         healed = tuple(self._guardian.healed)
-        return PoolStatistics(self.run, started, self._asked, healed, peak, opened, self._stopped)
+        given_up = tuple(sorted(self._not_brought_up | self._guardian.given_up))
+        return PoolStatistics(self.run, started, self._asked, healed, given_up, peak, opened, self._stopped)
 
-    def _postgres_url(self) -> str | None:
-        """Where this run's Postgres is, if anybody has asked for it: this process, or a worker."""
+    def postgres_url(self) -> str | None:
+        """Where this run's Postgres is, once a process of the run has asked for it."""
         choice = self._recall("postgres")
         with contextlib.suppress(
             ServiceError, EngineDownError

@@ -21,7 +21,7 @@ from app.api.runs import RunView
 from app.events.envelope import Envelope
 from app.events.kinds import EventKind
 from test_framework.backend_client import BackendClient
-from test_framework.running.telling import tell_lanes
+from test_framework.running.telling import tell_lanes, tell_losses
 from test_framework.servers import Server
 from test_framework.users import TestUserContext
 from test_framework.websocket.difference import label
@@ -70,6 +70,7 @@ class TestContext:
         """Leave, close all connections, and tell the run's record what was seen."""
         await self.disconnect()
         tell_lanes(self.capture, self.user.id)
+        tell_losses(self.capture, self.user.id)
         await self.client.close()
 
     @property

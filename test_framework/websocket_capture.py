@@ -44,6 +44,8 @@ class WebSocketEventCapture:
     malformed: list[Malformed] = field(default_factory=list)
     user: TestUserContext | None = None
     own_runs: set[str] = field(default_factory=set)
+    loses_on_purpose: bool = False
+    """The test made the server lose events: they count for no gate."""
 
     def capture(self, text: str) -> None:
         """Take a message: an event, several on a line each, or a word about the connection."""

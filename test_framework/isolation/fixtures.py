@@ -18,6 +18,7 @@ import pytest_asyncio
 from test_framework.faults.fixtures import pool_of
 from test_framework.isolation.levels import Level, level_of
 from test_framework.modes import Mode
+from test_framework.running.reality import POOL
 
 if TYPE_CHECKING:
     from test_framework.isolation.databases import Databases
@@ -48,15 +49,23 @@ async def migrated_file(mode: Mode, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def worker_databases(mode: Mode, service_share: Share) -> AsyncIterator[Databases | None]:
-    """What this worker has on Postgres servers: a copy of the template, emptied between tests instead of made anew."""
+async def worker_databases(
+    mode: Mode, service_share: Share, pytestconfig: pytest.Config
+) -> AsyncIterator[Databases | None]:
+    """What this worker has on Postgres servers: a copy of the template, emptied between tests and used again."""
     if mode is Mode.LIGHTWEIGHT:
         yield None
         return
+    from test_framework.isolation.connection_failures import counted
     from test_framework.isolation.databases import databases
 
-    async with databases(os.environ.get("PYTEST_XDIST_WORKER", "main")) as found:
-        yield found
+    def postgres() -> str | None:
+        pool = pytestconfig.stash[POOL]
+        return pool.postgres_url() if pool is not None else None
+
+    with counted(postgres, service_share.database_failures):
+        async with databases(os.environ.get("PYTEST_XDIST_WORKER", "main")) as found:
+            yield found
     costs = asdict(found.costs) | {"reused": found.store.reused}
     service_share.add(costs)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from test_framework.reporting import gates
 from test_framework.reporting.config import load_config
 from test_framework.reporting.history import History, HistoryError
 from test_framework.reporting.naming import no_record
@@ -23,13 +24,14 @@ from test_framework.reporting.reading import UnreadableRecordError, read_record
 from test_framework.reporting.recorder import Recorder
 from test_framework.reporting.summary import summarise
 from test_framework.reporting.views import markdown, terminal
+from test_framework.running.exits import GATE_BROKEN, explain
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 
 def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalReporter) -> None:
-    """Sum a run up; one that lost a worker, or a test, is red whatever pytest thinks of it."""
+    """Sum a run up. Losing a worker or a test makes it red, and a broken gate ends it with a code of its own."""
     lost = [f"worker {worker} died" for worker in recorder.dead_workers]
     if recorder.trouble is None:
         try:
@@ -41,13 +43,17 @@ def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalRep
             lost += [f"{never} of {len(part.results)} collected tests never ran"] if never else []
             exit_code = int(session.exitstatus) or (1 if lost else 0)
             recorder.part = replace(part, run=replace(part.run, exit_code=exit_code, ended=time.time()))
-            report = summarise([recorder.part], record=str(_shown(recorder.path)), by_itself=True)
+            config = load_config(session.config.rootpath)
+            report = summarise([recorder.part], config=config, record=str(_shown(recorder.path)), by_itself=True)
             for line in terminal.lines(report):
                 reporter.write_line(line.text, **{line.colour: True} if line.colour else {})
             try:
                 markdown.append_to_step(markdown.write(report))
             except OSError as error:
                 reporter.write_line(f"no page of this step: {error}")
+            if exit_code == 0 and gates.are_broken(report.gates):
+                session.exitstatus = GATE_BROKEN
+                reporter.write_line(str(explain(GATE_BROKEN)), red=True)
     if recorder.trouble is not None:
         reporter.write_line(no_record(recorder.trouble, recorder.path))
     if lost and not int(session.exitstatus):

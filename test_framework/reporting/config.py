@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -38,6 +39,8 @@ class ReportConfig:
     """How far ahead an entry may expire."""
     reminder_days: int = 7
     """How often an alert that lasts is repeated."""
+    event_kinds: str = "app.events.kinds:EventKind"
+    """The enumeration of the kinds of event that the project has, as `module:name`; empty where it has none."""
     gates: dict[str, GateRule] = field(default_factory=dict)
     """Limits and targets other than the kit's."""
 
@@ -57,6 +60,22 @@ def load_config(root: Path) -> ReportConfig:
         if known[name] == "str" and not isinstance(value, str):
             raise ReportConfigError(f"{TABLE} {name} is {value!r} and must be a text")
     return ReportConfig(**{**table, "gates": _rules(table.get("gates", {}))})
+
+
+def declared_kinds(source: str) -> tuple[str, ...]:
+    """Import the kinds of event that a project declares; none where it has no such module."""
+    module, _, name = source.partition(":")
+    try:
+        kinds = getattr(importlib.import_module(module), name) if module else ()
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        return ()
+    except AttributeError:
+        raise ReportConfigError(
+            f"{TABLE} event_kinds is {source!r}, and {module} has no {name!r}: write module:enumeration, or ''"
+        ) from None
+    return tuple(str(kind) for kind in kinds)
 
 
 def _rules(table: object) -> dict[str, GateRule]:

@@ -115,7 +115,11 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Sample:
-    """The run's whole process tree at one moment. `cpu` is percent of one processor; `test` was the last to start."""
+    """The run's processes and services at one moment. `cpu` is percent of one processor; `test` was the last to start.
+
+    `services_bytes` is the part of the memory that services hold outside the process tree: containers, and servers whose
+    parent has ended.
+    """
 
     time: float
     memory_bytes: int
@@ -124,6 +128,7 @@ class Sample:
     connections: int
     processes: int
     test: str = ""
+    services_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,4 +163,10 @@ class Part:
     warnings: tuple[str, ...] = ()
     deselected: int = 0
     cleanup_seconds: float | None = None
+    given_up: dict[str, int] | None = None
+    """The services that the pool could not bring up, and how often each; None where the run has no services."""
+    database_failures: dict[str, int] | None = None
+    """Connections to the run's own Postgres that failed or broke, by test and error."""
+    event_kinds: tuple[str, ...] = ()
+    """The kinds of event that the project declares."""
     problems: tuple[str, ...] = ()

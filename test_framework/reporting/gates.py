@@ -1,27 +1,21 @@
-"""What a run must hold, measured: a limit that breaks the build, and beside it our own, tighter target.
+"""What a run must hold, measured: a limit that ends a run with a code of its own, and a tighter target that only shows.
 
 A gate without data says so and is not held: silence is no proof.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from test_framework.reporting.config import GateRule, ReportConfigError
-from test_framework.reporting.facts import ServiceTime, TestResult
+from test_framework.reporting.facts import ServiceTime
 from test_framework.reporting.model import EventLane, FlakyTest, Gate, GateState, Leak, Steadiness
 from test_framework.reporting.outcome import Counts
 
 GIGABYTE = 1_000_000_000
-EVENT_KINDS = 5
-_CONNECTION_LOST = re.compile(
-    r"(?:asyncpg|psycopg)\S*\.(?:CannotConnectNow|TooManyConnections|ConnectionDoesNotExist|ConnectionFailure|PostgresConnection)\w*"
-    r"|(?:sqlalchemy|sqlite3)\S*(?:OperationalError|InterfaceError|TimeoutError)\b.*(?:connect|connection|QueuePool|unable to open)"
-    r"|Connect call failed \(.*54\d\d\)|connection was closed in the middle of operation"
-)
-_SENT_A_PERSON = re.compile(r"\b(?:ServiceError|ProviderUnavailableError|EngineDownError)\b")
+WORKERS_OF_THE_LIMIT = 4
+"""The memory limit is meant for so many workers; a machine with more processors starts more, which is no leak."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +27,25 @@ class Measured:
     services: Sequence[ServiceTime] = ()
     cleanup_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    workers: int = 0
     flaky: Sequence[FlakyTest] = ()
-    tests_with_history: int = 0
+    flakiness_known: bool = False
+    """The whole of a run is looked at, with a history or with retries."""
+    kinds: frozenset[str] = frozenset()
+    """The kinds of event that the project declares; none where a run can't be expected to show them all."""
     lanes: Sequence[EventLane] = ()
     leaks: Sequence[Leak] = ()
     leaks_watched: bool = False
-    results: Sequence[TestResult] = ()
+    given_up: Mapping[str, int] | None = None
+    """The services that the run could not bring up by itself; None where it had none."""
+    database_failures: Mapping[str, int] | None = None
+    lost: Mapping[str, int] | None = None
+    """How many events each test lost; None where no test captured events."""
     past: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+
+    @property
+    def missing_kinds(self) -> tuple[str, ...]:
+        return tuple(sorted(self.kinds - {event.kind for lane in self.lanes for event in lane.events}))
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,26 @@ class Rule:
     how: str
     measure: Callable[[Measured], float | None]
     at_least: bool = False
+    evidence: Callable[[Measured], Iterable[str]] = lambda measured: ()
+    """What was counted, by name: a test, a service, a kind of event."""
+
+
+def check_names(own: Mapping[str, GateRule]) -> None:
+    """Refuse a limit for a gate that does not exist."""
+    if unknown := own.keys() - {rule.name for rule in RULES}:
+        known = ", ".join(rule.name for rule in RULES)
+        raise ReportConfigError(f"[tool.reports.gates] knows no {', '.join(sorted(unknown))}; it knows {known}")
 
 
 def evaluate(measured: Measured, own: Mapping[str, GateRule] | None = None) -> tuple[Gate, ...]:
     """Measure every gate; the limits of `own` stand before the kit's."""
     own = own or {}
-    if unknown := own.keys() - {rule.name for rule in RULES}:
-        known = ", ".join(rule.name for rule in RULES)
-        raise ReportConfigError(f"[tool.reports.gates] knows no {', '.join(sorted(unknown))}; it knows {known}")
+    check_names(own)
     return tuple(_gate(rule, own.get(rule.name, rule.held_to), measured) for rule in RULES)
+
+
+def are_broken(checked: Iterable[Gate]) -> bool:
+    return any(gate.state is GateState.BROKEN for gate in checked)
 
 
 def _gate(rule: Rule, held_to: GateRule, measured: Measured) -> Gate:
@@ -82,6 +99,7 @@ def _gate(rule: Rule, held_to: GateRule, measured: Measured) -> Gate:
         on_target=None if value is None else _holds(value, held_to.target, rule.at_least),
         distance=_distance(rule, held_to, value, measured.counts),
         how=rule.how,
+        evidence=tuple(rule.evidence(measured)) if state is GateState.BROKEN else (),
         past=tuple(measured.past.get(rule.name, ())),
     )
 
@@ -103,19 +121,25 @@ def _distance(rule: Rule, held_to: GateRule, value: float | None, counts: Counts
     return ", ".join(f"{abs(value - mark):.2g} {rule.unit} from {mark:g}".replace("  ", " ") for mark in marks)
 
 
+def _peak_memory(measured: Measured) -> float | None:
+    if measured.peak_memory_bytes is None:
+        return None
+    return measured.peak_memory_bytes / GIGABYTE / max(1.0, measured.workers / WORKERS_OF_THE_LIMIT)
+
+
 def _flaky_share(measured: Measured) -> float | None:
-    """A retry is proof without any history; a share of nothing is not known."""
-    if not measured.tests_with_history and not measured.counts.retried:
+    if not measured.flakiness_known:
         return None
-    flaky = sum(test.steadiness is Steadiness.FLAKY for test in measured.flaky)
-    return 100 * flaky / max(measured.counts.collected, flaky, 1)
+    return 100 * len(_flaky_tests(measured)) / max(measured.counts.collected, len(_flaky_tests(measured)), 1)
 
 
-def _kinds_seen(measured: Measured) -> float | None:
-    """The fullest lane counts: a run of an agent shows each kind of event, or something is missing."""
-    if not measured.lanes:
-        return None
-    return float(max(len({event.kind for event in lane.events}) for lane in measured.lanes))
+def _flaky_tests(measured: Measured) -> list[str]:
+    return [test.test for test in measured.flaky if test.steadiness is Steadiness.FLAKY]
+
+
+def _kinds_never_seen(measured: Measured) -> float | None:
+    """A suite that captured no event at all has no data."""
+    return float(len(measured.missing_kinds)) if measured.kinds and measured.lanes else None
 
 
 def _slowest_service(measured: Measured) -> float | None:
@@ -123,11 +147,13 @@ def _slowest_service(measured: Measured) -> float | None:
     return max(times, default=None)
 
 
-def _matching(measured: Measured, pattern: re.Pattern[str]) -> float | None:
-    if not any(result.attempts for result in measured.results):
-        return None
-    details = (attempt.detail for result in measured.results for attempt in result.falls)
-    return float(sum(pattern.search(detail) is not None for detail in details))
+def _total(counted: Mapping[str, int] | None) -> float | None:
+    return None if counted is None else float(sum(counted.values()))
+
+
+def _each(counted: Mapping[str, int] | None) -> Iterator[str]:
+    for name, count in sorted((counted or {}).items()):
+        yield f"{name} ({count} times)" if count > 1 else name
 
 
 RULES: tuple[Rule, ...] = (
@@ -169,25 +195,36 @@ RULES: tuple[Rule, ...] = (
         "peak memory",
         "GB",
         GateRule(2, 1),
-        "memory of the process tree, shared pages counted once, looked at every second",
-        lambda m: None if m.peak_memory_bytes is None else m.peak_memory_bytes / GIGABYTE,
+        "the run's processes and its services, containers included, about once a second, shared pages counted once;"
+        f" a run with more than {WORKERS_OF_THE_LIMIT} workers may use as much more as it has workers",
+        _peak_memory,
     ),
     Rule(
         "flaky",
         "flaky tests",
         "%",
         GateRule(5, 0),
-        "tests that passed and failed on one commit, passed on a retry, or flip too often, of all collected",
+        "tests that passed and failed on one commit, passed on a retry, or flip too often, of all of a whole run",
         _flaky_share,
+        evidence=_flaky_tests,
     ),
     Rule(
         "events",
-        "kinds of event seen",
+        "kinds of event never seen",
         "",
-        GateRule(EVENT_KINDS, EVENT_KINDS),
-        "different kinds in the fullest run of an agent that a whole suite of the service reported",
-        _kinds_seen,
-        at_least=True,
+        GateRule(0, 0),
+        "kinds that the project declares and no test of a whole suite of the service captured",
+        _kinds_never_seen,
+        evidence=lambda m: m.missing_kinds,
+    ),
+    Rule(
+        "lost",
+        "lost events",
+        "",
+        GateRule(0, 0),
+        "events that a capture passed over, or that were committed and never received",
+        lambda m: _total(m.lost),
+        evidence=lambda m: _each(m.lost),
     ),
     Rule(
         "leaks",
@@ -196,21 +233,24 @@ RULES: tuple[Rule, ...] = (
         GateRule(0, 0),
         "what tests left behind, as the guards report it",
         lambda m: float(len(m.leaks)) if m.leaks_watched or m.leaks else None,
+        evidence=lambda m: (f"{leak.test}: {leak.what}" for leak in m.leaks),
     ),
     Rule(
         "interventions",
         "manual interventions",
         "",
         GateRule(0, 0),
-        "attempts that ended by telling a person to bring a service up",
-        lambda m: _matching(m, _SENT_A_PERSON),
+        "services that the run could neither bring up nor heal by itself, counted by the service pool",
+        lambda m: None if m.given_up is None else float(len(m.given_up)),
+        evidence=lambda m: _each(m.given_up),
     ),
     Rule(
         "database",
         "database connection failures",
         "",
         GateRule(0, 0),
-        "attempts that ended because the database could not be reached or was lost",
-        lambda m: _matching(m, _CONNECTION_LOST),
+        "connections to the run's own Postgres that failed or broke, counted by the driver; what a test breaks is its own",
+        lambda m: _total(m.database_failures),
+        evidence=lambda m: _each(m.database_failures),
     ),
 )

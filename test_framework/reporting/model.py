@@ -42,7 +42,7 @@ class GateState(StrEnum):
 
 @dataclass(frozen=True)
 class Gate:
-    """One measured value and its limit. `target` is our own, tighter one; `past` is oldest first, None where not measured."""
+    """One measured value and its limit. `target` is tighter; `past` is oldest first, None where not measured."""
 
     name: str
     title: str
@@ -58,6 +58,8 @@ class Gate:
     """What is missing to limit and target, in words; empty where nothing is."""
     how: str
     """How the value is measured."""
+    evidence: tuple[str, ...] = ()
+    """What broke it, by name: tests, services, kinds of event."""
     past: tuple[float | None, ...] = ()
 
 

@@ -1,15 +1,18 @@
-"""A process and all that it has started, seen as one: what they use together."""
+"""A process and all that it has started, services and their containers included: what they use together."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from test_framework.services import usage
 
 SOCKET_TABLES = [Path(f"/proc/net/{table}") for table in ("tcp", "tcp6", "udp", "udp6")]
 INODE = 9
@@ -17,15 +20,21 @@ INODE = 9
 
 @dataclass(frozen=True)
 class Use:
+    """What all of them use. `services_bytes` is the part of the memory that the run's services hold outside the tree."""
+
     memory_bytes: int
     cpu: float
     files: int
     connections: int
     processes: int
+    services_bytes: int = 0
 
 
 class ProcessTree:
-    """This process and its descendants. Memory that several share counts once, where the system can tell."""
+    """This process, its descendants, and the services that they started.
+
+    Memory that several processes share counts once, where the system reports it.
+    """
 
     def __init__(self) -> None:
         self._root = psutil.Process()
@@ -34,25 +43,50 @@ class ProcessTree:
 
     def look(self) -> Use:
         """Add up what all of them use now; the processor's share is since the last look."""
-        memory = files = connections = processes = 0
-        members = self._members()
+        memory = files = connections = processes = services_bytes = 0
+        tree = self._members()
+        registered = list(usage.registrations({process.pid for process in tree}))
+        outside = _outside(tree, usage.processes(registered))
+        members = [*tree, *outside]
         known = _sockets()
         for process in members:
             with suppress(OSError, psutil.Error), process.oneshot():
-                memory += _memory(process)
+                held = _memory(process)
+                memory += held
+                services_bytes += held if process in outside else 0
                 files += _open_files(process)
                 connections += _connections(process, known)
                 processes += 1
-        return Use(memory, self._share(members), files, connections, processes)
+        containers = list(usage.containers(registered))
+        in_containers = sum(container.memory_bytes for container in containers)
+        spent: dict[object, float] = {container.id: container.processor_seconds for container in containers}
+        return Use(
+            memory + in_containers,
+            self._share(spent | _spent(members)),
+            files,
+            connections,
+            processes + sum(container.processes for container in containers),
+            services_bytes + in_containers,
+        )
 
-    def _share(self, members: list[psutil.Process]) -> float:
-        spent, now = _spent(members), time.monotonic()
-        used = sum(seconds - self._spent.get(pid, 0.0) for pid, seconds in spent.items())
+    def _share(self, spent: dict[object, float]) -> float:
+        now = time.monotonic()
+        used = sum(seconds - self._spent.get(one, 0.0) for one, seconds in spent.items())
         elapsed, self._spent, self._looked = now - self._looked, spent, now
         return round(100 * max(0.0, used) / elapsed, 1) if elapsed else 0.0
 
     def _members(self) -> list[psutil.Process]:
         return [self._root, *self._root.children(recursive=True)]
+
+
+def _outside(tree: list[psutil.Process], services: Iterable[int]) -> list[psutil.Process]:
+    """Find the processes of services whose parent has ended, and what they started."""
+    found: dict[int, psutil.Process] = {}
+    for pid in services:
+        with suppress(psutil.Error):
+            service = psutil.Process(pid)
+            found |= {process.pid: process for process in (service, *service.children(recursive=True))}
+    return [process for pid, process in found.items() if process not in tree]
 
 
 def _memory(process: psutil.Process) -> int:
@@ -87,8 +121,8 @@ def _connections(process: psutil.Process, known: frozenset[str]) -> int:
     return len(links & known)
 
 
-def _spent(members: list[psutil.Process]) -> dict[int, float]:
-    spent: dict[int, float] = {}
+def _spent(members: list[psutil.Process]) -> dict[object, float]:
+    spent: dict[object, float] = {}
     for process in members:
         with suppress(OSError, psutil.Error):
             times = process.cpu_times()

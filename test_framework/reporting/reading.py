@@ -63,6 +63,8 @@ class Gathered:
     services: dict[str, float] = field(default_factory=dict)
     healed: dict[str, int] = field(default_factory=dict)
     cleanup_seconds: float | None = None
+    given_up: dict[str, int] | None = None
+    database_failures: dict[str, int] | None = None
     deselected: int = 0
     collection: list[str] = field(default_factory=list)
     phases: Phases = field(default_factory=Phases)
@@ -102,6 +104,9 @@ class Gathered:
             warnings=tuple(self.warnings),
             deselected=max([self.deselected, *(_number(w.facts.get("deselected")) for w in self.workers.values())]),
             cleanup_seconds=self.cleanup_seconds,
+            given_up=self.given_up,
+            database_failures=self.database_failures,
+            event_kinds=tuple(self.start.get("event_kinds", ())),
             problems=tuple(self.problems),
         )
 
@@ -120,6 +125,8 @@ class Gathered:
         self.services = line["started"]
         self.healed = line.get("healed", {})
         self.cleanup_seconds = line.get("stopped")
+        self.given_up = line.get("given_up")
+        self.database_failures = line.get("database_failures")
 
     def _take_Deselected(self, line: Line) -> None:  # noqa: N802
         self.deselected += line["count"]
@@ -140,7 +147,7 @@ class Gathered:
         self.warnings.append(f"{line['filename']}:{line['lineno']}: {line['category']}: {line['message']}")
 
     def _take_Sample(self, line: Line) -> None:  # noqa: N802
-        self.samples.append(Sample(**{name: line[name] for name in Sample.__dataclass_fields__}))
+        self.samples.append(Sample(**{name: line[name] for name in Sample.__dataclass_fields__ if name in line}))
         self.last_seen = max(self.last_seen, line["time"])
 
     def _take_WorkerUp(self, line: Line) -> None:  # noqa: N802

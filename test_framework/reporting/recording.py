@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from test_framework.modes import Mode
+from test_framework.reporting.config import ReportConfig, ReportConfigError, declared_kinds, load_config
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -38,7 +39,8 @@ class RecordedRun:
         self._session: pytest.Session | None = None
         self._recorder: Recorder | None = None
         self._trouble = ""
-        self._quarantine = _quarantine_of(config)
+        self._own = _config_of(config)
+        self._quarantine = _quarantine_of(config, self._own)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -119,6 +121,7 @@ class RecordedRun:
             "leaks_watched": str(getattr(option, "leaks", None) or "off") != "off",
             "command": circumstances.command_line(config.invocation_params.args),
             "whole": _is_whole(config),
+            "event_kinds": declared_kinds(self._own.event_kinds),
             **circumstances.of_the_code(config.rootpath),
             **circumstances.of_the_machine(),
             **circumstances.of_ci(),
@@ -143,19 +146,29 @@ class RecordedRun:
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def _quarantine_of(config: pytest.Config) -> Quarantine | None:
-    """Read the quarantine, and refuse to run with one that can't be kept."""
-    from test_framework.reporting.config import ReportConfigError, load_config
-
+def _config_of(config: pytest.Config) -> ReportConfig:
+    """Read the project's settings, and refuse to run with some that can't be used."""
     try:
         own = load_config(config.rootpath)
-        file = config.rootpath / own.quarantine
-        if not file.exists():
-            return None
-        from test_framework.reporting import quarantine
+        if own.gates:
+            from test_framework.reporting.gates import check_names
 
+            check_names(own.gates)
+    except ReportConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+    return own
+
+
+def _quarantine_of(config: pytest.Config, own: ReportConfig) -> Quarantine | None:
+    """Read the quarantine, and refuse to run with one that can't be kept."""
+    file = config.rootpath / own.quarantine
+    if not file.exists():
+        return None
+    from test_framework.reporting import quarantine
+
+    try:
         found = quarantine.load(file, config.rootpath, quarantine.today(), own.quarantine_days)
-    except (ReportConfigError, ValueError) as error:
+    except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     return found if found.entries else None
 

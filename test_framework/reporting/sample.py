@@ -26,7 +26,7 @@ BEGINNING = 1_790_000_000.0
 HOUR = 3600.0
 WORKERS = 4
 FLAKY_SHARE = 0.12
-KINDS = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
+KINDS = ("order_placed", "order_checked", "item_picked", "item_packed", "order_sent")
 _ROOMS = ("api", "agents", "db", "events", "lifecycle", "settings", "web")
 _DOERS = (
     "a run",
@@ -262,6 +262,9 @@ def _part(made_up: World, outcomes: dict[str, Outcome]) -> Part:
         services=(ServiceTime("postgres", 0.81), ServiceTime("redis", 0.07, healed=1)),
         workers=tuple(WorkerFacts(f"gw{worker}", facts.started + 0.6, ended) for worker in range(WORKERS)),
         cleanup_seconds=0.31,
+        given_up={},
+        database_failures={},
+        event_kinds=KINDS,
     )
 
 

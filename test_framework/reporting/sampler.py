@@ -1,4 +1,4 @@
-"""What the run's process tree uses, looked at about once a second by a thread that keeps itself cheap.
+"""What the run's processes and services use, looked at about once a second by a thread that keeps itself cheap.
 
 The thread measures its own cost and looks less often where looking is dear, so that it never takes more than a hundredth
 of a processor.
@@ -15,7 +15,7 @@ SHARE = 0.01
 
 
 class Sampler:
-    """Tells what the process tree uses, until it is stopped."""
+    """Reports what the run uses, until it is stopped."""
 
     def __init__(self, tell: Callable[[dict[str, object]], None], interval: float = INTERVAL_SECONDS) -> None:
         self._tell = tell

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
-from test_framework.modes import Mode
+from test_framework.modes import ON_REQUEST
 from test_framework.reporting import compare, flakes, gates, timing, told, trends
 from test_framework.reporting.config import ReportConfig
 from test_framework.reporting.facts import Part
@@ -31,6 +31,7 @@ from test_framework.reporting.model import (
 from test_framework.reporting.outcome import OF_LETTER, Counts
 from test_framework.reporting.past import Column, column_of, columns, matrix
 from test_framework.reporting.quarantine import Entry, today
+from test_framework.running.exits import GATE_BROKEN
 
 PATIENCE_FOR_MEDIANS = 5
 TREND_SECONDS = 0.1
@@ -63,19 +64,26 @@ def summarise(
     curves = tuple(timing.resources(merged.parts))
     services = tuple(service for part in merged.parts for service in part.services)
     cleanup = [part.cleanup_seconds for part in merged.parts if part.cleanup_seconds is not None]
+    # what only the whole of a suite shows: not a selection, and not one shard of it
+    everything = now.measurable and not merged.share
+    # the kit's own tests cut runs of an agent short on purpose, and performance looks at few
+    of_the_service = everything and now.facts.mode not in ON_REQUEST
     measured = gates.Measured(
         counts=counts,
-        suite_seconds=merged.run.seconds if now.measurable else None,
+        suite_seconds=merged.run.seconds if now.measurable and now.facts.mode not in ON_REQUEST else None,
         services=services,
         cleanup_seconds=max(cleanup, default=None),
         peak_memory_bytes=max((curve.peak_memory_bytes for curve in curves), default=None),
+        workers=max((part.run.workers for part in merged.parts), default=0),
         flaky=flaky,
-        tests_with_history=len(now.tests) if before else 0,
-        # A few tests show few kinds of event, and the kit's own cut runs of an agent short on purpose.
-        lanes=said.lanes if now.facts.whole and now.facts.mode != Mode.KIT else (),
+        flakiness_known=everything and bool(before or counts.retried),
+        kinds=frozenset(kind for part in merged.parts for kind in part.event_kinds) if of_the_service else frozenset(),
+        lanes=said.lanes,
         leaks=said.leaks,
         leaks_watched=merged.run.leaks_watched,
-        results=merged.results,
+        given_up=_added_up(part.given_up for part in merged.parts),
+        database_failures=_added_up(part.database_failures for part in merged.parts),
+        lost=said.lost,
         past=_past_of_gates(before),
     )
     checked = gates.evaluate(measured, config.gates)
@@ -126,23 +134,33 @@ def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict
     said += _numbered((counts.failed, "failed"), (counts.errors, "had an error"), (counts.not_run, "never ran"))
     if not counts.collected:
         said.append("no test was collected")
-    elif not said and merged.run.exit_code:
+    elif not said and merged.run.exit_code not in (0, None, GATE_BROKEN):
         said.append(f"no test failed, and yet pytest ended with {merged.run.exit_code}")
     if said:
         next_command = f"invoke report.open --run {merged.run.run}"
         return Verdict(Colour.RED, f"{'; '.join(said)} (of {counts.collected} tests{merged.share})", next_command)
+    if broken := [gate.title for gate in checked if gate.state is GateState.BROKEN]:
+        gates_said = (
+            f"no test failed, but a gate is broken: {', '.join(broken)} (of {counts.collected} tests{merged.share})"
+        )
+        return Verdict(Colour.RED, gates_said, f"invoke report.gates --run {merged.run.run}")
     said = _numbered(
         (counts.retried, "passed only after a retry"),
         (counts.quarantined, "failed in quarantine"),
         (counts.xpassed, "passed unexpectedly"),
     )
-    said += [f"the gate for {gate.title} is broken" for gate in checked if gate.state is GateState.BROKEN]
     if merged.trust.doubled:
         said.append(f"{len(merged.trust.doubled)} ran in more than one shard")
     if said:
         return Verdict(Colour.ATTENTION, f"{counts.collected} tests{merged.share}, none failed, but {'; '.join(said)}")
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
     return Verdict(Colour.GREEN, f"all {counts.collected} tests{merged.share} did what they should{skipped}")
+
+
+def _added_up(several: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
+    """Add up what each part counted; None where none did."""
+    counted = [found for found in several if found is not None]
+    return dict(sum((Counter(found) for found in counted), Counter())) if counted else None
 
 
 def _numbered(*counted: tuple[int, str]) -> list[str]:

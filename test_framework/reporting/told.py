@@ -6,6 +6,7 @@ the form that is promised in docs/reports.md is left out and named, because a re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,8 +29,17 @@ DELIVERY = "events.delivery"
 ISOLATION = "isolation.matrix"
 STARTUP = "startup.phases"
 LEAKS = "guards.leaks"
+LOST = "events.lost"
 
 Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Events that one capture of a test passed over."""
+
+    test: str
+    events: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,20 @@ class Told:
     isolation: tuple[IsolationMatrix, ...]
     startups: tuple[Startup, ...]
     leaks: tuple[Leak, ...]
+    losses: tuple[Loss, ...]
     misunderstood: tuple[str, ...]
+
+    @property
+    def lost(self) -> dict[str, int] | None:
+        """How many events each test lost; None where no test captured or counted any."""
+        if not (self.lanes or self.deliveries or self.losses):
+            return None
+        found: Counter[str] = Counter()
+        for loss in self.losses:
+            found[loss.test] += loss.events
+        for delivery in self.deliveries:
+            found[delivery.test] += max(0, delivery.committed - min(delivery.published, delivery.received))
+        return {test: events for test, events in found.items() if events}
 
 
 def gather(results: Iterable[TestResult]) -> Told:
@@ -52,7 +75,7 @@ def gather(results: Iterable[TestResult]) -> Told:
 
     return Told(
         each(LANE, _lane), each(DELIVERY, _delivery), each(ISOLATION, _isolation), each(STARTUP, _startup),
-        each(LEAKS, _leaks), tuple(wrong),
+        each(LEAKS, _leaks), each(LOST, _loss), tuple(wrong),
     )  # fmt: skip
 
 
@@ -121,6 +144,14 @@ def _phase(value: JsonValue) -> StartupPhase:
             return StartupPhase(name, float(start), float(seconds), str(rest.get("state", "done")))
         case _:
             raise ValueError("a phase has name, start and seconds")
+
+
+def _loss(test: str, value: JsonValue) -> Iterator[Loss]:
+    match value:
+        case {"missing": [*missing]}:
+            yield Loss(test, len(missing))
+        case _:
+            raise ValueError("a loss has the numbers that are missing")
 
 
 def _leaks(test: str, value: JsonValue) -> Iterator[Leak]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 INCOMPLETE = 10
 ENDED_EARLY = 11
+GATE_BROKEN = 12
 FORCED = 130  # as a shell reports what died of Ctrl-C
 
 MEANING = {
@@ -19,6 +20,7 @@ MEANING = {
     6: "more warnings than allowed",
     INCOMPLETE: "what ran is green, but the tests that need a real model did not run: set APP_MODEL_URL, APP_MODEL_KEY "
     "and APP_MODEL_NAME, or say --without-model",
+    GATE_BROKEN: "no test failed, but a gate is broken: see `invoke report.gates`; docs/reports.md says what each measures",
 }
 
 

@@ -100,8 +100,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if pool is None:
         return
     share = share_of(session.config)
-    healed = Counter(healed.service for healed in pool.statistics.healed)
-    share.add({"started": pool.statistics.started, "healed": dict(healed)})
+    found = pool.statistics
+    healed, given_up = Counter(healed.service for healed in found.healed), dict.fromkeys(found.given_up, 1)
+    share.add({"started": found.started, "healed": dict(healed), "given_up": given_up})
     if pool.owner:
         pool.stop_all()
     else:

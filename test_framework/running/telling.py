@@ -50,6 +50,12 @@ def tell_lanes(capture: WebSocketEventCapture, user: str) -> None:
         tell("events.lane", {"run": run, "user": user, "events": events})
 
 
+def tell_losses(capture: WebSocketEventCapture, user: str) -> None:
+    """Record the events that a capture passed over, whatever the test made of it."""
+    if capture.events and not capture.loses_on_purpose and (missing := capture.missing):
+        tell("events.lost", {"user": user, "missing": [*missing]})
+
+
 def tell_isolation(users: Sequence[str], seen: Sequence[Sequence[int]]) -> None:
     """Tell who was shown how many events of whom."""
     rows: list[JsonValue] = [list(row) for row in seen]

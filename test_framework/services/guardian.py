@@ -5,7 +5,6 @@ A test that pauses or kills a service says so through the lifecycle, which write
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from dataclasses import dataclass
 
@@ -33,6 +32,8 @@ class Guardian:
 
     def __init__(self) -> None:
         self.healed: list[Healed] = []
+        self.given_up: set[ServiceName] = set()
+        """What could not be healed, and is still down."""
         self._watched: dict[ServiceName, Lifecycle] = {}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -51,10 +52,10 @@ class Guardian:
     def _go_round(self) -> None:
         while not self._ended.wait(EVERY_SECONDS):
             for service, lifecycle in self._watched.items():
-                with contextlib.suppress(
-                    ServiceError, EngineDownError
-                ):  # whoever needs the service next says it better
+                try:
                     self._look_after(service, lifecycle)
+                except (ServiceError, EngineDownError):
+                    self.given_up.add(service)  # the next test that needs the service reports the error
 
     def _look_after(self, service: ServiceName, lifecycle: Lifecycle) -> None:
         if lifecycle.wanted(service) is not State.HEALTHY:
@@ -63,3 +64,4 @@ class Guardian:
         if state in AMISS and not self._ended.is_set():
             lifecycle.heal(service, HEALING_SECONDS)
             self.healed.append(Healed(service, state))
+        self.given_up.discard(service)

@@ -21,6 +21,7 @@ from test_framework.services.gate import open_gate
 from test_framework.services.stack import Stack, own_directory, runtime_root
 
 WATCHDOG_SECONDS = 5.0
+OWNER = "owner"
 
 
 class Watchdog:
@@ -60,6 +61,7 @@ class Run:
         self.lease = FileLock(lease)
         self.lease.acquire(timeout=0)
         open_gate(own_directory(stack.directory))
+        (stack.directory / OWNER).write_text(str(os.getpid()))
 
     def end(self) -> list[str]:
         """End all that the run has registered; return what would not end."""
@@ -74,6 +76,14 @@ class Run:
 
 def lease_of(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.lease")
+
+
+def owner_of(directory: Path) -> int:
+    """Return the process that owns a run; 0 where the run's folder does not say."""
+    try:
+        return int((directory / OWNER).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def is_held(lease: Path) -> bool:

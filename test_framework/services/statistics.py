@@ -19,6 +19,7 @@ from test_framework.services import probes
 from test_framework.services.state import ServiceError
 
 EVERY_SECONDS = 0.2
+COUNTED_BY_EACH = frozenset({"healed", "given_up", "database_failures"})
 LOOKOUT = "postgres"
 COPIES = "test_"
 AWAY = (probes.NotReadyError, probes.WrongServerError, ServiceError, OSError, ValueError)
@@ -49,12 +50,16 @@ class Share(Costs):
     started: dict[str, float] = field(default_factory=dict)
     redis_connections: dict[str, int] = field(default_factory=dict)
     healed: dict[str, int] = field(default_factory=dict)
+    given_up: dict[str, int] = field(default_factory=dict)
+    """The services that could be neither brought up nor healed, so that a person would have to."""
+    database_failures: dict[str, int] = field(default_factory=dict)
+    """Connections to the run's own Postgres that failed or broke, by test and error."""
 
     def add(self, other: Mapping[str, Any]) -> None:
-        """Take another worker's part in; what several saw of one server counts once."""
+        """Add another worker's part; what several workers saw of one server counts once."""
         for name, value in other.items():
             mine = getattr(self, name)
-            if name == "healed":
+            if name in COUNTED_BY_EACH:
                 mine.update({key: found + mine.get(key, 0) for key, found in value.items()})
             elif isinstance(value, dict):
                 mine.update({key: max(found, mine.get(key, 0)) for key, found in value.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,9 +100,7 @@ def trend(context: Context, run: str = "", mode: str = "") -> None:
 
 @task(help=RUN)
 def gates(context: Context, run: str = "", mode: str = "") -> None:
-    """Hold a run to its limits; fail if one is broken."""
-    from test_framework.reporting.model import GateState
-
+    """Show a run's measured values and limits; fail if a gate is broken."""
     with library() as opened:
         report = opened.report(run, mode or None)
     table = Table("gate", "value", "limit", "target", "", "distance", box=None)
@@ -112,9 +110,25 @@ def gates(context: Context, run: str = "", mode: str = "") -> None:
             gate.title, value, f"{gate.limit:g} {gate.unit}", f"{gate.target:g} {gate.unit}", gate.state, gate.distance
         )
     Console().print(table)
-    broken = [gate.title for gate in report.gates if gate.state is GateState.BROKEN]
+    for gate in report.gates:
+        for found in gate.evidence:
+            print(f"{gate.title}: {found}")
+    refuse_broken_gates([report])
+
+
+def refuse_broken_gates(reports: Iterable[Report]) -> None:
+    """End the command with a code of its own if one of these runs broke a gate."""
+    from test_framework.reporting.model import GateState
+    from test_framework.running.exits import GATE_BROKEN
+
+    broken = [
+        f"{report.run.run}: {gate.title}"
+        for report in reports
+        for gate in report.gates
+        if gate.state is GateState.BROKEN
+    ]
     if broken:
-        raise Exit(f"broken: {', '.join(broken)}", 1)
+        raise Exit(f"broken gates: {'; '.join(broken)}", GATE_BROKEN)
 
 
 @task(
@@ -180,11 +194,13 @@ def merge(context: Context, paths: str, pages: bool = False) -> None:
                 print(f"left out: {refused}")
         if pages and (warning := watching.overdue(opened.history.directory)):
             print(f"::warning::{warning}" if "GITHUB_ACTIONS" in os.environ else warning)
-        for run in runs if pages else ():
-            report = opened.report(run)
+        reports = [opened.report(run) for run in runs] if pages else []
+        for report in reports:
+            run = report.run.run
             print("\n".join(["", run, *(line.text for line in terminal.lines(report))]))
             markdown.append_to_step(markdown.write(report))
             draw(report, opened.history.directory / "report" / run)
+    refuse_broken_gates(report for report in reports if not report.counts.bad)
 
 
 @task(

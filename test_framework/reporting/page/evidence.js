@@ -1,27 +1,32 @@
 // The event path as the tests saw it, the CI's own health, and how far all these numbers can be trusted.
-const EVENTS = ["agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed"];
+const EVENT_COLOURS = 8; // style.css has as many; with more kinds than colours, they are used again
 
 function eventPath(report) {
   const about = "What was committed must be what was published and what was received, each event once, in order, and for nobody else.";
   const { events, isolation, startups, deliveries } = report;
   if (!events.length && !isolation.length && !startups.length && !deliveries.length) return panel("events", "Event path", about, nothing("No test of this run told of its events."));
   const uneven = deliveries.filter((each) => !(each.committed === each.published && each.published === each.received));
+  const kinds = [...new Set(events.flatMap((lane) => lane.events.map((event) => event.kind)))];
   const sum = (key) => deliveries.reduce((total, each) => total + each[key], 0);
   return panel("events", "Event path", about,
     deliveries.length ? element("p", { class: "sums" }, ["committed", "published", "received"].map((key) => element("span", {}, element("b", {}, sum(key).toLocaleString("en")), ` ${key}`)), uneven.length ? chip(`${counted(uneven.length, "test")} uneven`, "bad") : chip("equal in every test", "good")) : null,
     uneven.length ? few(uneven, (each) => [testLink(each.test), element("small", {}, `${each.committed} committed, ${each.published} published, ${each.received} received`)]) : null,
-    events.length ? [element("h3", {}, "Runs"), element("ul", { class: "legend" }, EVENTS.map((kind) => element("li", {}, element("i", { class: kind }), kind))), few(events, eventLane, 8)] : null,
+    events.length ? [element("h3", {}, "Runs"), element("ul", { class: "legend" }, kinds.map((kind) => element("li", {}, element("i", { class: eventColour(kinds, kind) }), kind))), few(events, (lane) => eventLane(lane, kinds), 8)] : null,
     isolation.length ? [element("h3", {}, "Isolation"), element("div", { class: "columns" }, isolation.slice(0, 6).map(matrixOf))] : null,
     startups.length ? [element("h3", {}, "Start-up"), few(startups, (startup) => [testLink(startup.test), waterfall(startup.phases)], 2)] : null);
 }
 
-function eventLane(lane) {
+function eventColour(kinds, kind) {
+  return `kind-${kinds.indexOf(kind) % EVENT_COLOURS}`;
+}
+
+function eventLane(lane, kinds) {
   const times = lane.events.flatMap((event) => [event.committed, event.published, event.received]).filter((time) => time !== null && time !== undefined);
   const start = Math.min(...times), span = Math.max(...times) - start || 1e-9;
   const at = (event) => event.received ?? event.published ?? event.committed;
   const late = lane.events.filter((event) => event.received && event.committed).map((event) => event.received - event.committed);
   return element("div", { class: "lane" }, testLink(lane.test), lane.user && element("small", {}, lane.user),
-    element("span", { class: "track events", role: "img", "aria-label": lane.events.map((event) => event.kind).join(", ") }, lane.events.map((event, index) => element("i", { class: event.kind, title: `${event.seq} ${event.kind}`, style: `left:${times.length ? ((at(event) - start) / span) * 98 : (index / lane.events.length) * 98}%` }))),
+    element("span", { class: "track events", role: "img", "aria-label": lane.events.map((event) => event.kind).join(", ") }, lane.events.map((event, index) => element("i", { class: eventColour(kinds, event.kind), title: `${event.seq} ${event.kind}`, style: `left:${times.length ? ((at(event) - start) / span) * 98 : (index / lane.events.length) * 98}%` }))),
     late.length ? element("span", { class: "number" }, `≤ ${seconds(Math.max(...late))}`) : null);
 }
 
@@ -55,5 +60,5 @@ function trust(report) {
     table(["shard", "record", { title: "collected", number: true }, { title: "ran", number: true }, { title: "did not", number: true }, { title: "deselected", number: true }, { title: "workers", number: true }, "attempts"], rows, "Shards"),
     element("div", { class: "columns" }, list("Wrong with the records", problems, undefined, "bad"), list("Ran in two shards", doubled, testLink, "bad"),
       list("Skipped", skips, (skip) => [skip.reason, element("small", {}, counted(skip.tests.length, "test"))]), list("Warnings", warnings), list("Quarantine", quarantine)),
-    element("p", { class: "about" }, interventions === null || interventions === undefined ? "Nobody counted interventions by hand." : `${counted(interventions, "intervention")} by hand.`, report.record && ` The records lie in ${report.record}.`));
+    element("p", { class: "about" }, interventions === null || interventions === undefined ? "This run had no services." : `${counted(interventions, "service")} could not be brought up without a person.`, report.record && ` The records lie in ${report.record}.`));
 }

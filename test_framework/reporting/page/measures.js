@@ -25,13 +25,14 @@ function time(report) {
 }
 
 function resources(report) {
-  const about = "The whole process tree of the run, services that it started included, about once a second.";
+  const about = "All processes of the run and the services that it started, containers included, about once a second.";
   const drawn = report.resources.filter((curves) => curves.samples.length > 1);
   const services = report.services.length ? table(["service", { title: "start", number: true }, { title: "healed", number: true }],
     report.services.map((service) => [service.name, seconds(service.start_seconds), service.healed]), "Services") : nothing("This run started no service.");
   return panel("resources", "Machine and services", about,
     drawn.length ? drawn.map((curves) => element("div", { class: "curves" }, report.run.shards > 1 && element("h3", {}, `shard ${curves.shard}`),
       curve(curves.samples, (sample) => sample.memory_bytes, { title: "Memory", show: bytes }),
+      curves.samples.some((sample) => sample.services_bytes) && curve(curves.samples, (sample) => sample.services_bytes, { title: "Memory in containers", show: bytes }),
       curve(curves.samples, (sample) => sample.cpu, { title: "Processor", show: (value) => `${Math.round(value)} %` }),
       curve(curves.samples, (sample) => sample.files, { title: "Open files", show: (value) => counted(value, "file") }),
       curve(curves.samples, (sample) => sample.connections, { title: "Connections", show: (value) => counted(value, "connection") }))) : nothing("The run was too short to be sampled."),

@@ -36,9 +36,9 @@ function gates(report) {
     `${gate.at_least ? "≥" : "≤"} ${measured(gate.limit, gate.unit)}`,
     element("span", {}, `${gate.at_least ? "≥" : "≤"} ${measured(gate.target, gate.unit)}`, gate.on_target === false && chip("off", "fair")),
     line([...gate.past, gate.value], { limit: gate.limit, unit: gate.unit, label: gate.title }),
-    element("span", {}, chip(...words[gate.state]), gate.distance && element("small", {}, gate.distance)),
+    element("span", {}, chip(...words[gate.state]), gate.distance && element("small", {}, gate.distance), gate.evidence.slice(0, 5).map((found) => element("small", {}, found))),
   ]);
-  return panel("gates", "Gates", "A broken limit reddens the build; the target is what we hold ourselves to.",
+  return panel("gates", "Gates", "A broken limit ends the run with exit code 12; the target only shows.",
     table(["what", { title: "measured", number: true }, { title: "limit", number: true }, { title: "target", number: true }, "last runs", "verdict"], rows, "Gates with measured values, limits and verdicts"));
 }
 

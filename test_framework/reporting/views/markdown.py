@@ -65,6 +65,9 @@ def _blocks(report: Report) -> Iterator[str]:
             for gate in report.gates
         ],
     )
+    for gate in report.gates:
+        for found in gate.evidence[:TESTS_PER_CAUSE]:
+            yield f"\n- {_plain(gate.title)}: {_plain(found)}"
     yield from _flaky(report)
     yield from _rest(report)
 

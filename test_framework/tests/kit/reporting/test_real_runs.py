@@ -456,6 +456,45 @@ def test_what_the_processes_use_is_looked_at_while_they_run(tmp_path: Path) -> N
     assert {sample.test for sample in part.samples} == {"tests/unit/test_a.py::test_slow"}
 
 
+USES_SERVICES = """
+import subprocess, time
+
+def test_it(pool, record_property):
+    names = [pool.get(name).identity.split()[-1] for name in ("postgres", "redis")]
+    time.sleep(4)
+    if {asked}:
+        asked = ["docker", "stats", "--no-stream", "--format", "{{{{.MemUsage}}}}", *names]
+        record_property("said", subprocess.check_output(asked, text=True, timeout=20).split())
+    time.sleep(1)
+"""
+UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+def used_by_containers(said: list[str]) -> float:
+    """Add up what `docker stats` printed: `23.5MiB / 1GiB` for each."""
+    return sum(float(used[:-3]) * UNITS[used[-3:]] for used in said[::3])
+
+
+@pytest.mark.parametrize("provider", [pytest.param("compose", marks=pytest.mark.needs("docker")), "bundled"])
+def test_the_curves_count_the_services_too(tmp_path: Path, provider: str) -> None:
+    suite = Suite.of(tmp_path, "")
+    suite.file("tests/integration/test_it.py", USES_SERVICES.format(asked=provider == "compose"))
+
+    done = suite.run("--mode=integration", SERVICES=provider)
+
+    assert done.code == 0, done.output
+    part = suite.part()
+    last = part.samples[-1]
+    if provider == "compose":
+        (said,) = by_name(part)["test_it"].facts["said"]
+        assert last.services_bytes == pytest.approx(used_by_containers(said), rel=0.3)  # type: ignore[arg-type]
+        assert last.memory_bytes > last.services_bytes
+    else:
+        assert last.services_bytes == 0, "they are processes of the tree"
+    assert last.processes > 5, "Postgres alone is as many"
+    assert max(sample.cpu for sample in part.samples) > 0
+
+
 @pytest.mark.needs("posix")
 async def test_an_interrupted_run_is_whole_and_says_what_it_left(tmp_path: Path) -> None:
     suite = Suite.of(tmp_path, SLOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,12 @@ from test_framework.reporting.outcome import Counts, Outcome
 from test_framework.reporting.summary import summarise
 
 NAMES = {
-    "pass_rate", "suite", "services", "cleanup", "memory", "flaky", "events", "leaks", "interventions", "database",
+    "pass_rate", "suite", "services", "cleanup", "memory", "flaky", "events", "lost", "leaks", "interventions", "database",
 }  # fmt: skip
 
 
 def gate(name: str, measured: Measured) -> Gate:
     return next(gate for gate in evaluate(measured) if gate.name == name)
-
-
-def fell(detail: str) -> Measured:
-    """A run with one failure."""
-    attempt = Attempt(Outcome.ERROR, 0.1, "setup", "it broke", detail)
-    return Measured(Counts(1, errors=1), results=[TestResult("t", Outcome.ERROR, attempts=(attempt,))])
 
 
 def test_every_gate_of_the_house_is_there_and_a_full_run_measures_them_all() -> None:
@@ -62,19 +57,39 @@ def test_one_leak_is_one_too_many_and_none_counts_only_where_somebody_looked() -
     assert gate("leaks", Measured(Counts())).state is GateState.NO_DATA
 
 
-def test_a_database_that_could_not_be_reached_is_counted() -> None:
-    lost = fell("E   asyncpg.exceptions.ConnectionDoesNotExistError: connection was closed in the middle of operation")
-
-    assert gate("database", lost).value == 1
-    assert gate("database", fell("E   AssertionError: connection lost sight of")).value == 0
-
-
-def test_a_run_that_sends_a_person_is_counted() -> None:
-    told = fell(
-        "E   test_framework.services.state.ServiceError: postgres: no engine\n  next: sudo systemctl start docker"
+def test_a_failure_whose_text_names_a_service_counts_nowhere() -> None:
+    detail = (
+        "E   test_framework.services.state.ServiceError: postgres: no engine\n  next: sudo systemctl start docker\n"
+        "E   asyncpg.exceptions.ConnectionDoesNotExistError: connection was closed in the middle of operation"
     )
+    attempt = Attempt(Outcome.ERROR, 0.1, "setup", "it broke", detail)
+    failed = replace(sample.green(), results=(TestResult("t", Outcome.ERROR, attempts=(attempt,)),))
 
-    assert gate("interventions", told).value == 1
+    values = {gate.name: gate.value for gate in summarise([failed]).gates}
+
+    assert (values["interventions"], values["database"]) == (0, 0)
+
+
+def test_what_was_counted_is_named() -> None:
+    counted = Measured(Counts(), given_up={"postgres": 2}, database_failures={"a: Refused": 3}, lost={"b": 1})
+
+    found = {name: gate(name, counted) for name in ("interventions", "database", "lost")}
+
+    assert {name: (gate.value, gate.evidence) for name, gate in found.items()} == {
+        "interventions": (1, ("postgres (2 times)",)),
+        "database": (3, ("a: Refused (3 times)",)),
+        "lost": (1, ("b",)),
+    }
+
+
+def test_shards_add_up_what_each_counted() -> None:
+    parts = sample.sharded(shards=2)
+    first = replace(parts[0], given_up={"redis": 1}, database_failures={"a: Refused": 1})
+    other = replace(parts[1], given_up={"redis": 1}, database_failures={"a: Refused": 1, "b: Reset": 1})
+
+    values = {gate.name: gate.value for gate in summarise([first, other]).gates}
+
+    assert (values["interventions"], values["database"]) == (1, 3)
 
 
 def test_limits_come_from_the_projects_configuration(tmp_path: Path) -> None:
@@ -86,7 +101,7 @@ def test_limits_come_from_the_projects_configuration(tmp_path: Path) -> None:
     suite = next(gate for gate in report.gates if gate.name == "suite")
     assert (suite.limit, suite.target, suite.state) == (20, 10, GateState.HELD)
     assert next(gate for gate in strict.gates if gate.name == "suite").state is GateState.BROKEN
-    assert "whole suite is broken" in strict.verdict.reason
+    assert "a gate is broken: the whole suite" in strict.verdict.reason
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 from test_framework.reporting import sample
 from test_framework.reporting.history import History
 from test_framework.reporting.naming import DIRECTORY
+from test_framework.running.exits import GATE_BROKEN
 from test_framework.tasks import report
 from test_framework.tests.unit.reporting.runs import part
 
@@ -71,9 +72,10 @@ def test_a_broken_gate_fails_the_command_and_names_it(checkout: Path, capsys: py
     with History.open(checkout / DIRECTORY) as history:
         history.keep(part("FFF."), 1)
 
-    with pytest.raises(Exit, match="broken: tests that pass"):
+    with pytest.raises(Exit, match="broken gates: run-1: tests that pass") as ended:
         report.gates(Context())
 
+    assert ended.value.code == GATE_BROKEN
     assert "3 to fix" in capsys.readouterr().out
 
 

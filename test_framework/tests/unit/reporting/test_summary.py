@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 
 from test_framework.modes import Mode
 from test_framework.reporting import sample
-from test_framework.reporting.facts import Part, WorkerFacts
+from test_framework.reporting.facts import Part, Sample, WorkerFacts
 from test_framework.reporting.history import digest
-from test_framework.reporting.model import Colour, from_json, to_json
+from test_framework.reporting.model import Colour, GateState, from_json, to_json
 from test_framework.reporting.summary import summarise
 from test_framework.reporting.views import FORMATS, terminal
 from test_framework.tests.unit.reporting.runs import part, parts
@@ -64,7 +64,8 @@ def test_only_a_run_without_anything_bad_is_not_red(made: list[Part]) -> None:
     report = summarise(made)
 
     bad = any(result.outcome.bad for result in report.results) or not report.results
-    assert (report.verdict.colour is Colour.RED) == bad
+    broken = any(gate.state is GateState.BROKEN for gate in report.gates)
+    assert (report.verdict.colour is Colour.RED) == (bad or broken)
 
 
 def test_a_missing_shard_is_red_and_named() -> None:
@@ -133,7 +134,7 @@ def test_a_worker_that_died_makes_an_otherwise_green_run_red() -> None:
 
 def test_what_needs_a_look_is_neither_green_nor_red() -> None:
     for letter in "RQX":
-        assert summarise([part(f"..{letter}")]).verdict.colour is Colour.ATTENTION
+        assert summarise([part("." * 40 + letter)]).verdict.colour is Colour.ATTENTION
     assert summarise([part("..sx")]).verdict.colour is Colour.GREEN
 
 
@@ -189,17 +190,29 @@ def test_what_rooms_tell_becomes_lanes_matrices_and_counts_and_nonsense_is_named
 
 @pytest.mark.parametrize(
     ("changed", "value"),
-    [({}, 5.0), ({"whole": False}, None), ({"mode": Mode.KIT}, None)],
-    ids=["a whole suite", "a selection", "the kit's own"],
+    [({}, 1.0), ({"whole": False}, None), ({"mode": Mode.KIT}, None), ({"shards": 2}, None)],
+    ids=["a whole suite", "a selection", "the kit's own", "one shard"],
 )
-def test_only_a_whole_suite_of_the_service_is_held_to_every_kind_of_event(
-    changed: dict[str, object], value: float | None
-) -> None:
+def test_only_a_whole_suite_must_show_every_kind_of_event(changed: dict[str, object], value: float | None) -> None:
     made = sample.green()
+    kinds = (*made.event_kinds, "order_lost")
 
-    report = summarise([replace(made, run=replace(made.run, **changed))])  # type: ignore[arg-type]
+    report = summarise([replace(made, run=replace(made.run, **changed), event_kinds=kinds)], by_itself=True)  # type: ignore[arg-type]
 
-    assert [gate.value for gate in report.gates if gate.name == "events"] == [value]
+    (gate,) = [gate for gate in report.gates if gate.name == "events"]
+    assert (gate.value, gate.evidence) == (value, ("order_lost",) if value else ())
+    assert summarise([made]).verdict.colour is Colour.GREEN
+
+
+def test_memory_counts_per_four_workers() -> None:
+    """A machine with more processors starts more workers, which is no leak."""
+    made = replace(sample.green(), samples=(Sample(1.0, 5_000_000_000, 0.0, 1, 1, 1),))
+
+    def state(workers: int) -> GateState:
+        report = summarise([replace(made, run=replace(made.run, workers=workers))])
+        return next(gate.state for gate in report.gates if gate.name == "memory")
+
+    assert [state(workers) for workers in (0, 4, 9, 16)] == ["broken", "broken", "broken", "held"]
 
 
 def test_a_worker_is_idle_for_what_its_tests_leave_of_the_run() -> None:

@@ -6,6 +6,7 @@ which Postgres refuses to be: as `nobody`, from binaries and in folders that `no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import mmap
@@ -13,10 +14,12 @@ import os
 import shutil
 import subprocess
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from test_framework import CHECKOUT
 from test_framework.services.diagnosis import diagnose
 from test_framework.services.gate import held
 from test_framework.services.stack import cache_root, own_directory
@@ -120,7 +123,7 @@ def copy_cluster(postgres: Path, target: Path) -> None:
 def initialised_cluster(postgres: Path) -> Path:
     """Return the cached data directory for this very Postgres, and make it if this is the first time."""
     cluster = cache_root() / "clusters" / fingerprint(postgres, *INITDB, DATABASE)
-    if cluster.exists():
+    if cluster.exists() and used_by(cluster).exists():
         return cluster
     with lock(cluster):
         if not cluster.exists():
@@ -132,7 +135,57 @@ def initialised_cluster(postgres: Path) -> Path:
             single = [str(postgres), "--single", "-F", "-D", str(draft), "postgres"]
             run(single, "making the first database", f"CREATE DATABASE {DATABASE}\n")
             draft.rename(cluster)
+        mark_used(cluster)
     return cluster
+
+
+def cached() -> Iterator[Path]:
+    """Yield what is cached for the checkouts of this account."""
+    for name in ("clusters", "binaries"):
+        for entry in sorted((cache_root() / name).glob("*")):
+            if entry.is_dir() and not entry.suffix:
+                yield entry
+
+
+def used_by(entry: Path, checkout: Path = CHECKOUT) -> Path:
+    """Return the file that says that a checkout uses a cache entry."""
+    return entry.with_suffix(".users") / hashlib.sha256(str(checkout.resolve()).encode()).hexdigest()[:8]
+
+
+def mark_used(entry: Path) -> None:
+    """Write down that this checkout uses a cache entry, whose lock is held."""
+    mark = used_by(entry)
+    mark.parent.mkdir(exist_ok=True)
+    for other in mark.parent.iterdir():
+        if not is_of_a_checkout(other):
+            other.unlink()
+    mark.write_text(str(CHECKOUT.resolve()), encoding="utf-8")
+
+
+def drop(entry: Path, checkout: Path = CHECKOUT) -> bool:
+    """Give up a checkout's use of a cache entry, and remove what no other checkout uses; say whether it was removed."""
+    with lock(entry):
+        used_by(entry, checkout).unlink(missing_ok=True)
+        if used_by_others(entry, checkout):
+            return False
+        shutil.rmtree(entry, ignore_errors=True)
+        shutil.rmtree(entry.with_suffix(".users"), ignore_errors=True)
+        return True
+
+
+def used_by_others(entry: Path, checkout: Path = CHECKOUT) -> bool:
+    """Say whether another checkout that still exists uses an entry, or whether nothing is known about its users."""
+    users = entry.with_suffix(".users")
+    if not users.is_dir():
+        return True
+    return any(is_of_a_checkout(mark) for mark in users.iterdir() if mark != used_by(entry, checkout))
+
+
+def is_of_a_checkout(mark: Path) -> bool:
+    """Say whether the checkout that left a mark still exists."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(mark.read_text(encoding="utf-8")).exists()
+    return False
 
 
 def fingerprint(binary: Path, *more: str) -> str:

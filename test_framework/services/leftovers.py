@@ -7,20 +7,23 @@ under its labels, should the register be lost.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from urllib.parse import quote
 
 from test_framework import reaper
-from test_framework.services import engine
+from test_framework.services import cluster_cache, engine
 from test_framework.services.engine_sweep import COMPOSE_PROJECT_LABEL
 from test_framework.services.run import is_held, lease_of, sweep_one
-from test_framework.services.stack import DEV, Stack, cache_root, runtime_root
+from test_framework.services.stack import DEV, Stack, runtime_root
 from test_framework.services.state import EngineDownError
 
 CHECKOUT_LABEL, RUN_LABEL = "test-framework.checkout", "test-framework.run"
+IMAGE_CHECKOUT_LABEL, IMAGE_RUN_LABEL = "test-framework.image.checkout", "test-framework.image.run"
+NO_TAG = "<none>:<none>"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,12 @@ def of_ended_runs(stack: Stack) -> Iterator[Leftover]:
     for lease in sorted(runtime_root().glob("*.lease")):
         if not is_held(lease):
             yield Leftover(f"run {lease.stem}", lambda lease=lease: sweep_one(lease))  # type: ignore[misc]
-    yield from on_engine(stack, lambda run: run != DEV and not is_held(lease_of(Stack(stack.checkout, run).directory)))
+
+    def has_ended(run: str) -> bool:
+        return run != DEV and not is_held(lease_of(Stack(stack.checkout, run).directory))
+
+    yield from on_engine(stack, has_ended)
+    yield from images(stack, has_ended)
 
 
 def of_the_dev_stack(stack: Stack) -> Iterator[Leftover]:
@@ -46,16 +54,32 @@ def of_the_dev_stack(stack: Stack) -> Iterator[Leftover]:
     if stack.exists:
         yield Leftover("the dev stack", lambda: DevStack(stack).down(data=True))
     yield from on_engine(stack, lambda run: run == DEV)
+    yield from images(stack, lambda run: run == DEV)
     if stack.data.exists():
         yield Leftover(f"data in {stack.data}", lambda: shutil.rmtree(stack.data, ignore_errors=True))
 
 
-def caches() -> Iterator[Leftover]:
-    """Yield what is kept between runs to save time, and is made again when needed."""
-    for name in ("clusters", "binaries"):
-        folder: Path = cache_root() / name
-        if folder.exists():
-            yield Leftover(f"cache {folder}", lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))  # type: ignore[misc]
+def caches(stack: Stack) -> Iterator[Leftover]:
+    """Yield what is kept between runs to save time and no other checkout uses; nothing while a run of this one uses it."""
+    if any(is_held(lease) for lease in runtime_root().glob(f"{stack.digest}-*.lease")):
+        return
+    for entry in cluster_cache.cached():
+        if not cluster_cache.used_by_others(entry, stack.checkout):
+            yield Leftover(f"cache {entry}", partial(cluster_cache.drop, entry, stack.checkout))
+
+
+def images(stack: Stack, unowned: Callable[[str], bool]) -> Iterator[Leftover]:
+    """Yield the images of the service that this checkout built, for runs without an owner; one in use stays."""
+    with contextlib.suppress(EngineDownError):
+        filters = quote(json.dumps({"label": [f"{IMAGE_CHECKOUT_LABEL}={stack.checkout}"]}))
+        for image in engine.look(f"/images/json?filters={filters}") or []:
+            run = image["Labels"].get(IMAGE_RUN_LABEL, "")
+            if not run or not unowned(run):
+                continue
+            tags = [tag for tag in image["RepoTags"] or [] if tag != NO_TAG]
+            mine = f"{Stack(stack.checkout, run).name}-app:"
+            for name in [tag for tag in tags if tag.startswith(mine)] if tags else [image["Id"]]:
+                yield Leftover(f"image {name}", partial(engine.tell, "DELETE", f"/images/{name}"))
 
 
 def on_engine(stack: Stack, unowned: Callable[[str], bool]) -> Iterator[Leftover]:

@@ -1,4 +1,4 @@
-"""Take away what is ours and no longer needed; never a prune, never anybody else's."""
+"""Remove what this checkout made and no longer needs; never a prune, never what another checkout uses."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def run(context: Context, dry_run: bool = False) -> None:
 
 @task(name="all", help=DRY)
 def all_(context: Context, dry_run: bool = False) -> None:
-    """Remove that, and this checkout's dev stack with its data, and the caches."""
+    """Remove that, this checkout's dev stack with data and images, and caches that no other checkout uses."""
     stack = Stack.dev()
-    found = (*leftovers.of_ended_runs(stack), *leftovers.of_the_dev_stack(stack), *leftovers.caches())
+    found = (*leftovers.of_ended_runs(stack), *leftovers.of_the_dev_stack(stack), *leftovers.caches(stack))
     remove(found, dry_run)
 
 

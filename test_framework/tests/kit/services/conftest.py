@@ -26,11 +26,13 @@ from test_framework.services.state import SERVICE_NAMES, ServiceName
 
 MakeProvider = Callable[[Stack], Provider]
 OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "bundled": bundled.bundled}
-INVOKE = """
+ELSEWHERE = """
 import sys
 from pathlib import Path
 import test_framework
 test_framework.CHECKOUT = Path(sys.argv.pop(1))
+"""
+INVOKE = """
 from invoke.program import Program
 from test_framework.tasks import all_namespaces
 Program(namespace=all_namespaces()).run()
@@ -39,7 +41,12 @@ Program(namespace=all_namespaces()).run()
 
 def invoke(stack: Stack, *arguments: str) -> list[str]:
     """Return the command line of `invoke …` on the checkout of that stack."""
-    return [sys.executable, "-c", INVOKE, str(stack.checkout), *arguments]
+    return python(stack, INVOKE, *arguments)
+
+
+def python(stack: Stack, code: str, *arguments: str) -> list[str]:
+    """Return the command line that runs code as if this project lay in the checkout of that stack."""
+    return [sys.executable, "-c", ELSEWHERE + code, str(stack.checkout), *arguments]
 
 
 def log_in(service: ServiceName, url: str, seconds: float = 3.0) -> str:
@@ -106,11 +113,14 @@ def dev_stack(checkout: Path) -> Iterator[Stack]:
     locks = [stack.lock_file(name) for name in (*SERVICE_NAMES, "compose", "stack")]
     for folder in (stack.data, stack.directory, *locks):
         reaper.register(register, {"kind": "directory", "name": str(folder)})
-    yield stack
-    for name in ("native", "bundled"):
-        OURS[name](stack).clear(data=True)
-    assert reaper.end_registered(register) == []
-    watchdog.dismiss()
+    try:
+        yield stack
+    finally:
+        for name in ("native", "bundled"):
+            OURS[name](stack).clear(data=True)
+        left = reaper.end_registered(register)
+        watchdog.dismiss()
+    assert left == []
 
 
 @pytest.fixture

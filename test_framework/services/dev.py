@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import shutil
 import threading
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from test_framework.services.choice import MAKERS, WITH_A_STACK, Choice, candidates, wanted_provider
 from test_framework.services.compose import ComposeProvider
@@ -60,14 +61,16 @@ class DevStack:
         self.stack = stack or Stack.dev()
         self.wanted = wanted or wanted_provider()
         self.report = report
-        self.lock = FileLock(self.stack.lock_file("stack"))
         self.one_at_a_time = threading.Lock()
+
+    @functools.cached_property
+    def lock(self) -> FileLock:
+        """The lock on which commands take turns; the block that holds it may take it again."""
+        return FileLock(self.stack.lock_file("stack"))
 
     @contextlib.contextmanager
     def alone(self, seconds: float = DEADLINE_SECONDS) -> Iterator[None]:
         """Keep other commands from changing this stack during the block; what the block calls may do so again."""
-        from filelock import Timeout
-
         try:
             with self.lock.acquire(timeout=seconds):
                 yield

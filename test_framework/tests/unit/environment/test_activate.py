@@ -18,10 +18,14 @@ import pytest
 from test_framework import CHECKOUT
 from test_framework.environment.bootstrap import BASE, TOOLS_LOCK
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX shell")
+pytestmark = [pytest.mark.needs("posix"), pytest.mark.timeout(120)]
 
 COPIED = ("activate", "pyproject.toml", "test_framework/environment/bootstrap.py")
-SHELLS = [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)]
+FOUND = {
+    name: shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}{os.defpath}")
+    for name in ("sh", "dash", "bash", "zsh")
+}
+SHELLS = {name: path for name, path in FOUND.items() if path}
 VOLATILE = (
     "_=",
     "PATH=",
@@ -59,7 +63,7 @@ class Machine:
     def script(self, script: str, shell: str = "sh", cwd: Path | None = None) -> Ended:
         """Run a shell script in the copy's folder."""
         done = subprocess.run(
-            [str(shutil.which(shell)), "-c", script],
+            [SHELLS[shell], "-c", script],
             cwd=cwd or self.root,
             env=self.environment,
             capture_output=True,
@@ -78,7 +82,7 @@ class Machine:
     def program(self, name: str, script: str) -> None:
         """Put a shell script on PATH."""
         (self.path / name).unlink(missing_ok=True)
-        (self.path / name).write_text(f"#!{shutil.which('sh')}\n{script}\n")
+        (self.path / name).write_text(f"#!{SHELLS['sh']}\n{script}\n")
         (self.path / name).chmod(0o755)
 
     def pin(self, *packages: str) -> None:
@@ -149,7 +153,7 @@ def test_sourced_elsewhere_activate_refuses_and_the_shell_lives(shell: str, mach
 
 
 def test_run_instead_of_sourced_activate_says_how(machine: Machine) -> None:
-    machine.program("sh", f'exec {shutil.which("sh")} "$@"')
+    machine.program("sh", f'exec {SHELLS["sh"]} "$@"')
 
     ended = machine.script("sh ./activate; echo $?")
 
@@ -215,7 +219,7 @@ def test_an_installation_that_was_killed_is_finished(machine: Machine) -> None:
 def test_two_at_once_make_one_environment(machine: Machine) -> None:
     started = [
         subprocess.Popen(
-            [str(shutil.which("sh")), "-c", ". ./activate && nox && invoke"],
+            [SHELLS["sh"], "-c", ". ./activate && nox && invoke"],
             cwd=machine.root,
             env=machine.environment,
             stdout=subprocess.PIPE,

@@ -109,6 +109,13 @@ def ipv6_lacking() -> str | None:
     return None
 
 
+# >>> template only
+def every_machine_lacking() -> str | None:
+    asked = os.environ.get("EVERY_MACHINE")
+    return None if asked else "the weekly workflow runs them (next: EVERY_MACHINE=1 nox -s template)"
+
+
+# <<< template only
 def raise_file_limit() -> None:
     """Raise the soft limit of open files as far as the hard one lets us, to what a large test wants."""
     try:

@@ -85,6 +85,9 @@ KNOWN: dict[str, Need] = {
     "ipv6": Need("IPv6", EVERY, machine.ipv6_lacking),
     "posix": Need("a POSIX system", EVERY, machine.posix_lacking),
     "linux": Need("Linux", EVERY, machine.linux_lacking),
+    # >>> template only
+    "every_machine": Need("all kinds of machines", frozenset({Mode.TEMPLATE}), machine.every_machine_lacking),
+    # <<< template only
     "package_index": Need("a package index", frozenset({Mode.KIT}), machine.index_lacking),
 }
 """Every need by its name; what can be had by a command has a remedy, and `invoke doctor` looks for it."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 from starlette.middleware.cors import CORSMiddleware
 
+from app.agents.tool_context import Tool
+from app.agents.tools import TOOLS
 from app.api import dev, health, metrics, page, problems, runs, sockets, stream
 from app.api.doors import Doors
 from app.api.gate import ALWAYS_OPEN, Gate
@@ -28,10 +30,12 @@ CLEANUP_SECONDS = 5.0
 _Lifespan = AbstractAsyncContextManager[None]
 
 
-def create_app(settings: Settings, cleanup: CleanupCoordinator | None = None) -> FastAPI:
-    """Build the service; its lifespan starts it and stops it. Whoever runs a whole process brings that one's clean-up."""
+def create_app(
+    settings: Settings, cleanup: CleanupCoordinator | None = None, *, tools: Sequence[Tool] = TOOLS
+) -> FastAPI:
+    """Build the service; its lifespan starts it and stops it. A caller that runs a whole process passes its clean-up."""
     who = identity()
-    service = Service(settings)
+    service = Service(settings, tools)
     cleanup = CleanupCoordinator() if cleanup is None else cleanup
     startup = plan(service, cleanup)
     app = FastAPI(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 
 from app.agents.dispatcher import ToolDispatcher
 from app.agents.models import Model
 from app.agents.runner import Runner
 from app.agents.runs import Runs
 from app.agents.scripted import ScriptedModel
+from app.agents.tool_context import Tool
 from app.agents.tools import TOOLS
 from app.db import migrate
 from app.db.database import Database
@@ -25,7 +27,7 @@ FLUSH_SECONDS = 1.0
 
 
 class Service:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tools: Sequence[Tool] = TOOLS) -> None:
         self.settings = settings
         self.process = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.tally = Tally()
@@ -35,8 +37,8 @@ class Service:
         self.bus = choose_bus(settings, self.process)
         self.hub = Hub(self.journal, self.bus, self.tally)
         self.runs = Runs(self.database, self.journal, owner=self.process)
-        self.model = choose_model(settings)
-        self.runner = Runner(self.runs, self.model, ToolDispatcher(TOOLS))
+        self.model = choose_model(settings, tools)
+        self.runner = Runner(self.runs, self.model, ToolDispatcher(tools))
         self.draining = False
         self.requests: dict[tuple[str, str, int], tuple[int, float]] = {}
         self._relay: Relay | None = None
@@ -78,11 +80,11 @@ def choose_bus(settings: Settings, process: str) -> Bus:
     return RedisBus(settings.redis_url, settings.channel_prefix, process)
 
 
-def choose_model(settings: Settings) -> Model:
+def choose_model(settings: Settings, tools: Sequence[Tool]) -> Model:
     """The model that the settings name; what drives a real one is imported only where there is one."""
     if settings.model == "scripted":
         return ScriptedModel()
     from app.agents.openai_model import Endpoint, OpenAIModel
 
     key = settings.model_key.get_secret_value()
-    return OpenAIModel(Endpoint(settings.model_url, key, settings.model_name, settings.model_seconds), TOOLS)
+    return OpenAIModel(Endpoint(settings.model_url, key, settings.model_name, settings.model_seconds), tools)

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from app.agents.dispatcher import Tool, ToolDispatcher
+from app.agents.dispatcher import ToolDispatcher
 from app.agents.models import Turn
 from app.agents.runner import Runner
 from app.agents.runs import Origin, Runs
+from app.agents.tool_context import Tool
 from app.db.models import Run
 from app.events.envelope import Envelope
 from app.events.kinds import EventKind

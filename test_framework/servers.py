@@ -72,10 +72,10 @@ class ProcessServers:
 
 
 @asynccontextmanager
-async def in_loop(settings: Settings) -> AsyncIterator[InLoopServer]:
-    """Serve in this event loop until the block ends."""
+async def in_loop(settings: Settings, app: FastAPI | None = None) -> AsyncIterator[InLoopServer]:
+    """Serve in this event loop until the block ends: the service, or an app that a test has made of it."""
     listener = listen(settings)
-    app = create_app(settings)
+    app = app or create_app(settings)
     server = server_for(app)
     serving = asyncio.create_task(server.serve([listener]), name="the server under test")
     try:

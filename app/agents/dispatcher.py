@@ -15,9 +15,9 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from app.agents.models import Arguments
+from app.agents.tool_context import Caller, Tool, ToolContext, as_models_see_it, context_parameters
 from app.events.kinds import EventKind
 
-Tool = Callable[..., Awaitable[JsonValue]]
 Announce = Callable[[EventKind, dict[str, JsonValue]], Awaitable[None]]
 
 TOOL_SECONDS = 30.0
@@ -32,39 +32,48 @@ class UninstrumentedDispatcher(Exception):
 
 
 class Dispatcher(Protocol):
-    async def call(self, tool: str, arguments: Arguments, announce: Announce) -> JsonValue: ...
+    async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue: ...
 
 
 class ToolDispatcher:
     def __init__(self, tools: Iterable[Tool], *, seconds: float = TOOL_SECONDS) -> None:
         self.tools: dict[str, Tool] = {tool.__name__: tool for tool in tools}
         self._arguments = {name: arguments_of(tool) for name, tool in self.tools.items()}
+        self._contexts = {name: context_parameters(tool) for name, tool in self.tools.items()}
         self._seconds = seconds
 
-    async def call(self, tool: str, arguments: Arguments, announce: Announce) -> JsonValue:
+    async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
         """Call a tool by name; raises `ToolError` once its end is announced."""
+        context = ToolContext(caller)
         await announce(EventKind.TOOL_EXECUTING, {"tool": tool, "arguments": dict(arguments)})
         started = time.monotonic()
         outcome: dict[str, JsonValue] = {"status": "cancelled"}
         try:
-            result = await self._execute(tool, arguments)
+            result = await self._execute(tool, arguments, context)
             outcome = {"status": "ok", "result": result}
         except ToolError as error:
             outcome = {"status": "failed", "error": str(error)}
             raise
         finally:
             outcome |= {"tool": tool, "milliseconds": round((time.monotonic() - started) * 1000, 1)}
+            emitted = context.close()
             await announce(EventKind.TOOL_COMPLETED, outcome)
+            if outcome["status"] != "cancelled":  # then the run is over, and takes no more events
+                for kind, payload in emitted:
+                    await announce(kind, payload)
         return result
 
-    async def _execute(self, name: str, arguments: Arguments) -> JsonValue:
+    async def _execute(self, name: str, arguments: Arguments, context: ToolContext) -> JsonValue:
         tool = self.tools.get(name)
         if tool is None:
             raise ToolError(f"there is no tool {name!r}; there are {', '.join(sorted(self.tools))}")
+        filled = self._contexts[name]
+        if given := filled & arguments.keys():
+            raise ToolError(f"invalid arguments for tool {name}: {', '.join(sorted(given))} is not an argument")
         try:
-            fitting = self._arguments[name].validate_python(arguments)
+            fitting = self._arguments[name].validate_python(arguments) | dict.fromkeys(filled, context)
         except ValidationError as invalid:
-            raise ToolError(f"{name} can't be called so: {_faults(invalid)}") from None
+            raise ToolError(f"invalid arguments for tool {name}: {_faults(invalid)}") from None
         try:
             async with asyncio.timeout(self._seconds):
                 return _json(await tool(**fitting))
@@ -79,7 +88,7 @@ def arguments_of(tool: Tool) -> TypeAdapter[dict[str, Any]]:
     hints = get_type_hints(tool, include_extras=True)
     fields: dict[str, Any] = {}
     extra: Literal["allow", "forbid"] = "forbid"
-    for name, parameter in inspect.signature(tool).parameters.items():
+    for name, parameter in inspect.signature(as_models_see_it(tool)).parameters.items():
         if parameter.kind is Parameter.VAR_KEYWORD:
             extra = "allow"
         elif parameter.kind is not Parameter.VAR_POSITIONAL:
@@ -109,7 +118,7 @@ async def demand_instrumented(dispatcher: Dispatcher) -> None:
         heard.append(kind)
 
     with contextlib.suppress(ToolError):
-        await dispatcher.call("is anybody listening?", {}, listen)
+        await dispatcher.call("is anybody listening?", {}, listen, Caller("", ""))
     if heard != [EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED]:
         raise UninstrumentedDispatcher(
             f"{type(dispatcher).__name__} announced {[str(kind) for kind in heard] or 'nothing'} for a tool call: "

@@ -31,9 +31,10 @@ from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
 from pydantic_core import SchemaValidator, core_schema
 
 from app.agents import transcript
-from app.agents.dispatcher import Tool, ToolError
+from app.agents.dispatcher import ToolError
 from app.agents.endpoint_errors import EndpointError, explain
 from app.agents.models import ModelError, Turn, recorded
+from app.agents.tool_context import Tool, as_models_see_it
 
 pydantic_ai.BANNER_ENABLED = False  # it would greet whoever looks at a terminal
 
@@ -64,9 +65,10 @@ class OpenAIModel:
         self._known = {tool.__name__ for tool in tools}
         self._http = _client()
         self._chat = self._connect(self._http)  # it reads its tables now, not during a run
+        shown = [as_models_see_it(tool) for tool in tools]
         self._agent = Agent(
             deps_type=Turn,
-            toolsets=[_Dispatched(FunctionToolset[Turn](tools, sequential=True))],
+            toolsets=[_Dispatched(FunctionToolset[Turn](shown, sequential=True))],
             retries={"tools": STEPS, "output": 2},
         )
 

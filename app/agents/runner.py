@@ -18,6 +18,7 @@ from app import logs
 from app.agents.dispatcher import Dispatcher, demand_instrumented
 from app.agents.models import Model, ModelError
 from app.agents.runs import LEASE_SECONDS, Origin, RunOver, Runs
+from app.agents.tool_context import Caller
 from app.agents.turn import JournaledTurn
 from app.db.database import CONNECTION_LOST
 from app.db.models import Run, RunStatus
@@ -119,6 +120,7 @@ class Runner:
             self._dispatcher,
             write=lambda kind, payload: self._write(origin, origin.draft(run.id, kind, payload)),
             record=lambda call: self._persist(lambda: self._runs.record(origin, run.id, call)),
+            caller=Caller(origin.user_id, run.id),
         )
         self._spoken[run.id] = asyncio.get_running_loop().time()
         span = tracer.start_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent", "run.id": run.id})

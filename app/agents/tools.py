@@ -1,4 +1,11 @@
-"""The tools that agents may call. Add yours: an async function of JSON arguments, with a docstring for the model."""
+"""The tools that agents may call. Add yours: an async function of JSON arguments, with a docstring for the model.
+
+A parameter annotated `ToolContext` (app/agents/tool_context.py) is filled by the dispatcher and hidden from the model. It
+names the run and its user, and adds events to the run:
+
+    async def search_orders(text: str, context: ToolContext) -> list[str]:
+        await context.emit(EventKind.AGENT_THINKING, {"thought": f"searching the orders of {context.user_id}"})
+"""
 
 from __future__ import annotations
 

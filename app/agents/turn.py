@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from app.agents.dispatcher import Dispatcher
 from app.agents.models import Arguments, ModelCall
+from app.agents.tool_context import Caller
 from app.events.kinds import EventKind, Grammar
 from app.tracing import tracer
 
@@ -26,10 +27,11 @@ Record = Callable[[ModelCall], Awaitable[None]]
 
 
 class JournaledTurn:
-    def __init__(self, dispatcher: Dispatcher, write: Write, record: Record) -> None:
+    def __init__(self, dispatcher: Dispatcher, write: Write, record: Record, caller: Caller) -> None:
         self._dispatcher = dispatcher
         self._write = write
         self._record = record
+        self._caller = caller
         self._grammar = Grammar(EventKind.AGENT_STARTED)
         self._one_act = asyncio.Lock()
         self._acts: set[asyncio.Task[JsonValue]] = set()
@@ -41,7 +43,7 @@ class JournaledTurn:
     async def call(self, tool: str, arguments: Arguments) -> JsonValue:
         about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
         with tracer.start_as_current_span("execute_tool", attributes=about):
-            return await self._act(self._dispatcher.call(tool, arguments, self._announce))
+            return await self._act(self._dispatcher.call(tool, arguments, self._announce, self._caller))
 
     async def record(self, call: ModelCall) -> None:
         await self._record(call)

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from app import service as service_module
 from app.agents.dispatcher import Announce, ToolDispatcher, ToolError
 from app.agents.models import Arguments, Turn
+from app.agents.tool_context import Caller
 from app.events.kinds import EventKind
 from app.lifecycle.startup import StartupError
 from app.main import create_app
@@ -27,7 +28,7 @@ def announcing(*told: EventKind, raises: bool = True) -> type[ToolDispatcher]:
     """A dispatcher that announces just this of a call to a tool that is not there."""
 
     class Careless(ToolDispatcher):
-        async def call(self, tool: str, arguments: Arguments, announce: Announce) -> JsonValue:
+        async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
             for kind in told:
                 await announce(kind, {"tool": tool})
             if raises:

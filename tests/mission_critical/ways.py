@@ -90,18 +90,18 @@ WAYS: dict[str, Way] = {
     "a tool is given a thing of the wrong kind": Way(
         '!call count_words {"text": 5}',
         [*CALL, THINKING],
-        calls=[failed("count_words can't be called so: ")],
+        calls=[failed("invalid arguments for tool count_words: ")],
     ),
     "a tool is not there": Way("!call no_such_tool {}", [*CALL, THINKING], calls=[UNKNOWN]),
     "a tool is not given what it needs": Way(
         "!call count_words {}",
         [*CALL, THINKING],
-        calls=[failed("count_words can't be called so: ")],
+        calls=[failed("invalid arguments for tool count_words: ")],
     ),
     "a tool is given what it does not know": Way(
         '!call current_time {"zone": "CET"}',
         [*CALL, THINKING],
-        calls=[failed("current_time can't be called so: ")],
+        calls=[failed("invalid arguments for tool current_time: ")],
     ),
     "a tool fails and the next one works": Way(
         '!call no_such_tool {}\n!call count_words {"text": "a b"}',

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from app.agents.dispatcher import ToolDispatcher
 from app.agents.models import Arguments, ModelCall, ModelError
 from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
+from app.agents.tool_context import Caller
 from app.agents.tools import TOOLS
 from app.events.kinds import EventKind
 from test_framework.waiting import becomes
@@ -37,7 +38,7 @@ class HeardTurn:
         await self._announce(EventKind.AGENT_THINKING, {"thought": thought})
 
     async def call(self, tool: str, arguments: Arguments) -> JsonValue:
-        return await self.dispatcher.call(tool, arguments, self._announce)
+        return await self.dispatcher.call(tool, arguments, self._announce, Caller("ada", "a run"))
 
     async def record(self, call: ModelCall) -> None:
         self.calls.append(call)
@@ -160,7 +161,9 @@ async def test_a_tool_that_is_called_wrongly_fails_and_the_model_may_mend_its_ca
         assert await model.answer("hello", turn) == "3"
 
         assert turn.tools == [("count_words", "failed"), ("count_words", "ok")]
-        assert any("count_words can't be called so" in str(message["content"]) for message in server.said_last())
+        assert any(
+            "invalid arguments for tool count_words" in str(message["content"]) for message in server.said_last()
+        )
 
 
 async def test_arguments_that_are_no_json_are_sent_back_to_the_model() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
+from app.agents.tool_context import ToolContext
+from app.events.kinds import EventKind
+from app.main import create_app
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
@@ -25,6 +30,38 @@ async def test_a_real_model_works_on_a_run_with_the_services_tools_and_leaves_ev
     assert [call.error for call in calls] == ["tiny gave no answer: its endpoint is overloaded (503)", None, None]
     assert [call.answer for call in calls[1:]] == ['Let me see.\ncount_words({"text":"a b c"})', "Three."]
     assert {(call.run_id, call.user_id) for call in calls} == {(run.id, ada.user.id)}
+
+
+async def note_for_the_user(text: str, context: ToolContext) -> str:
+    """Write a note."""
+    await context.emit(EventKind.AGENT_THINKING, {"thought": f"{text}, {context.user_id}"})
+    return context.run_id
+
+
+async def test_a_real_models_tool_knows_its_run_and_emits(make_settings: MakeSettings) -> None:
+    forged = '{"text": "noted", "context": {"user_id": "bob"}}'
+    replies = (
+        says(None, ("note_for_the_user", forged)),
+        says(None, ("note_for_the_user", '{"text": "noted"}')),
+        says("Done."),
+    )
+    async with chat_server(*replies) as endpoint:
+        settings = make_settings(model="openai", model_url=endpoint.url, model_name="tiny")
+        app = create_app(settings, tools=[note_for_the_user])
+        async with in_loop(settings, app) as server, TestContext(server) as ada:
+            run = await ada.run_agent("note this")
+
+    shown = json.dumps(endpoint.asked[0]["tools"])
+    assert '"properties": {"text": ' in shown
+    assert "context" not in shown
+    kinds = [str(event.kind) for event in ada.capture.events]
+    call = ["tool_executing", "tool_completed"]
+    assert kinds == ["agent_started", *call, *call, "agent_thinking", "agent_completed"]
+    refused, worked, thought = (event.payload for event in ada.capture.events[2:6] if event.kind != "tool_executing")
+    assert refused["status"] == "failed"
+    assert worked["result"] == run.id
+    assert thought == {"thought": f"noted, {ada.user.id}"}
+    ada.capture.assert_grammatical(run.id)
 
 
 async def test_a_run_on_a_model_that_lets_nobody_in_fails_and_says_why(make_settings: MakeSettings) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, Field, JsonValue
 
 from app.agents.dispatcher import ToolDispatcher, ToolError
+from app.agents.tool_context import Caller
 from app.events.kinds import EventKind
 
 
@@ -47,7 +48,7 @@ def ended(status: str) -> list[tuple[EventKind, JsonValue]]:
 
 
 async def call(tool: str, arguments: dict[str, JsonValue], ears: Ears) -> JsonValue:
-    return await ToolDispatcher([book, echo, invalid_inside]).call(tool, arguments, ears)
+    return await ToolDispatcher([book, echo, invalid_inside]).call(tool, arguments, ears, Caller("ada", "a run"))
 
 
 async def test_arguments_become_what_the_signature_says() -> None:
@@ -77,7 +78,7 @@ async def test_wrong_arguments_are_named_and_the_tool_is_not_called(
 ) -> None:
     ears = Ears()
 
-    with pytest.raises(ToolError, match="book can't be called so: ") as refused:
+    with pytest.raises(ToolError, match="invalid arguments for tool book: ") as refused:
         await call("book", arguments, ears)
 
     assert words in str(refused.value)

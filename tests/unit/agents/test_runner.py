@@ -11,7 +11,6 @@ from pydantic import JsonValue
 from app.agents import runner as runner_module
 from app.agents.dispatcher import (
     Announce,
-    Tool,
     ToolDispatcher,
     ToolError,
     UninstrumentedDispatcher,
@@ -19,6 +18,7 @@ from app.agents.dispatcher import (
 )
 from app.agents.models import Arguments, ModelError, Turn
 from app.agents.runner import Draining
+from app.agents.tool_context import Caller, Tool
 from app.events.kinds import EventKind
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
@@ -61,7 +61,7 @@ class TestToolCalls:
             ("break_down", {}, "break_down raised RuntimeError: the tool is broken"),
             ("linger", {}, "linger took longer than 0.02 s"),
             ("no_such_tool", {}, "there is no tool 'no_such_tool'"),
-            ("double", {"figure": 1}, "double can't be called so"),
+            ("double", {"figure": 1}, "invalid arguments for tool double"),
             ("return_what_is_no_json", {}, "return_what_is_no_json raised PydanticSerializationError"),
         ],
     )
@@ -253,7 +253,7 @@ class TestInstrumentation:
 
     async def test_a_dispatcher_that_announces_nothing_is_refused(self) -> None:
         class Mute(ToolDispatcher):
-            async def call(self, tool: str, arguments: Arguments, announce: Announce) -> JsonValue:
+            async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
                 return None
 
         with pytest.raises(UninstrumentedDispatcher, match="Mute announced nothing"):
@@ -261,7 +261,7 @@ class TestInstrumentation:
 
     async def test_a_dispatcher_that_says_nothing_of_failures_is_refused(self) -> None:
         class Optimist(ToolDispatcher):
-            async def call(self, tool: str, arguments: Arguments, announce: Announce) -> JsonValue:
+            async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
                 await announce(EXECUTING, {"tool": tool})
                 result = await self.tools[tool](**arguments)
                 await announce(COMPLETED, {"tool": tool})

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from app.agents.dispatcher import ToolDispatcher
 from app.agents.models import ModelCall
+from app.agents.tool_context import Caller
 from app.agents.tools import TOOLS
 from app.agents.turn import JournaledTurn
 from app.events.kinds import EventKind
@@ -23,7 +24,7 @@ async def record(call: ModelCall) -> None:
 
 
 async def test_an_act_that_is_cancelled_before_it_began_leaves_nothing_behind() -> None:
-    turn = JournaledTurn(ToolDispatcher(TOOLS), write, record)
+    turn = JournaledTurn(ToolDispatcher(TOOLS), write, record, Caller("ada", "a run"))
     thinking = asyncio.create_task(turn.think("too late"))
     await asyncio.sleep(0)  # the act is there, and has its first turn of the loop still before it
 

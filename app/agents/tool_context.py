@@ -1,0 +1,81 @@
+"""What a tool may know of the run that calls it: a parameter annotated `ToolContext`, which no model sees or fills."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, get_type_hints
+
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
+
+from app.events.kinds import FOLLOWERS, EventKind, GrammarError
+
+Tool = Callable[..., Awaitable[JsonValue]]
+
+OF_THE_RUNNER = frozenset(
+    {EventKind.AGENT_STARTED, EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED, EventKind.AGENT_COMPLETED}
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The run that a tool is called in, and its user."""
+
+    user_id: str
+    run_id: str
+
+
+class ToolContext:
+    """One call of a tool."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.user_id = caller.user_id
+        self.run_id = caller.run_id
+        self._emitted: list[tuple[EventKind, dict[str, JsonValue]]] = []
+        self._open = True
+
+    async def emit(self, kind: EventKind, payload: Mapping[str, JsonValue]) -> None:
+        """Add an event to the run; it is written right after this call's `tool_completed`, also if the tool fails.
+
+        Raises:
+            GrammarError: The kind can't stand there, or only the runner may write it.
+            RuntimeError: The call has ended.
+        """
+        if not self._open:
+            raise RuntimeError(f"the call of this tool in run {self.run_id} has ended: emit events before it returns")
+        last = self._emitted[-1][0] if self._emitted else EventKind.TOOL_COMPLETED
+        if kind in OF_THE_RUNNER or kind not in FOLLOWERS[last]:
+            allowed = ", ".join(sorted(FOLLOWERS[last] - OF_THE_RUNNER)) or "none"
+            raise GrammarError(f"a tool can't emit {kind} after {last}: it can emit {allowed}")
+        self._emitted.append((kind, to_jsonable_python(dict(payload))))
+
+    def close(self) -> list[tuple[EventKind, dict[str, JsonValue]]]:
+        """End the call, and return the events that it emitted."""
+        self._open = False
+        return self._emitted
+
+
+def context_parameters(tool: Tool) -> frozenset[str]:
+    """Name the parameters of a tool that the dispatcher fills."""
+    hints = get_type_hints(tool)
+    return frozenset(name for name in inspect.signature(tool).parameters if hints.get(name) is ToolContext)
+
+
+def as_models_see_it(tool: Tool) -> Tool:
+    """Return a function with the tool's name, docstring and signature, but without what the dispatcher fills."""
+    hidden = context_parameters(tool)
+    if not hidden:
+        return tool
+
+    @wraps(tool)
+    async def shown(**arguments: Any) -> JsonValue:
+        raise TypeError(f"{tool.__name__} needs a ToolContext: call it through the dispatcher")
+
+    signature = inspect.signature(tool)
+    kept = [parameter for name, parameter in signature.parameters.items() if name not in hidden]
+    shown.__annotations__ = {name: hint for name, hint in tool.__annotations__.items() if name not in hidden}
+    shown.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return shown

@@ -1,0 +1,130 @@
+"""A tool that asks for its context gets the user and the run, and adds events to the run; no model sees or fills it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic import JsonValue
+
+from app.agents.dispatcher import ToolDispatcher, ToolError, arguments_of
+from app.agents.tool_context import Caller, ToolContext
+from app.events.kinds import EventKind
+from app.main import create_app
+from test_framework.fixtures import MakeSettings
+from test_framework.servers import in_loop
+from test_framework.test_context import TestContext
+
+EXECUTING, COMPLETED, THINKING = EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED, EventKind.AGENT_THINKING
+ADA = Caller("ada", "run-1")
+kept: list[ToolContext] = []
+
+
+async def whose(text: str, context: ToolContext) -> JsonValue:
+    """Say whose run this is."""
+    for number in (1, 2):
+        await context.emit(THINKING, {"thought": f"{text} {number}"})
+    return [context.user_id, context.run_id]
+
+
+async def fail(context: ToolContext) -> None:
+    await context.emit(THINKING, {"thought": "before"})
+    raise LookupError("not found")
+
+
+async def take_anything(context: ToolContext, **rest: JsonValue) -> JsonValue:
+    return [context.user_id, rest]
+
+
+async def emit(kind: EventKind, context: ToolContext) -> None:
+    await context.emit(kind, {})
+
+
+async def keep(context: ToolContext) -> None:
+    kept.append(context)
+
+
+async def wait(context: ToolContext) -> None:
+    await context.emit(THINKING, {"thought": "never shown"})
+    await asyncio.Event().wait()
+
+
+async def call(tool: str, arguments: dict[str, JsonValue]) -> tuple[JsonValue, list[EventKind]]:
+    """Call a tool; returns its result or its failure, and what was announced."""
+    announced: list[EventKind] = []
+
+    async def announce(kind: EventKind, payload: dict[str, JsonValue]) -> None:
+        announced.append(kind)
+
+    dispatcher = ToolDispatcher([whose, fail, take_anything, emit, keep, wait])
+    try:
+        return await dispatcher.call(tool, arguments, announce, ADA), announced
+    except ToolError as error:
+        return str(error), announced
+
+
+async def test_a_tool_knows_its_user_and_run() -> None:
+    result, announced = await call("whose", {"text": "hm"})
+
+    assert result == ["ada", "run-1"]
+    assert announced == [EXECUTING, COMPLETED, THINKING, THINKING]
+
+
+async def test_what_a_failing_tool_emitted_is_written() -> None:
+    result, announced = await call("fail", {})
+
+    assert result == "fail raised LookupError: not found"
+    assert announced == [EXECUTING, COMPLETED, THINKING]
+
+
+@pytest.mark.parametrize("tool", ["whose", "take_anything"])
+async def test_a_model_can_not_fill_the_context(tool: str) -> None:
+    result, announced = await call(tool, {"text": "hm", "context": {"user_id": "bob"}})
+
+    assert result == f"invalid arguments for tool {tool}: context is not an argument"
+    assert announced == [EXECUTING, COMPLETED]
+
+
+def test_the_context_is_no_part_of_the_schema() -> None:
+    schema = arguments_of(whose).json_schema()
+
+    assert schema["properties"].keys() == {"text"}
+    assert schema["required"] == ["text"]
+
+
+@pytest.mark.parametrize("kind", sorted(set(EventKind) - {THINKING}))
+async def test_a_tool_can_not_write_what_only_the_runner_may(kind: EventKind) -> None:
+    result, announced = await call("emit", {"kind": kind})
+
+    assert str(result).startswith(f"emit raised GrammarError: a tool can't emit {kind}")
+    assert announced == [EXECUTING, COMPLETED]
+
+
+async def test_a_context_that_outlives_its_call_emits_nothing() -> None:
+    await call("keep", {})
+
+    with pytest.raises(RuntimeError, match="the call of this tool in run run-1 has ended"):
+        await kept.pop().emit(THINKING, {})
+
+
+async def test_a_scripted_run_shows_what_its_tool_emitted(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    async with in_loop(settings, create_app(settings, tools=[whose, wait])) as server, TestContext(server) as ada:
+        run = await ada.run_agent('!call whose {"text": "hm"}')
+
+        completed, first, second = (event.payload for event in ada.capture.events[2:5])
+        assert completed["result"] == [ada.user.id, run.id]
+        assert [first, second] == [{"thought": "hm 1"}, {"thought": "hm 2"}]
+        ada.capture.assert_grammatical(run.id)
+
+
+async def test_a_cancelled_call_writes_nothing_after_its_end(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    async with in_loop(settings, create_app(settings, tools=[wait])) as server, TestContext(server) as ada:
+        run = await ada.client.start_run("!call wait {}")
+        await ada.receive()
+        await ada.receive()
+        await ada.client.cancel(run.id)
+        await ada.wait_for_end(run.id)
+
+        assert ada.capture.kinds(run.id) == [EventKind.AGENT_STARTED, EXECUTING, COMPLETED, EventKind.AGENT_COMPLETED]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import JsonValue
 
+from app.agents import openai_model
 from app.agents.dispatcher import ToolDispatcher
 from app.agents.models import Arguments, ModelCall, ModelError
 from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
@@ -72,6 +73,15 @@ async def failure_of(*replies: Reply, seconds: float = 10.0) -> tuple[str, Heard
         with pytest.raises(ModelError) as raised:
             await model.answer("hello", turn)
     return str(raised.value), turn
+
+
+async def test_a_model_starts_where_the_environment_names_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    openai_model._certificates.cache_clear()
+
+    async with model_with(says("here")) as (model, _):
+        assert await model.answer("hello", HeardTurn()) == "here"
 
 
 async def test_the_words_of_a_model_are_its_answer() -> None:

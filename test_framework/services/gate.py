@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from test_framework.services.state import RunEndedError
 
-if os.name == "posix":
+if sys.platform != "win32":
     import fcntl
 
 BETWEEN_LOOKS = 0.005
@@ -41,9 +42,9 @@ def inside(directory: Path) -> Iterator[None]:
         handle = os.open(gate, os.O_RDONLY)
     except FileNotFoundError:
         raise RunEndedError(directory.name) from None
-    before = _held.set((*held(), handle) if os.name == "posix" else ())
+    before = _held.set((*held(), handle) if sys.platform != "win32" else ())
     try:
-        if os.name == "posix":
+        if sys.platform != "win32":
             fcntl.flock(handle, fcntl.LOCK_SH)
         if not gate.exists():  # it was shut while we came
             raise RunEndedError(directory.name)
@@ -63,7 +64,7 @@ def shut_gate(directory: Path, seconds: float) -> bool:
     except FileNotFoundError:
         return True
     try:
-        return os.name != "posix" or _alone_within(handle, seconds)
+        return sys.platform == "win32" or _alone_within(handle, seconds)
     finally:
         os.close(handle)
 

@@ -39,12 +39,12 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-def entry_for(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> reaper.Registration:
+def entry_for(process: subprocess.Popen[str], number: str = "SIGKILL") -> reaper.Registration:
     return {
         "kind": "process",
         "pid": process.pid,
         "started": process_table.started_at(process.pid) or "",
-        "signal": number,
+        "signal": signal.Signals[number],
     }
 
 
@@ -64,7 +64,7 @@ def test_a_process_that_ignores_the_polite_signal_is_killed(
 ) -> None:
     monkeypatch.setattr(reaper, "GRACE_SECONDS", 0.05)
     process = start(DEAF)
-    reaper.register(tmp_path, entry_for(process, signal.SIGTERM))
+    reaper.register(tmp_path, entry_for(process, "SIGTERM"))
 
     reaper.end_registered(tmp_path)
 
@@ -73,7 +73,7 @@ def test_a_process_that_ignores_the_polite_signal_is_killed(
 
 def test_a_stopped_process_is_ended_too(tmp_path: Path, start: Start) -> None:
     process = start(STARTED)
-    reaper.register(tmp_path, entry_for(process, signal.SIGTERM))
+    reaper.register(tmp_path, entry_for(process, "SIGTERM"))
     process.send_signal(signal.SIGSTOP)
 
     reaper.end_registered(tmp_path)

@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.api.cursors import Cursor
 from app.api.dependencies import OriginDep, ServiceDep, UserDep
 from app.api.problems import Problem, responses
 from app.db.models import ID_LENGTH, KEY_LENGTH, Run, RunStatus
 from app.events.envelope import Envelope
-from app.events.journal import LARGEST_NUMBER, PAGE_CHARACTERS
+from app.events.journal import PAGE_CHARACTERS
 
 router = APIRouter(
     prefix="/api/runs",
@@ -139,7 +140,7 @@ async def list_events(
     run_id: RunId,
     user: UserDep,
     service: ServiceDep,
-    after: Annotated[int, Query(ge=0, le=LARGEST_NUMBER, description="only events with a greater seq")] = 0,
+    after: Annotated[Cursor, Query(description="only events with a greater seq")] = 0,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = LARGEST_PAGE,
 ) -> Response:
     """Read a run's events from the journal, a page of about a megabyte at most; `Link` leads to the next."""

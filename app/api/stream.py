@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.agents.runner import Draining
+from app.api.cursors import Cursor
 from app.api.dependencies import LimitsDep, ServiceDep, UserDep
 from app.api.limits import Limits
 from app.api.problems import Problem, responses
 from app.api.tokens import User
 from app.events.envelope import Batch
 from app.events.hub import SLOW_SECONDS, UnknownCursor
-from app.events.journal import LARGEST_NUMBER
 from app.events.watchers import Goodbye, Mailbox
 from app.service import Service
 
@@ -133,12 +133,8 @@ async def stream_events(
     user: UserDep,
     service: ServiceDep,
     limits: LimitsDep,
-    after: Annotated[
-        int | None, Query(ge=0, le=LARGEST_NUMBER, description="the last seq already seen; absent: what is to come")
-    ] = None,
-    last_event_id: Annotated[
-        int | None, Header(ge=0, le=LARGEST_NUMBER, description="the same, as clients that come back send it")
-    ] = None,
+    after: Annotated[Cursor | None, Query(description="the last seq already seen; absent: what is to come")] = None,
+    last_event_id: Annotated[Cursor | None, Header(description="the same, as clients that come back send it")] = None,
 ) -> EventStream:
     """Watch your events as they happen; a client that comes back with Last-Event-ID misses none."""
     wanted = after if last_event_id is None else last_event_id

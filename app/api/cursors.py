@@ -1,0 +1,23 @@
+"""Where a client goes on in its stream: one parser for sockets, event streams and pages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from app.events.journal import LARGEST_NUMBER
+
+MOST_DIGITS = len(str(LARGEST_NUMBER))
+
+
+def parse_cursor(value: object) -> int:
+    """Return the number that a client sent; Python's own `int` takes spaces, signs, underscores and any script's digits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER:
+        return value
+    raise ValueError(f"a cursor is the seq of an event, or 0: digits 0 to 9, at most {LARGEST_NUMBER}")
+
+
+Cursor = Annotated[int, BeforeValidator(parse_cursor), Field(ge=0, le=LARGEST_NUMBER)]

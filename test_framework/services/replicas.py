@@ -12,6 +12,7 @@ from test_framework.services.containers import APP_SERVICES
 from test_framework.services.credentials import pinned_ports, values_in
 from test_framework.services.dev import DevStack, Status
 from test_framework.services.occupants import listener_on
+from test_framework.services.spec import passed_settings
 from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError, State
 
@@ -43,9 +44,11 @@ class Replicas:
 
     def heal(self) -> str:
         """Bring replicas and proxy up from whatever state they are in, without a build, and return where they listen."""
-        os.environ.setdefault(
-            SECRET, values_in(self.stack.checkout / ".env.local").get(SECRET) or secrets.token_hex(32)
-        )
+        local = values_in(self.stack.checkout / ".env.local")
+        os.environ.setdefault(SECRET, local.get(SECRET) or secrets.token_hex(32))
+        for name in passed_settings():
+            if name in local:
+                os.environ.setdefault(name, local[name])
         with self.dev.alone():
             self.dev.up(SERVICE_NAMES)
             for part in self.provider.parts():

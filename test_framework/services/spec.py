@@ -30,6 +30,14 @@ class ServiceSpec:
         return shlex.split(filled)[1:]
 
 
+def passed_settings(compose_file: Path = COMPOSE_FILE) -> list[str]:
+    """List the settings that the app's containers get as the environment or `.env.local` sets them."""
+    import yaml
+
+    environment = yaml.safe_load(compose_file.read_text(encoding="utf-8"))["services"]["app"]["environment"]
+    return [name for name, value in environment.items() if value is None]
+
+
 @functools.cache
 def service_specs(compose_file: Path = COMPOSE_FILE) -> dict[ServiceName, ServiceSpec]:
     """Read the services that tests can ask for."""

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 
 from app.settings import Settings
@@ -68,6 +69,7 @@ def behind() -> Iterator[Behind]:
     run = Run(stack)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("APP_TOKEN_SECRET", secret)
+        patch.setenv("APP_ALLOWED_HOSTS", "127.0.0.1,localhost,replicas.example")
         patch.setenv("DOCKER_BUILDKIT", "0")  # the builder that every engine has
         replicas = Replicas(stack)
         try:
@@ -95,6 +97,18 @@ def test_replicas_are_nobody_in_particular_on_a_root_they_can_not_write_and_heal
         who = said_in(container, "python", "-c", "import os; print(os.getuid(), os.getgid())")
         assert who.split() == ["10001", "10001"]
         assert "refused" in said_in(container, "sh", "-c", "touch /service/x || echo refused")
+
+
+async def test_the_replicas_get_the_settings_of_the_environment(behind: Behind) -> None:
+    async with httpx.AsyncClient(base_url=behind.url, trust_env=False) as client:
+        known = await client.get("/health/live", headers={"Host": "replicas.example"})
+        unknown = await client.get("/health/live", headers={"Host": "other.example"})
+
+    assert (known.status_code, unknown.status_code) == (200, 400)
+
+
+async def test_a_migration_in_the_image_finds_nothing_to_do(behind: Behind) -> None:
+    assert "as before" in said_in(behind.containers[0], "python", "-m", "app", "migrate")
 
 
 async def test_the_events_of_a_run_at_any_replica_reach_a_socket_at_any_other(behind: Behind) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from test_framework.environment.env_files import setting_names
 from test_framework.services.port_leases import FIRST, LAST
-from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
+from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, passed_settings, service_specs
 from test_framework.services.state import SERVICE_NAMES, ServiceName
 
 OVERLAYS = sorted(COMPOSE_FILE.parent.glob("compose.*.yml"))
@@ -54,6 +55,26 @@ def test_a_service_has_no_fixed_name_and_opens_ports_on_loopback_alone(name: str
 @pytest.mark.parametrize("name", SERVICE_NAMES)
 def test_a_port_is_docker_s_to_choose_unless_it_is_asked_for(name: ServiceName) -> None:
     assert services()[name]["ports"] == [f"127.0.0.1:${{{name.upper()}_PORT:-}}:{service_specs()[name].port}"]
+
+
+def test_the_app_gets_every_setting_or_has_it_set() -> None:
+    environment = services()["app"]["environment"]
+
+    assert sorted(environment) == sorted(setting_names())
+    assert set(passed_settings()) >= {
+        "APP_ALLOWED_HOSTS",
+        "APP_MODEL",
+        "APP_MODEL_KEY",
+        "APP_MODEL_NAME",
+        "APP_MODEL_URL",
+    }
+    assert environment["APP_ENVIRONMENT"] == "production"
+
+
+def test_the_grace_period_is_longer_than_the_drain() -> None:
+    app = services()["app"]
+
+    assert int(app["stop_grace_period"].removesuffix("s")) >= int(app["environment"]["APP_DRAIN_SECONDS"]) + 15
 
 
 def test_nothing_has_a_default_password() -> None:

@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
-from starlette.middleware.cors import CORSMiddleware
 
 from app.agents.tool_context import Tool
 from app.agents.tools import TOOLS
 from app.api import dev, health, metrics, page, problems, runs, sockets, stream
+from app.api.cors import Cors
 from app.api.doors import Doors
 from app.api.gate import ALWAYS_OPEN, Gate
 from app.api.health import Health
@@ -64,13 +64,7 @@ def create_app(
     app.mount("/web", page.static, name="web")
     app.router.routes.append(sockets.route)
     if settings.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.allowed_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-            expose_headers=["Link", "Location", "Retry-After", "X-Request-ID"],
-        )
+        app.add_middleware(Cors, origins=settings.allowed_origins, routes=app.router.routes)
     app.add_middleware(Doors, hosts=settings.allowed_hosts)
     app.add_middleware(Gate, startup=startup, requests=service.requests)
     return app

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from app.agents.runner import Draining
 from app.agents.runs import IdempotencyConflict
@@ -64,10 +65,9 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
     return {status.value: {"description": status.phrase, "content": content} for status in statuses}
 
 
-def _allowed(request: Request) -> list[str]:
-    """Every method of a path; the router itself names those of the first route that fits."""
-    scopes = {method: {**request.scope, "method": method} for method in METHODS}
-    routes = request.app.router.routes
+def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
+    """Return every method of a request's path; the router itself names those of the first route that fits."""
+    scopes = {method: {**scope, "method": method} for method in METHODS}
     return [method for method in METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
 
 
@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_allowed(request))
+            headers["Allow"] = ", ".join(allowed_methods(request.app.router.routes, request.scope))
         return problem_response(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(RequestValidationError)

@@ -13,7 +13,23 @@ from test_framework.users import TestUserContext
 from tests.unit.api.inside import Inside, assert_problem
 
 RULE = "digits 0 to 9"
-NO_CURSORS = [" 1_0", "1_0", " 1", "1 ", "+5", "-1", "٣", "\uff11", "²", "1.0", "1e3", "0x1", str(2**63), "9" * 5000, ""]
+NO_CURSORS = [
+    " 1_0",
+    "1_0",
+    " 1",
+    "1 ",
+    "+5",
+    "-1",
+    "٣",
+    "\uff11",
+    "²",
+    "1.0",
+    "1e3",
+    "0x1",
+    str(2**63),
+    "9" * 5000,
+    "",
+]
 
 
 @pytest.mark.parametrize("text", NO_CURSORS, ids=lambda text: ascii(text)[:20])

@@ -8,8 +8,9 @@ import pytest
 
 from app.api.doors import LARGEST_BODY
 from app.api.runs import LONGEST_MESSAGE
+from app.main import create_app
 from test_framework.fixtures import MakeSettings
-from tests.unit.api.inside import Inside, assert_problem, started
+from tests.unit.api.inside import Inside, assert_problem, open_up, started
 
 FOREIGN_HOSTS = [
     "evil.example", "localhost.evil.example", "evil.example:8000", "localhost@evil.example", "localhost:80:80", "[::2]",
@@ -108,6 +109,24 @@ async def test_pages_of_the_origins_that_were_listed_may_read_answers_and_no_oth
             for headers in (preflight.headers, answer.headers):
                 assert headers.get("access-control-allow-origin") == (origin if allowed else None)
                 assert "access-control-allow-credentials" not in headers
+
+
+async def test_a_page_elsewhere_may_use_the_methods_of_each_route(make_settings: MakeSettings) -> None:
+    origin = "https://app.example"
+    settings = make_settings(allowed_origins=origin)
+    app = create_app(settings)
+    app.add_api_route("/api/notes/{number}", lambda number: number, methods=["DELETE", "PATCH"])  # a project's own
+    async with open_up(settings, app) as inside:
+        await inside.startup.wait_ready(5)
+
+        async def preflight(path: str, method: str) -> int:
+            asked = {"Origin": origin, "Access-Control-Request-Method": method}
+            return (await inside.client.options(path, headers=asked)).status_code
+
+        assert [await preflight("/api/notes/7", method) for method in ("DELETE", "PATCH", "POST")] == [200, 200, 400]
+        assert [await preflight("/api/runs", method) for method in ("GET", "POST", "DELETE")] == [200, 200, 400]
+        answer = await inside.client.delete("/api/notes/7", headers={"Origin": origin})
+        assert answer.headers["access-control-allow-origin"] == origin
 
 
 async def test_answers_are_neither_kept_nor_guessed_at(inside: Inside) -> None:

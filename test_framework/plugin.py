@@ -1,4 +1,4 @@
-"""The only file that knows pytest's hooks; it wires the kit's rooms into a run."""
+"""The pytest plugin: options, selection and fixtures; it registers the plugins of `running/` and `reporting/`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     agent_started (agent_thinking | tool_executing tool_completed)* agent_completed
 
-Failure, cancellation and interruption end in `agent_completed` too; its status says so. Production checks every event
-against the grammar before it is written, and the tests read the same value.
+Failure, cancellation and interruption end in `agent_completed` too; its status says so. The turn of a run checks each
+event against the grammar before it is written, and the tests read the same table; `Journal.log_event` checks nothing.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from test_framework.guards.source import Finding, Guard, Source, words
 
-MAY_CALL = ("test_framework/services/", "test_framework/ci/", ".github/")
+MAY_CALL = ("test_framework/services/", ".github/")
 PROGRAMS = words("docker docker-compose podman nerdctl")
 RUNNERS = words(
     "Popen call check_call check_output create_subprocess_exec create_subprocess_shell execl execlp execv"

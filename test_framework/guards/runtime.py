@@ -1,5 +1,7 @@
-"""The guards that watch a run: loops, leaks, and what is done wrong though nobody fails for it. `plugin.py` tells them what
-happens; they answer with what to fail with."""
+"""The guards that watch a run: loops, leaks and swallowed violations.
+
+`running/watched_run.py` calls them from pytest's hooks; they return what a test fails with.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The service is as fast as it was, and a service that is three times as slow is found out.
 
-The baseline is recorded anew, where a change is meant to cost something, by
-`RECORD_BASELINE=1 pytest --mode=integration tests/performance/test_benchmarks.py`.
+Where a change is meant to cost something, record the baseline again:
+`RECORD_BASELINE=1 pytest --mode=performance tests/performance/test_benchmarks.py`.
 """
 
 from __future__ import annotations

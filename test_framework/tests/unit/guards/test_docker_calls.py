@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from test_framework import CHECKOUT
 from test_framework.guards import docker_calls
 from test_framework.guards.source import Source
 
@@ -57,3 +58,10 @@ def test_its_own_room_may_call_it(plant: Plant) -> None:
     concerned = [path for path in paths if docker_calls.concerns(plant(path, "").pure_path)]
 
     assert concerned == ["test_framework/services_of_mine.py", "noxfile.py"]
+
+
+def test_every_exempt_folder_of_the_kit_exists() -> None:
+    ours = [place for place in docker_calls.MAY_CALL if place.startswith("test_framework/")]
+
+    assert ours
+    assert [place for place in ours if not (CHECKOUT / place).is_dir()] == []

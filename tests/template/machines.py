@@ -340,8 +340,10 @@ def dev(here: Place, command: str) -> None:
             if expected not in body.lower():
                 raise Failure(f"{path} answers {response.status} without {expected}: {body[:200]}", run)
         run.interrupt()
-        code = run.process.wait(END_TIMEOUT)
-        if code not in {0, 130} or run.left_behind():
+        with suppress(subprocess.TimeoutExpired):
+            run.process.wait(END_TIMEOUT)
+        code = run.process.returncode
+        if code != 0 or run.left_behind():
             raise Failure(f"Ctrl-C ended it with {code}, and left {run.left_behind() or 'no process'}", run)
     finally:
         run.end()
@@ -403,6 +405,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--options", default="", help="what the tests' command is given besides")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # after what cleans up
     machine = MACHINES[given.machine]
     if machine.image and not given.inside:
         return in_a_container(machine, [given.machine, *given.sessions, "--options", given.options], given.project)

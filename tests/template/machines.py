@@ -400,7 +400,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the README's commands on a machine, and say what they did."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("machine", choices=MACHINES)
-    parser.add_argument("sessions", choices=("dev", "tests"), nargs="+")
+    parser.add_argument("sessions", choices=("dev", "tests", "invoke"), nargs="+")
     parser.add_argument("--project", type=Path, default=ROOT, help="where the README and the project are")
     parser.add_argument("--options", default="", help="what the tests' command is given besides")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -411,7 +411,7 @@ def main(arguments: Sequence[str]) -> int:
     if machine.image and not given.inside:
         return in_a_container(machine, [given.machine, *given.sessions, "--options", given.options], given.project)
     machine = replace(machine, image="", prepare="")
-    shown = commands(given.project / "README.md")
+    shown = {"invoke": ". ./activate && invoke --list", **commands(given.project / "README.md")}
     options = f" -- {machine.selection} {given.options}".rstrip(" -")
     with place(machine, given.project) as here:
         for session in given.sessions:

@@ -70,10 +70,11 @@ def counted(output: str) -> tuple[list[int], Counter[str]]:
 
 
 def holds(machine: str, project: Path) -> None:
-    output = run(machine, project, "dev", "tests")
+    output = run(machine, project, "dev", "invoke", "tests")
 
     passed, left_out = counted(output)
     print(f"{machine}: {dict(zip(MODES, passed, strict=False))} passed; left out: {dict(left_out)}")
+    assert "services" in output.partition("Available tasks")[2]
     assert "Ctrl-C ended it with 0, and left no process" in output
     assert len(passed) == len(MODES)
     assert all(passed)

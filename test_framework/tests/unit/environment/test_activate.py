@@ -16,11 +16,20 @@ from pathlib import Path
 import pytest
 
 from test_framework import CHECKOUT
-from test_framework.environment.bootstrap import BASE, TOOLS_LOCK
+from test_framework.environment.bootstrap import BASE, DEV_LOCK, TOOLS_LOCK
 
 pytestmark = [pytest.mark.needs("posix"), pytest.mark.timeout(120)]
 
-COPIED = ("activate", "pyproject.toml", "test_framework/environment/bootstrap.py")
+COPIED = (
+    "activate",
+    "pyproject.toml",
+    "tasks.py",
+    "test_framework/__init__.py",
+    "test_framework/environment/__init__.py",
+    "test_framework/environment/bootstrap.py",
+)
+LOADS_TASKS = "import os, sys; sys.path.insert(0, ''); os.path.exists('tasks.py') and __import__('tasks'); "
+TASKS = "import planted\nall_namespaces = list_by_namespace = lambda: None\n"
 FOUND = {
     name: shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}{os.defpath}")
     for name in ("sh", "dash", "bash", "zsh")
@@ -85,17 +94,17 @@ class Machine:
         (self.path / name).write_text(f"#!{SHELLS['sh']}\n{script}\n")
         (self.path / name).chmod(0o755)
 
-    def pin(self, *packages: str) -> None:
+    def pin(self, *packages: str, lock: str = TOOLS_LOCK) -> None:
         """Make packages, and a lock that pins them."""
         pins = [f"{name}==1.0 --hash=sha256:{wheel(self.packages, name)}\n" for name in packages]
-        (self.root / TOOLS_LOCK).write_text("".join(pins))
+        (self.root / lock).write_text("".join(pins))
 
 
 def wheel(folder: Path, name: str) -> str:
     """Write a package with one command, and return its hash."""
     about = f"{name}-1.0.dist-info"
     files = {
-        f"{name}.py": f"def main():\n    print('{name} runs')\n",
+        f"{name}.py": f"def main():\n    {LOADS_TASKS if name == 'invoke' else ''}print('{name} runs')\n",
         f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{about}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
@@ -125,6 +134,7 @@ def machine(tmp_path: Path) -> Machine:
     if uv and Path(uv).read_bytes()[:2] != b"#!":  # a shim would need more on PATH
         (machine.path / "uv").symlink_to(uv)
     machine.pin("nox", "invoke")
+    (machine.root / "test_framework/tasks.py").write_text(TASKS.replace("import planted\n", ""))
     return machine
 
 
@@ -214,6 +224,28 @@ def test_an_installation_that_was_killed_is_finished(machine: Machine) -> None:
     (machine.path / "uv").unlink()
 
     assert machine.script(". ./activate && nox && invoke").out == "nox runs\ninvoke runs\n"
+
+
+def test_the_first_invoke_completes_the_environment(machine: Machine) -> None:
+    (machine.root / "test_framework/tasks.py").write_text(TASKS)
+    machine.pin("nox", "invoke", "planted", lock=DEV_LOCK)
+
+    first = machine.script(". ./activate && invoke")
+    second = machine.script(". ./activate && invoke")
+
+    assert (first.out, second.out, second.err) == ("invoke runs\n", "invoke runs\n", ""), first
+    assert "invoke: planted is missing here; completing .venv once, as `nox -s setup` does" in first.err
+
+
+def test_what_a_complete_environment_lacks_is_an_error(machine: Machine) -> None:
+    (machine.root / "test_framework/tasks.py").write_text(TASKS)
+    machine.pin("nox", "invoke", lock=DEV_LOCK)
+
+    ended = machine.script(". ./activate && invoke; echo $?")
+
+    assert ended.out == "1\n"
+    assert ended.err.count("completing .venv once") == 1
+    assert "No module named 'planted'" in ended.err
 
 
 def test_two_at_once_make_one_environment(machine: Machine) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socketserver
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -127,6 +131,71 @@ def test_a_fixture_that_was_replaced_declares_nothing(planted: Planted) -> None:
 
     assert ended.code == 0, ended.output
     ended.line("1 passed")
+
+
+@pytest.mark.needs("posix", "many_files")
+@pytest.mark.parametrize(("limit", "expected"), [("-Sn", "2 passed"), ("-n", "1 test needs many open files")])
+def test_a_low_soft_limit_of_files_is_raised_and_a_hard_one_is_a_need(
+    planted: Planted, limit: str, expected: str
+) -> None:
+    source = """
+        import pytest, resource
+
+        @pytest.mark.needs("many_files")
+        def test_it(): assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 1024
+
+        def test_other(): ...
+    """
+    planted.file("tests/unit/test_it.py", source)
+
+    command = ["sh", "-c", f'ulimit {limit} 256 && exec "$@"', "sh", *planted.command()]
+    with planted.started(command) as process:
+        said, complained = process.communicate(timeout=planted.deadline)
+
+    assert process.returncode == 0, said + complained
+    assert expected in said
+
+
+class EmptyEngine(BaseHTTPRequestHandler):
+    """A container engine that answers, has no image, and reaches no registry."""
+
+    def do_GET(self) -> None:
+        known = self.path.endswith("/version")
+        code = 200 if known else 503 if "/distribution/" in self.path else 404
+        body = json.dumps({"Version": "27.0", "ApiVersion": "1.44"} if known else {"message": "nothing"}).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return "a Unix socket"
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.needs("posix")
+@WORKERS
+def test_an_engine_without_images_and_registry_lacks_docker(
+    planted: Planted, tmp_path_factory: pytest.TempPathFactory, workers: str
+) -> None:
+    source = "import pytest\n@pytest.mark.needs('docker')\ndef test_it(): assert False\ndef test_other(): ...\n"
+    planted.file("tests/integration/test_it.py", source)
+    docker = planted.file("bin/docker", "#!/bin/sh\necho 2.30\n")
+    docker.chmod(0o755)
+    place = tmp_path_factory.mktemp("engine") / "docker.sock"
+
+    with socketserver.ThreadingUnixStreamServer(str(place), EmptyEngine) as engine:
+        thread = threading.Thread(target=engine.serve_forever)
+        thread.start()
+        path = f"{docker.parent}{os.pathsep}{os.environ['PATH']}"
+        ended = planted.run(workers, "--mode=integration", DOCKER_HOST=f"unix://{place}", PATH=path)
+        engine.shutdown()
+        thread.join()
+
+    assert ended.code == 0, ended.output
+    ended.line("1 passed")
+    ended.line("1 test needs a container engine", "the engine has no image", "and can't pull it")
 
 
 def test_the_needs_that_are_counted_from_the_files_are_those_of_the_run(planted: Planted) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from app import logs
+from app.dev_secret import kept_secret
 from app.identity import identity
 from app.settings import ROOT, Settings, SettingsError, load_settings
 
@@ -24,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = {name: chosen[name] for name in ("host", "port") if chosen[name] is not None}
     try:
         settings = load_settings(given=given)
+        if settings.environment == "dev" and not settings.token_secret.get_secret_value():
+            settings = load_settings(given={**given, "token_secret": kept_secret(ROOT / ".data")})
     except SettingsError as error:
         return _complain(str(error))
     logs.set_up(settings.log_level, settings.log_format)

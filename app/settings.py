@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     @property
     def signing_key(self) -> str:
-        """The secret that signs tokens; in dev, where none is set, one that lives as long as this process."""
+        """The secret that signs tokens; in dev, where none is set or kept, one that lives as long as this process."""
         return self.token_secret.get_secret_value() or _process_secret()
 
     @property

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from signal import Signals
 
 import httpx
@@ -109,13 +110,13 @@ class Process:
 
 
 @asynccontextmanager
-async def run(environment: Mapping[str, str], *arguments: str) -> AsyncIterator[Process]:
+async def run(environment: Mapping[str, str], *arguments: str, root: Path = ROOT) -> AsyncIterator[Process]:
     """Run it with these variables and no others; it is gone when the block ends."""
     process = Process(
         await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "app", *arguments),
-            cwd=ROOT,
+            cwd=root,
             env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "APP_LOG_LEVEL": "warning", **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

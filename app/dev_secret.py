@@ -1,0 +1,44 @@
+"""The secret of a service in dev that was given none: kept in `.data`, so that tokens outlive a restart."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from app.settings import guessable
+
+NAME = "dev-token-secret"  # pragma: allowlist secret
+
+
+def kept_secret(folder: Path) -> str:
+    """Return the secret that a folder keeps, made now if there is none; empty where it can't be kept."""
+    file = folder / NAME
+    try:
+        if not _usable(file):
+            folder.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
+            _make(file)
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""  # the settings then make one for this process
+
+
+def _usable(file: Path) -> bool:
+    """Whether a file holds a secret that only its owner can read."""
+    private = file.is_file() and not file.stat().st_mode & 0o077
+    return (private or os.name == "nt") and file.is_file() and not guessable(file.read_text(encoding="utf-8"))
+
+
+def _make(file: Path) -> None:
+    """Write a secret under a name of its own first: a process that starts at the same time reads all of it or none."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{NAME}-")  # readable by its owner alone
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(secrets.token_urlsafe(48))
+        with suppress(FileExistsError):
+            os.link(name, file)
+    finally:
+        Path(name).unlink(missing_ok=True)

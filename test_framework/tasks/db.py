@@ -122,7 +122,7 @@ def _writing(work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
 def _format(file: Path) -> None:
     """Give a file the project's style; without ruff, which is a tool of development, it stays as alembic wrote it."""
     if find_spec("ruff") is None:
-        print(f"{file.name} is not formatted: ruff is not installed here; pip install ruff, then: ruff format")
+        print(f"{file.name} is not formatted: ruff is not installed here; nox -s setup, then: ruff format")
         return
     for command in (("check", "--quiet", "--select=I,F401", "--fix-only"), ("format", "--quiet")):
         subprocess.run([sys.executable, "-m", "ruff", *command, str(file)], cwd=CHECKOUT, check=False, timeout=60)

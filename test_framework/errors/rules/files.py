@@ -37,7 +37,7 @@ def cannot_be_imported(seen: Evidence) -> Finding | None:
     place = seen.place("test", "app", "kit")
     if link.fact("declared"):
         cause = f"{name} is in the lock, but not installed in this environment"
-        install = "python -m pip install --require-hashes -r requirements-dev.lock"
+        install = "nox -s setup, or nox with --no-reuse-existing-virtualenvs"
         return Finding(Category.IMPORT, Fault.INFRASTRUCTURE, cause, 0.95, f"install {name}", install)
     fault = Fault.CODE if place and place.owner == "app" else Fault.TEST
     cause = f"{seen.said(link)}, imported at {place or seen.failure.test}"

@@ -1,7 +1,7 @@
 """Make a project: the live files, less what makes this a template, under the identity its user chose.
 
-Both hooks call in here. They run twice for every `cruft update`, in a temporary folder: so nothing is fetched, started
-or drawn by lot, no repository is initialised, and the same answers give the same bytes.
+The hooks of cookiecutter and cruft and copier's task call these functions. They run two or three times for every update,
+in temporary folders: so they fetch nothing, start nothing, initialise no repository, and the same answers give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cos_scaffold.answers import Answers, faults
 from cos_scaffold.identity import with_identity, with_pythons
-from cos_scaffold.live_files import project_files
+from cos_scaffold.live_files import project_files, within
 from cos_scaffold.markers import strip
 
 DEV_LOCK = "requirements-dev.lock"
@@ -26,11 +26,11 @@ def refuse_bad(root: Path, context: Mapping[str, object]) -> None:
         raise SystemExit("\n".join(("", "These answers would break the project later:", *(f"  - {x}" for x in found))))
 
 
-def generate(root: Path, project: Path, context: Mapping[str, object]) -> None:
-    """Fill the project, into which cookiecutter has already put the overlay."""
+def generate(root: Path, project: Path, context: Mapping[str, object], without: tuple[str, ...] = ()) -> None:
+    """Fill the project, which has the overlay already, but for the files in the folders of `without`."""
     answers = Answers.of(context)
     for name in project_files(root):
-        if name.startswith(".github/") and answers.ci_provider != "github":
+        if within(name, without) or (name.startswith(".github/") and answers.ci_provider != "github"):
             continue
         content = (root / name).read_bytes()
         made = stamped(name, content, answers)

@@ -14,7 +14,7 @@ TABLE = re.compile(r"\[+\s*([^\[\]]+?)\s*\]+\s*(?:#.*)?")
 WHOLE_VALUE = r"""(?:"(?:[^"\\]|\\.)*"|\[.*\])"""
 
 CRUFT = """
-# `cruft update` brings what the template has learned since; what stands here is yours, and it leaves it alone.
+# These are yours: `cruft update` leaves them alone, as `copier update` does.
 [tool.cruft]
 skip = ["app", "tests"]
 """

@@ -13,10 +13,13 @@ OVERLAY = "{{cookiecutter.project_slug}}"
 TEMPLATE_ONLY = (
     ".ci",
     "cookiecutter.json",
+    "copier.yml",
     "cos_scaffold",
+    "docs/report.png",
     "docs/stamping.md",
     "hooks",
     "LICENSE",
+    "tests/performance/baseline.json",
     "tests/template",
     OVERLAY,
 )
@@ -27,7 +30,7 @@ def project_files(root: Path) -> list[str]:
     """List what a project gets: the live files less what makes this a template, and less what the overlay replaces."""
     live = live_files(root)
     replaced = {name.removeprefix(f"{OVERLAY}/") for name in live if name.startswith(f"{OVERLAY}/")}
-    return [name for name in live if name not in replaced and not _within(name, TEMPLATE_ONLY)]
+    return [name for name in live if name not in replaced and not within(name, TEMPLATE_ONLY)]
 
 
 def live_files(root: Path) -> list[str]:
@@ -37,7 +40,8 @@ def live_files(root: Path) -> list[str]:
     return sorted(_walked(root, (".git", *_ignored_patterns(root))))
 
 
-def _within(name: str, folders: tuple[str, ...]) -> bool:
+def within(name: str, folders: tuple[str, ...]) -> bool:
+    """Say whether a path is one of the folders or lies in one."""
     return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 

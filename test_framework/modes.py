@@ -37,7 +37,7 @@ WHAT_IS_REAL: dict[Mode, str] = {
     Mode.FULL: "server processes, Postgres and Redis; a model where one is given",
     Mode.PERFORMANCE: "what integration has, and the whole machine for whatever is measured or endured",
     Mode.KIT: "what integration has, and runs of pytest within the run: the test kit is what is tested",
-    Mode.TEMPLATE: "cookiecutter, cruft and git",  # template only
+    Mode.TEMPLATE: "cookiecutter, cruft, copier and git",  # template only
 }
 
 ON_REQUEST: dict[Mode, str] = {
@@ -73,7 +73,7 @@ NEEDS: dict[str, str] = {
     "full": "the service as processes, containers or behind a real model",
     "performance": "the machine to itself, and minutes",
     "kit": "services and runs of its own that it may break",
-    "template": "cookiecutter and cruft",  # template only
+    "template": "cookiecutter, cruft and copier",  # template only
 }
 
 

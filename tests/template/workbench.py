@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+ORIGINS = (".copier-answers.yml", ".cruft.json")
 ANSWERS = {
     "project_name": "Order Desk",
     "project_slug": "order-desk",
@@ -45,7 +46,8 @@ class Workbench:
         home = folder / "home"
         home.mkdir(parents=True)
         (home / "gitconfig").write_text(
-            "[user]\n\tname = Somebody\n\temail = somebody@example.invalid\n[init]\n\tdefaultBranch = main\n"
+            "[user]\n\tname = Ada Lovelace\n\temail = ada@example.invalid\n[init]\n\tdefaultBranch = main\n"
+            f'[url "file://{folder}/"]\n\tinsteadOf = https://github.com/\n'  # what copier makes of gh:
         )
         (home / "cookiecutter.json").write_text(
             json.dumps(
@@ -107,6 +109,13 @@ class Workbench:
         self.succeed("cruft", "create", template, "--no-input", "--output-dir", str(into), "--extra-context", answers)
         return into / ANSWERS["project_slug"]
 
+    def copier_copy(self, template: str, *options: str, into: Path) -> Path:
+        """Stamp a project by `copier copy`, and return its folder."""
+        project = into / ANSWERS["project_slug"]
+        answers = [word for pair in as_words(ANSWERS) for word in ("--data", pair)]
+        self.succeed("copier", "copy", "--trust", "--defaults", *options, *answers, template, str(project))
+        return project
+
     def typed(self, answers: Mapping[str, str], *, template: Path, into: Path) -> Outcome:
         """Stamp a project from answers taken literally, as if typed at the prompts, whatever they hold."""
         into.mkdir(parents=True, exist_ok=True)
@@ -142,9 +151,9 @@ class File:
 
 
 def tree(folder: Path) -> dict[str, File]:
-    """Read every file of a project but git's own, and what cruft notes about where it came from."""
+    """Read every file of a project but git's own, and the notes of copier and cruft about where it came from."""
     return {
         path.relative_to(folder).as_posix(): File(path.read_bytes(), bool(path.stat().st_mode & 0o111))
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in {".git", ".cruft.json"}
+        if path.is_file() and path.relative_to(folder).parts[0] not in {".git", *ORIGINS}
     }

@@ -38,7 +38,10 @@ class Token(BaseModel):
     user: str
 
 
-@router.post("/token", responses=responses(HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.post(
+    "/token",
+    responses=responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
 async def make_token(who: Who, tokens: TokensDep) -> Token:
     """Make a token for any name."""
     return Token(token=tokens.issue(who.user), user=who.user)

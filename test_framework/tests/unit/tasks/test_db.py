@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,23 @@ def test_a_revision_is_written_where_the_migrations_are(
     (written,) = {*ours.glob("versions/*.py")} - before
     assert f"wrote {written.relative_to(tmp_path)}: read it" in capsys.readouterr().out
     assert written.name.endswith("_one_more.py")
+
+
+def test_a_revision_without_ruff_is_kept_and_says_so(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = tmp_path / "migrations"
+    shutil.copytree(migrate.MIGRATIONS, ours, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrate, "MIGRATIONS", ours)
+    monkeypatch.setitem(sys.modules, "ruff", None)  # as where it is not installed
+    db.upgrade(Context())
+
+    db.revision(Context(), message="one more", empty=True)
+
+    (written,) = ours.glob("versions/*_one_more.py")
+    said = capsys.readouterr().out
+    assert f"{written.name} is not formatted: ruff is not installed" in said
+    assert "def upgrade() -> None:" in written.read_text()
 
 
 def test_an_unknown_revision_is_said_plainly(file: Path) -> None:

@@ -26,11 +26,16 @@ class Outcome(IntEnum):
     DONE = 0
     REFUSED = 1
     UNREACHABLE = 3
+    INTERRUPTED = 130
 
 
 def run(settings: Settings, timeout: float = WAIT_SECONDS) -> Outcome:
     """Migrate the database that the settings name; `timeout` is how long to wait for it."""
-    return asyncio.run(_run(settings, timeout))
+    try:
+        return asyncio.run(_run(settings, timeout))
+    except KeyboardInterrupt:
+        _complain("interrupted: a migration that was not complete was rolled back; run it again")
+        return Outcome.INTERRUPTED
 
 
 async def _run(settings: Settings, timeout: float) -> Outcome:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 
@@ -35,6 +37,13 @@ def environment(database_url: str) -> dict[str, str]:
         "APP_TOKEN_SECRET": secrets.token_urlsafe(48),
         "APP_MIGRATE": "true",
     }
+
+
+@pytest.fixture
+def away() -> str:
+    """The URL of a database on a port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"postgresql+asyncpg://me:hunter2@127.0.0.1:{taken.getsockname()[1]}/app"
 
 
 async def set_revision(database: Database, revision: str) -> None:
@@ -79,17 +88,25 @@ async def test_migrate_refuses_a_database_of_other_tables(database: Database, en
     ended.assert_brief("f00dfeed", "lacks dead_letters", "DATABASE_URL")
 
 
-async def test_migrate_gives_up_on_a_database_that_is_away(environment: Mapping[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    away = f"postgresql+asyncpg://me:hunter2@127.0.0.1:{port}/app"
-
+async def test_migrate_gives_up_on_a_database_that_is_away(environment: Mapping[str, str], away: str) -> None:
     async with run({**environment, "DATABASE_URL": away}, "migrate", "--wait", "1.5") as process:
         ended = await process.ended()
 
     assert ended.code == 3
     ended.assert_brief("did not answer within 1.5 s", "DATABASE_URL")
     assert "hunter2" not in ended.complained
+
+
+async def test_migrate_that_is_interrupted_says_so(environment: Mapping[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and never answers
+        url = f"postgresql+asyncpg://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/app"
+        async with run({**environment, "DATABASE_URL": url}, "migrate") as process:
+            connection, _ = await asyncio.to_thread(silent.accept)
+            with connection:
+                ended = await process.ended(signal.SIGINT)
+
+    assert ended.code == 130
+    ended.assert_brief("interrupted", "run it again")
 
 
 async def test_the_service_starts_on_a_database_that_is_ahead(

@@ -41,6 +41,7 @@ PASSED_ON = re.compile(r"(?i)(PIP|UV)_.*(INDEX|LINKS|CERT|URL)|SSL_CERT_.*|(HTTP
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 START_TIMEOUT = 300.0
 END_TIMEOUT = 60.0
+LINGER_TIMEOUT = 10.0
 TESTS_TIMEOUT = 30 * 60.0
 
 
@@ -153,7 +154,13 @@ class Run:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def left_behind(self) -> list[str]:
-        """Name the processes that the command started and that still run."""
+        """Name the processes that the command started and that do not end within a few seconds after it."""
+        deadline = time.monotonic() + LINGER_TIMEOUT
+        while (found := self._processes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+    def _processes(self) -> list[str]:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
@@ -166,7 +173,7 @@ class Run:
 
     def end(self) -> None:
         """End whatever still runs."""
-        for line in self.left_behind():
+        for line in self._processes():
             with suppress(OSError):
                 os.kill(int(line.partition(":")[0]), signal.SIGKILL)
         self.process.wait(END_TIMEOUT)
@@ -343,8 +350,9 @@ def dev(here: Place, command: str) -> None:
         with suppress(subprocess.TimeoutExpired):
             run.process.wait(END_TIMEOUT)
         code = run.process.returncode
-        if code != 0 or run.left_behind():
-            raise Failure(f"Ctrl-C ended it with {code}, and left {run.left_behind() or 'no process'}", run)
+        left = run.left_behind()
+        if code != 0 or left:
+            raise Failure(f"Ctrl-C ended it with {code}, and left {left or 'no process'}", run)
     finally:
         run.end()
     print(
@@ -370,10 +378,9 @@ def tests(here: Place, command: str) -> None:
             if time.monotonic() > deadline:
                 raise Failure(f"the tests did not end within {TESTS_TIMEOUT:g} s")
             time.sleep(0.2)
-        if run.process.returncode or run.left_behind():
-            raise Failure(
-                f"{command} ended with {run.process.returncode}, and left {run.left_behind() or 'no process'}"
-            )
+        left = run.left_behind()
+        if run.process.returncode or left:
+            raise Failure(f"{command} ended with {run.process.returncode}, and left {left or 'no process'}")
     finally:
         run.end()
 

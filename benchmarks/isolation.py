@@ -156,7 +156,7 @@ def _by_plugin(url: str, template: str, number: int) -> None:
     address = make_url(url)
     host, user = str(address.query["host"]), str(address.username)
     janitor = DatabaseJanitor(
-        user=user, host=host, port=5432, version="17", dbname="tests", template_dbname=template, isolation_level=None
+        user=user, host=host, port=5432, version="18", dbname="tests", template_dbname=template, isolation_level=None
     )
     with janitor, psycopg.connect(host=host, user=user, dbname="tests") as connection:
         connection.execute("INSERT INTO streams (user_id, last_seq) VALUES (%s, %s)", (f"user-{number}", number))

@@ -60,7 +60,7 @@ stack.up(("postgres", "redis"))
 TESTCONTAINERS = {
     "imports": "from testcontainers.postgres import PostgresContainer\nfrom testcontainers.redis import RedisContainer",
     "start": """
-postgres = PostgresContainer("postgres:17-alpine").start()
+postgres = PostgresContainer("postgres:18-alpine").start()
 redis = RedisContainer("redis:8-alpine").start()
 """,
     "stop": "postgres.stop()\nredis.stop()",

@@ -52,6 +52,19 @@ def engine_lacking() -> str | None:
     return f"the engine has no image {missing} and can't pull it" if missing else None
 
 
+def older_postgres_lacking() -> str | None:
+    """Ask for the image of the major version before the one that compose.yml names."""
+    from test_framework.services import engine
+    from test_framework.services.spec import service_specs
+    from test_framework.services.state import EngineDownError
+
+    image = f"postgres:{int(service_specs()['postgres'].major) - 1}-alpine"
+    try:
+        return None if engine.can_get(image) else f"the engine has no image {image} and can't pull it"
+    except EngineDownError as reason:
+        return str(reason)
+
+
 def images() -> list[str]:
     """The images that this project's containers are made of: those that compose.yml and the Dockerfile name."""
     from test_framework import CHECKOUT

@@ -71,6 +71,7 @@ KNOWN: dict[str, Need] = {
     "processes": Need("the service as processes of its own", frozenset({Mode.FULL})),
     "model": Need("a real model", frozenset({Mode.FULL}), _model_lacking, f"export {'=… '.join(MODEL_VARIABLES)}=…"),
     "docker": Need("a container engine with this project's images", WITH_ENGINE, machine.engine_lacking, "docker info"),
+    "older_postgres": Need("the image of the Postgres before this one", WITH_SERVICES, machine.older_postgres_lacking),
     "chromium": Need("a browser", WITH_SERVICES, machine.browser_lacking, f"{INSTALL} chromium"),
     "small_disk": Need(
         "a disk that can be filled", WITH_SERVICES, machine.small_disk_lacking, "SERVICES=compose nox -s integration"

@@ -97,12 +97,27 @@ class ComposeProvider(Containers):
 
     def start(self, service: ServiceName) -> None:
         """Start the container that is there, have compose make one that is not, and make anew one that will not start."""
+        self.refuse_older_data(service)
         container = self.find(service)
+        if container and container["Config"]["Image"] != service_specs()[service].image:
+            self.remove(service, data=False)
+            container = None
         if container is None:
             container = self.create(service)
         if not engine.tell("POST", f"/containers/{container['Id']}/start"):
             self.remove(service, data=False)
             self.compose("up", "--detach", "--no-deps", "--no-build", "--pull=never", service, service=service)
+
+    def refuse_older_data(self, service: ServiceName) -> None:
+        """Refuse to start beside data that an older version wrote: it would look lost."""
+        spec = service_specs()[service]
+        for volume in self.volumes(service) if self.stack.durable else ():
+            if volume != f"{self.stack.name}_{spec.volume}":
+                why = f"the volume {volume} holds the data of an older version, which {spec.image} can't read"
+                drops = f"invoke services.reset --only {service}"
+                raise ServiceError(
+                    f"{service} was not started", why, f"docs/services.md#another-version moves it; {drops} drops it"
+                )
 
     def create(self, service: ServiceName) -> Container:
         """Make this stack's containers, all in one go, since compose takes longer to start than to make one more."""

@@ -22,7 +22,6 @@ from test_framework.services.state import EngineDownError, ServiceName, State
 if TYPE_CHECKING:
     from docker import DockerClient
 
-DATA_FOLDERS: dict[ServiceName, str] = {"postgres": "/var/lib/postgresql/data", "redis": "/data"}
 Container = dict[str, Any]  # what the engine's inspect returns: documented, large, and typed nowhere
 STATES = {
     "created": State.CREATED,
@@ -154,10 +153,15 @@ class Containers(ComposeProject):
     def remove(self, service: ServiceName, *, data: bool) -> None:
         if container := self.find(service):
             engine.tell("DELETE", f"/containers/{container['Id']}?force=true&v=true")
-        if data:
-            filters = quote(json.dumps({"label": self.labels(volume=service)}))
-            for volume in (engine.look(f"/volumes?filters={filters}") or {}).get("Volumes") or []:
-                engine.tell("DELETE", f"/volumes/{volume['Name']}")
+        for volume in self.volumes(service) if data else ():
+            engine.tell("DELETE", f"/volumes/{volume}")
+
+    def volumes(self, service: ServiceName) -> list[str]:
+        """Name the volumes of a service: the one that it writes to, and those that an older version left."""
+        filters = quote(json.dumps({"label": self.labels()}))
+        found = (engine.look(f"/volumes?filters={filters}") or {}).get("Volumes") or []
+        key = "com.docker.compose.volume"
+        return [volume["Name"] for volume in found if volume["Labels"][key].partition("-")[0] == service]
 
     def run_in(self, service: ServiceName, command: list[str]) -> bool:
         """Run a command in a container, where its data is; say whether it went well."""
@@ -166,7 +170,7 @@ class Containers(ComposeProject):
             return False
         with translated():
             inside = self.client.containers.get(container["Id"])
-            return inside.exec_run(command, workdir=DATA_FOLDERS[service]).exit_code == 0
+            return inside.exec_run(command, workdir=service_specs()[service].data).exit_code == 0
 
     def run_in_data(self, service: ServiceName, line: str) -> None:
         self.run_in(service, ["sh", "-c", line])

@@ -1,17 +1,21 @@
-"""Binaries that this machine has anyway: postgres with its initdb, and redis-server or valkey-server."""
+"""Binaries that this machine has already: postgres with its initdb, and redis-server or valkey-server."""
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from test_framework.services.processes import ProcessProvider
+from test_framework.services.spec import service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName
 
 REDIS_NAMES = ("redis-server", "valkey-server")
 DEBIAN = Path("/usr/lib/postgresql")  # where Debian keeps every version's binaries, off the PATH
+VERSION_SECONDS = 10.0
 
 
 def native(stack: Stack) -> ProcessProvider:
@@ -32,13 +36,25 @@ def find_redis() -> Path | str:
 
 def find_postgres() -> Path | str:
     on_path = [Path(found).resolve()] if (found := shutil.which("postgres")) else []
-    packaged = sorted(DEBIAN.glob("*/bin/postgres"), key=version_of_folder, reverse=True)
-    for binary in (*on_path, *packaged):
-        if binary.with_name("initdb").exists():
-            return binary
+    complete = [binary for binary in (*on_path, *DEBIAN.glob("*/bin/postgres")) if binary.with_name("initdb").exists()]
+    wanted = service_specs()["postgres"].major
+    versions = {binary: major_version(binary) for binary in complete}
+    if right := [binary for binary, version in versions.items() if version == wanted]:
+        return right[0]
+    if versions:
+        return (
+            f"this machine's Postgres is {' and '.join(sorted(set(versions.values())))}, and the project's is {wanted}"
+        )
     return "postgres and initdb are not on PATH"
 
 
-def version_of_folder(binary: Path) -> int:
-    number = re.match(r"\d+", binary.parents[1].name)
-    return int(number[0]) if number else 0
+@functools.cache
+def major_version(binary: Path) -> str:
+    """Ask a server for its major version; one that does not run has none."""
+    command = [str(binary), "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=VERSION_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    return found[1] if found else "unknown"

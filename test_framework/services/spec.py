@@ -23,6 +23,13 @@ class ServiceSpec:
     image: str
     port: int
     command: str
+    volume: str
+    data: str
+
+    @property
+    def major(self) -> str:
+        """The major version that the image's tag names."""
+        return self.image.partition(":")[2].partition("-")[0].partition(".")[0]
 
     def arguments(self, values: Mapping[str, str]) -> list[str]:
         """Return what follows the program's name on its command line, with the variables filled in."""
@@ -50,6 +57,8 @@ def service_specs(compose_file: Path = COMPOSE_FILE) -> dict[ServiceName, Servic
             image=services[name]["image"],
             port=int(services[name]["ports"][0].rpartition(":")[2]),
             command=services[name]["command"],
+            volume=services[name]["volumes"][0].partition(":")[0],
+            data=services[name]["volumes"][0].partition(":")[2],
         )
         for name in SERVICE_NAMES
     }

@@ -120,7 +120,7 @@ def network_gone(bench: Bench, service: ServiceName) -> None:
 
 def volume_gone(bench: Bench, service: ServiceName) -> None:
     removed(bench, service)
-    bench.provider.client.volumes.get(f"{bench.stack.name}_{service}").remove()
+    bench.provider.client.volumes.get(f"{bench.stack.name}_{service_specs()[service].volume}").remove()
 
 
 def all_but_the_volume_gone(bench: Bench, service: ServiceName) -> None:
@@ -317,7 +317,7 @@ def test_a_stranger_s_container_that_has_our_name_is_left_alone_and_named(bench:
 
 def test_damaged_data_is_named_with_the_command_that_helps(bench: Bench) -> None:
     bench.lifecycle.ensure("postgres", DEADLINE)
-    bench.container("postgres").exec_run(["rm", "/var/lib/postgresql/data/global/pg_control"])
+    bench.container("postgres").exec_run(["sh", "-c", "rm $PGDATA/global/pg_control"])
     exited_137(bench, "postgres")
 
     with pytest.raises(ServiceError, match="its data is damaged") as caught:
@@ -328,8 +328,9 @@ def test_damaged_data_is_named_with_the_command_that_helps(bench: Bench) -> None
 
 def test_a_full_disk_is_named(bench: Bench) -> None:
     small = {"type": "tmpfs", "device": "tmpfs", "o": "size=12m"}
-    labels = {"com.docker.compose.project": bench.stack.name, "com.docker.compose.volume": "postgres"}
-    bench.provider.client.volumes.create(f"{bench.stack.name}_postgres", driver_opts=small, labels=labels)
+    volume = service_specs()["postgres"].volume
+    labels = {"com.docker.compose.project": bench.stack.name, "com.docker.compose.volume": volume}
+    bench.provider.client.volumes.create(f"{bench.stack.name}_{volume}", driver_opts=small, labels=labels)
 
     with pytest.raises(ServiceError, match="the disk is full") as caught:
         bench.lifecycle.ensure("postgres", DEADLINE)

@@ -14,10 +14,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from test_framework.reporting.flakes import BROKEN_RUNS
 from test_framework.reporting.model import AlertState, GateState, Report, Steadiness
+from test_framework.reporting.outcome import ABSENT, OF_LETTER
 
 SEND_SECONDS = 20.0
 DAY_SECONDS = 86_400.0
+MOST_ALONE = 10
+"""How many broken tests are reported one by one; more of them have one cause more often than not."""
 
 
 class News(StrEnum):
@@ -55,23 +59,57 @@ class Sender(Protocol):
 
 def problems_of(report: Report) -> Iterator[Problem]:
     """Yield what a report shows to be bad for good; one red test is the red run's business."""
-    of = f"in {report.run.mode}, run {report.run.run}"
+    mode = report.run.mode
+    system, python = report.run.system.partition(" ")[0], report.run.python
+    of = f"in {mode} on {system or 'an unknown system'}, Python {python or 'unknown'}, run {report.run.run}"
     for gate in report.gates:
         if gate.state is GateState.BROKEN:
             text = (
                 f"{gate.title}: {gate.value:.3g} {gate.unit}, limit {gate.limit:g} {gate.unit} ({gate.distance}) {of}"
             )
-            yield Problem(
-                f"{report.run.mode}/gate/{gate.name}", f"{report.run.mode}: {gate.title} breaks its gate", text
-            )
+            yield Problem(f"{mode}/gate/{gate.name}", f"{mode}: {gate.title} breaks its gate", text)
     for trend in report.trends:
         if trend.worse:
-            title = f"{report.run.mode}: {trend.title} is getting worse"
-            yield Problem(f"{report.run.mode}/trend/{trend.name}", title, f"{trend.reason} {of}")
+            yield Problem(
+                f"{mode}/trend/{trend.name}", f"{mode}: {trend.title} is getting worse", f"{trend.reason} {of}"
+            )
     for test in report.flaky:
         if test.steadiness is Steadiness.FLAKY:
             text = f"fell in {test.falls} of {test.runs} runs, {test.retried} times rescued by a retry; {of}"
-            yield Problem(f"{report.run.mode}/flaky/{test.test}", f"{test.test} is flaky", text)
+            yield Problem(f"{mode}/flaky/{test.test}", f"{test.test} is flaky", text)
+    broken = [test for test in report.flaky if test.steadiness is Steadiness.BROKEN and not test.owner]
+    if len(broken) > MOST_ALONE:
+        names = "\n".join(f"- {test.test}" for test in broken)
+        yield Problem(
+            f"{mode}/broken", f"{mode}: {len(broken)} tests are broken", f"{len(broken)} tests {of}:\n{names}"
+        )
+    for test in broken if len(broken) <= MOST_ALONE else ():
+        text = f"it failed in its last {_failures_in_a_row(test.history)} runs; {of}"
+        yield Problem(f"{mode}/broken/{test.test}", f"{test.test} is broken", text)
+    last = report.matrix.runs[-BROKEN_RUNS:]
+    if len(last) == BROKEN_RUNS and all(run.infrastructure for run in last):
+        text = (
+            f"in each of the last {BROKEN_RUNS} runs so many tests failed at once that the machine is suspected; {of}"
+        )
+        yield Problem(f"{mode}/infrastructure", f"{mode}: whole runs fail", text)
+
+
+def together(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Make one problem of those that several systems or Pythons have in common."""
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.key, []).append(problem)
+    for same in found.values():
+        yield replace(same[0], text="\n".join(problem.text for problem in same))
+
+
+def _failures_in_a_row(history: str) -> int:
+    row = 0
+    for letter in reversed(history.replace(ABSENT, "")):
+        if not OF_LETTER[letter].fell:
+            break
+        row += 1
+    return row
 
 
 def step(

@@ -10,9 +10,9 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,8 @@ from test_framework.reporting.reading import UnreadableRecordError, read_record
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+    from test_framework.reporting.ci_jobs import JobOutcome
 
 FILE = "history.db"
 VERSION = 1
@@ -41,7 +43,15 @@ CREATE TABLE IF NOT EXISTS alerts (
     key TEXT PRIMARY KEY, title TEXT NOT NULL, state TEXT NOT NULL, since REAL NOT NULL, told REAL NOT NULL,
     link TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS jobs (
+    run INTEGER NOT NULL, attempt INTEGER NOT NULL, workflow TEXT NOT NULL, job TEXT NOT NULL, conclusion TEXT NOT NULL,
+    started REAL NOT NULL, seconds REAL NOT NULL, "commit" TEXT NOT NULL, link TEXT NOT NULL,
+    PRIMARY KEY (run, attempt, job)
+);
 """
+
+
+Circumstances = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -152,14 +162,31 @@ class History:
         )
         return [RunFacts(**json.loads(facts)) for (facts,) in rows]
 
-    def past(self, mode: str, until: float, runs: int) -> list[PastPart]:
-        """Give the parts of the last runs of a mode, up to a moment, oldest first."""
-        rows = self._connection.execute(
-            "SELECT facts, digest FROM parts WHERE run IN (SELECT run FROM parts WHERE mode = ? AND started <= ?"
-            " GROUP BY run ORDER BY min(started) DESC LIMIT ?) ORDER BY started, shard",
-            (mode, until, runs),
-        )
-        return [_past(facts, digested) for facts, digested in rows]
+    def past(self, mode: str, until: float, runs: int, like: RunFacts | None = None) -> list[PastPart]:
+        """Give the parts of the last runs of a mode, up to a moment, oldest first.
+
+        With `like`, only runs on the same system and Python count: what fails on one system alone is not flaky.
+        """
+        known = self._by_circumstances(mode)
+        chosen = known.values() if like is None else [known.get(circumstances_of(like), [])]
+        newest_first = sorted((facts for runs in chosen for facts in runs), key=lambda facts: -facts.started)
+        last = [facts.run for facts in newest_first if facts.started <= until][:runs]
+        found = [part for run in last for part in self.past_of(run)]
+        return sorted(found, key=lambda part: (part.run.started, part.run.shard))
+
+    def latest_of_each_kind(self) -> list[RunFacts]:
+        """Give the newest run of each mode on each system and Python."""
+        return [runs[0] for runs in self._by_circumstances().values()]
+
+    def _by_circumstances(self, mode: str | None = None) -> dict[Circumstances, list[RunFacts]]:
+        """Give the first part of each run, newest first, by mode, system and Python."""
+        first: dict[str, RunFacts] = {}
+        for facts in reversed(self.runs(mode)):
+            first.setdefault(facts.run, facts)
+        found: dict[Circumstances, list[RunFacts]] = {}
+        for facts in sorted(first.values(), key=lambda facts: facts.started, reverse=True):
+            found.setdefault(circumstances_of(facts), []).append(facts)
+        return found
 
     def past_of(self, run: str) -> list[PastPart]:
         """Give the parts of one run as later runs see it."""
@@ -177,15 +204,37 @@ class History:
         self._connection.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?)", row)
         self._connection.commit()
 
+    def keep_jobs(self, outcomes: Iterable[JobOutcome]) -> None:
+        """Write down what became of jobs of CI."""
+        rows = [astuple(outcome) for outcome in outcomes]
+        self._connection.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._connection.commit()
+
+    def known_ci_runs(self) -> set[tuple[int, int]]:
+        """Give the runs of CI, and their attempts, whose jobs are known."""
+        return set(self._connection.execute("SELECT DISTINCT run, attempt FROM jobs"))
+
+    def newest_ci_job(self) -> float | None:
+        """Say when the last job that is known began."""
+        (started,) = self._connection.execute("SELECT max(started) FROM jobs").fetchone()
+        return None if started is None else float(started)
+
+    def jobs(self) -> list[JobOutcome]:
+        """Give what became of CI's jobs, oldest first."""
+        from test_framework.reporting.ci_jobs import JobOutcome
+
+        rows = self._connection.execute("SELECT * FROM jobs ORDER BY run, attempt, job")
+        return [JobOutcome(*row) for row in rows]
+
     def prune(self, keep_runs: int, keep_days: int, keep_records: int, now: float | None = None) -> list[str]:
         """Forget what is older or more than is kept; return the names of what went. The newest run always stays."""
         oldest = (time.time() if now is None else now) - keep_days * 86400
-        gone = self._connection.execute(
-            "DELETE FROM parts WHERE run IN (SELECT run FROM (SELECT run, min(started) AS began,"
-            " row_number() OVER (PARTITION BY mode ORDER BY min(started) DESC) AS place FROM parts GROUP BY mode, run)"
-            " WHERE place > ? OR (place > 1 AND began < ?)) RETURNING run",
-            (keep_runs, oldest),
-        ).fetchall()
+        gone = []
+        for runs in self._by_circumstances().values():
+            for place, facts in enumerate(runs, 1):
+                if place > keep_runs or (place > 1 and facts.started < oldest):
+                    gone += self._connection.execute("DELETE FROM parts WHERE run = ? RETURNING run", (facts.run,))
+        self._connection.execute("DELETE FROM jobs WHERE started < ?", (oldest,))
         self._connection.commit()
         self._connection.execute("PRAGMA incremental_vacuum")
         return sorted({f"run {run}" for (run,) in gone} | set(self._prune_records(keep_records)))
@@ -232,6 +281,11 @@ class History:
             intake.runs[run.run] = None
         else:
             intake.known += 1
+
+
+def circumstances_of(facts: RunFacts) -> Circumstances:
+    """Say in which mode, on which system and which Python a run ran: only runs of the same can be compared."""
+    return facts.mode, facts.system.partition(" ")[0], ".".join(facts.python.split(".")[:2])
 
 
 def _connect(file: Path) -> sqlite3.Connection:

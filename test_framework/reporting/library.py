@@ -64,7 +64,7 @@ class Library:
         run = self.find(name, mode)
         parts = self.history.parts(run.run)
         started = max(part.run.started for part in parts)
-        past = self.history.past(run.mode, started, self.config.compared_runs)
+        past = self.history.past(run.mode, started, self.config.compared_runs, like=run)
         if baseline is not None:
             other = self.find(baseline).run
             known = {part.run.run for part in past}

@@ -20,9 +20,12 @@ from rich.table import Table
 from test_framework import CHECKOUT
 
 if TYPE_CHECKING:
+    from test_framework.reporting.alerts import Problem
     from test_framework.reporting.library import Library
     from test_framework.reporting.model import Report
 
+GIVEN_UP_SECONDS = 14 * 86_400.0
+"""A system or Python on which a mode has not run for so long is no longer tested, and reports nothing."""
 RUN = {"run": "its name, or how it begins; the newest without it", "mode": "only runs of this mode"}
 
 
@@ -205,49 +208,92 @@ def merge(context: Context, paths: str, pages: bool = False) -> None:
 
 @task(
     help={
-        "dry-run": "only print what would be told",
+        "dry-run": "only print what would be reported",
         "webhook": "post it to this address; GitHub issues without it",
         "mode": "only runs of this mode",
     }
 )
 def alert(context: Context, dry_run: bool = False, webhook: str = "", mode: str = "") -> None:
-    """Tell once what has become bad for good, and once that it is over."""
+    """Report once what has become bad for good, and once that it is over."""
+    from test_framework.reporting import alerts
+
+    with library() as opened:
+        wanted = mode or opened.find().mode
+        newest = opened.find(mode=wanted)
+        kinds = [
+            run
+            for run in opened.history.latest_of_each_kind()
+            if run.mode == wanted and newest.started - run.started < GIVEN_UP_SECONDS
+        ]
+        reports = [opened.report(run.run) for run in kinds]
+        found = alerts.together(problem for report in reports for problem in alerts.problems_of(report))
+        _report_problems(opened, found, f"{wanted}/", dry_run=dry_run, webhook=webhook)
+
+
+def _report_problems(
+    opened: Library, found: Iterable[Problem], scope: str, *, dry_run: bool = False, webhook: str = ""
+) -> None:
     from dataclasses import replace
 
     from test_framework.reporting import alerts
 
-    with library() as opened:
-        report = opened.report(mode=mode or None)
-        config = opened.config
-        scope = f"{report.run.mode}/"
-        found = alerts.problems_of(report)
-        told = 0
-        try:
-            sender: alerts.Sender | None = None
-            for message in alerts.step(found, report.alerts, scope, time.time(), config.reminder_days):
-                told += 1
-                print(f"{message.news:9} {message.alert.title}: {message.text}")
-                if dry_run:
-                    continue
-                sender = sender or (alerts.Webhook(webhook) if webhook else alerts.GitHubIssues.from_environment())
-                opened.history.keep_alert(replace(message.alert, link=sender.send(message)))
-        except alerts.AlertError as error:
-            raise Exit(str(error), 1) from None
-        if not told:
-            print("nothing to tell")
+    sent = 0
+    try:
+        sender: alerts.Sender | None = None
+        known, days = opened.history.alerts(), opened.config.reminder_days
+        for message in alerts.step(found, known, scope, time.time(), days):
+            sent += 1
+            print(f"{message.news:9} {message.alert.title}: {message.text}")
+            if dry_run:
+                continue
+            sender = sender or (alerts.Webhook(webhook) if webhook else alerts.GitHubIssues.from_environment())
+            opened.history.keep_alert(replace(message.alert, link=sender.send(message)))
+    except alerts.AlertError as error:
+        raise Exit(str(error), 1) from None
+    if not sent:
+        print(f"{scope.rstrip('/')}: nothing new to report")
 
 
-@task(help={"dry-run": "only print what would be told", "webhook": "post it to this address; GitHub issues without it"})
+def _look_at_ci(opened: Library) -> bool:
+    """Add to the history what CI has run since the last look; say whether CI could be asked."""
+    from test_framework.reporting.ci_jobs import CiError, GitHubActions
+
+    actions = GitHubActions.from_environment(opened.config.baseline_branch)
+    if actions is None:
+        print("CI was not looked at: GITHUB_REPOSITORY and GITHUB_TOKEN (with `actions: read`) are not set")
+        return False
+    try:
+        look = actions.take_in(opened.history, time.time())
+    except CiError as error:
+        raise Exit(f"CI could not be looked at: {error}", 1) from None
+    print(f"CI: {look.jobs} jobs and {look.records} records are new; {len(look.refused)} records were left out")
+    for refused in look.refused:
+        print(f"left out: {refused}")
+    if look.left_out:
+        print(f"left out: {look.left_out} older runs of CI, more than one look takes in")
+    return True
+
+
+@task(
+    help={
+        "dry-run": "only print what would be reported",
+        "webhook": "post it to this address; GitHub issues without it",
+    }
+)
 def watch(context: Context, dry_run: bool = False, webhook: str = "") -> None:
-    """Show the trends of every mode, tell what has become bad, and leave a sign that somebody looked."""
-    from test_framework.reporting import watching
+    """Look at CI's jobs and records, show each mode's trends, report what is bad, and leave a sign of life."""
+    from test_framework.reporting import ci_jobs, watching
     from test_framework.reporting.naming import DIRECTORY
 
     with library() as opened:
+        if _look_at_ci(opened):
+            found = ci_jobs.problems_of(opened.history.jobs())
+            _report_problems(opened, found, ci_jobs.SCOPE, dry_run=dry_run, webhook=webhook)
         modes = sorted({facts.mode for facts in opened.history.runs()})
     if not modes:
         print("no run is recorded yet, so there is nothing to watch: restore .reports/history.db, or run some tests")
     for mode in modes:
+        print(f"\n{mode}")
         trend(context, mode=mode)
         alert(context, dry_run=dry_run, webhook=webhook, mode=mode)
     if not dry_run:

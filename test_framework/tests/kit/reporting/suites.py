@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,40 @@ class Suite(Planted):
         """Read the one record that there is."""
         (record,) = self.records
         return read_record(record)
+
+
+TASK = """
+import sys
+from pathlib import Path
+
+import test_framework
+
+test_framework.CHECKOUT = Path({root!r})
+
+from invoke import Context
+from invoke.exceptions import Exit
+
+from test_framework.tasks import report
+
+try:
+    report.{call}
+except Exit as ended:
+    print(ended.message)
+    sys.exit(ended.code)
+"""
+
+
+def report_task(suite: Suite, call: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one of `invoke report.…` on a project, such as `gates(Context())`, as a process."""
+    return subprocess.run(
+        [sys.executable, "-c", TASK.format(root=str(suite.root), call=call)],
+        cwd=suite.root,
+        env=suite.environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
 
 
 def by_name(part: Part) -> dict[str, TestResult]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from test_framework.tests.kit.reporting.suites import CONFIGURATION, DEADLINE_SECONDS, Suite
+from test_framework.tests.kit.reporting.suites import CONFIGURATION, Suite, report_task
 
 pytestmark = pytest.mark.timeout(150)  # each starts Pythons of its own, on a machine that may be busy
 
@@ -47,42 +45,11 @@ def test_a_limit_of_the_project_ends_the_run(
     assert ("RED: no test failed, but a gate is broken: the whole suite" in ended.said) == bool(code)
 
 
-COMMAND = """
-import sys
-from pathlib import Path
-
-import test_framework
-
-test_framework.CHECKOUT = Path({root!r})
-
-from invoke import Context
-from invoke.exceptions import Exit
-
-from test_framework.tasks import report
-
-try:
-    report.gates(Context())
-except Exit as ended:
-    print(ended.message)
-    sys.exit(ended.code)
-"""
-
-
 @pytest.mark.parametrize(("limit", "code"), [(0.001, GATE_BROKEN), (600, 0)])
 def test_the_command_judges_by_the_same_limit(tmp_path: Path, limit: float, code: int) -> None:
     suite = suite_with(tmp_path, PASSES, f"[tool.reports.gates]\nsuite = {{ limit = {limit}, target = 0.001 }}\n")
     suite.run(*WHOLE)
-    command = COMMAND.format(root=str(tmp_path))
-
-    done = subprocess.run(
-        [sys.executable, "-c", command],
-        cwd=tmp_path,
-        env=suite.environment(),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    done = report_task(suite, "gates(Context())")
 
     assert done.returncode == code, done
     assert f"{limit:g} s" in done.stdout, done

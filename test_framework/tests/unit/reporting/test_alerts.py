@@ -23,7 +23,10 @@ from test_framework.reporting.alerts import (
     problems_of,
     step,
 )
+from test_framework.reporting.history import digest
 from test_framework.reporting.model import AlertState
+from test_framework.reporting.summary import summarise
+from test_framework.tests.unit.reporting.runs import part
 
 SLOW = Problem("lightweight/gate/suite", "the suite is too slow", "700 s, limit 600 s")
 
@@ -62,10 +65,41 @@ def test_a_run_of_another_mode_recovers_nothing_here() -> None:
     assert not list(step([], [full], "lightweight/", DAY_SECONDS, 7))
 
 
-def test_a_report_tells_of_gates_trends_and_flakes() -> None:
+def test_a_report_yields_gates_trends_flakes_and_broken_tests() -> None:
     keys = {problem.key.split("/")[1] for problem in problems_of(sample.demo())}
 
-    assert keys == {"trend", "flaky"}
+    assert keys == {"trend", "flaky", "broken"}
+
+
+@pytest.mark.parametrize(("falls", "row"), [(4, "4"), (3, "3"), (2, None)])
+def test_a_test_that_fails_three_times_in_a_row_is_reported(falls: int, row: str | None) -> None:
+    letters = "." * 12 + "F" * falls
+    past = [part(letter + "." * 50, f"run-{n}", started=1e6 + n, commit=f"c{n}") for n, letter in enumerate(letters)]
+
+    found = list(problems_of(summarise(past[-1:], map(digest, past[:-1]))))
+
+    assert [problem.title for problem in found] == (["tests/unit/test_a.py::t0 is broken"] if row else [])
+    assert all(f"failed in its last {row} runs" in problem.text for problem in found)
+
+
+def test_many_broken_tests_are_one_problem() -> None:
+    past = [part("F" * 12 + "." * 50, f"run-{n}", started=1e6 + n, commit=f"c{n}") for n in range(4)]
+
+    titles = [problem.title for problem in problems_of(summarise(past[-1:], map(digest, past[:-1])))]
+
+    assert "lightweight: 12 tests are broken" in titles
+    assert not [title for title in titles if title.endswith("is broken")]
+
+
+def test_runs_in_which_most_tests_fail_are_reported_at_the_third() -> None:
+    past = [part("F" * 30 + "." * 30, f"run-{n}", started=1e6 + n, commit=f"c{n}") for n in range(3)]
+
+    def titles(count: int) -> list[str]:
+        shown = past[:count]
+        return [problem.title for problem in problems_of(summarise(shown[-1:], map(digest, shown[:-1])))]
+
+    assert "lightweight: whole runs fail" in titles(3)
+    assert "lightweight: whole runs fail" not in titles(2)
 
 
 Told = tuple[str, str, dict[str, object]]

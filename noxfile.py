@@ -180,6 +180,13 @@ def monitor(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def week(session: nox.Session) -> None:
+    """Sum up the last seven days: each mode against the week before, failures by area and day, CI's jobs."""
+    install(session)
+    session.run("invoke", "report.week", *session.posargs)
+
+
+@nox.session(default=False)
 def rehearse(session: nox.Session) -> None:
     """Run the workflows here as GitHub would: in clean clones, sharded, merged; `-- test-parallel` runs one of them."""
     install(session)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from test_framework.isolation.levels import MARKER_LINE, level_of
-from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen
+from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen, missing_for_a_model
 from test_framework.reporting.recording import RecordedRun
 from test_framework.running import machine, needs, reality, telling
 from test_framework.running.memory import Memory
@@ -43,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modes")
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
     group.addoption("--without-model", action="store_true", help="in full, leave out the tests that need a real model")
+    group.addoption("--model-if-set", action="store_true", help="as --without-model where no model's settings are set")
     group.addoption("--delays", type=float, default=0.0, metavar="MS", help="hold tasks back by up to so many ms")
     group.addoption("--order", choices=ORDERS, default="random", help="in which order tests run")
     group.addoption("--no-record", action="store_true", help="write no record of this run under .reports/")
@@ -71,6 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[MODE] = chosen(config.getoption("--mode"))
         needs.demand_whole_model(config.stash[MODE])
+        if config.getoption("--model-if-set") and missing_for_a_model():
+            config.option.without_model = True
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", needs.MARKER)

@@ -208,6 +208,51 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class DayRate:
+    """One day: `judged` outcomes of tests and the `failed` among them, the different `tests` and the `flaky` among them."""
+
+    day: str
+    runs: int
+    red: int
+    judged: int
+    failed: int
+    tests: int
+    flaky: int
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Percent; None where nothing was judged."""
+        return 100 * (1 - self.failed / self.judged) if self.judged else None
+
+    @property
+    def flaky_share(self) -> float | None:
+        """Percent; None where nothing was judged."""
+        return 100 * self.flaky / self.tests if self.tests else None
+
+
+@dataclass(frozen=True)
+class AreaRate:
+    """One folder of tests, with a number for each day of `Rates.days`."""
+
+    area: str
+    judged: tuple[int, ...]
+    failed: tuple[int, ...]
+
+    @property
+    def failure_rate(self) -> float | None:
+        """Percent, over all days."""
+        return 100 * sum(self.failed) / sum(self.judged) if any(self.judged) else None
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How often tests failed and flaked, by day and by area."""
+
+    days: tuple[DayRate, ...] = ()
+    areas: tuple[AreaRate, ...] = ()
+
+
+@dataclass(frozen=True)
 class Durations:
     """Where the time went. Percentiles are over tests; totals are sums over all tests, on all workers."""
 
@@ -395,6 +440,7 @@ class Report:
     flaky: tuple[FlakyTest, ...] = ()
     durations: Durations = field(default_factory=Durations)
     trends: tuple[Trend, ...] = ()
+    rates: Rates = field(default_factory=Rates)
     lanes: tuple[WorkerLane, ...] = ()
     resources: tuple[ResourceCurve, ...] = ()
     services: tuple[ServiceTime, ...] = ()

@@ -40,7 +40,9 @@ def name_run(environment: Mapping[str, str], now: float, *, mode: str, provider:
     share = (int(index), int(of)) if index.isdigit() and of.isdigit() else (1, 1)
     if number := environment.get("GITHUB_RUN_ID"):
         python = f"py{sys.version_info.major}{sys.version_info.minor}"
-        parts = (environment.get("GITHUB_JOB", ""), mode, provider, platform.system().lower(), python)
+        # the shards of one run may have their services from different providers
+        services = provider if share == (1, 1) else ""
+        parts = (environment.get("GITHUB_JOB", ""), mode, services, platform.system().lower(), python)
         run = "-".join(["ci", number, *filter(None, parts)])
         attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
         return RunName(_for_a_path(run), int(attempt) if attempt.isdigit() else 1, *share)

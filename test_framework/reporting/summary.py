@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from test_framework.modes import ON_REQUEST
-from test_framework.reporting import compare, flakes, gates, timing, told, trends
+from test_framework.reporting import compare, flakes, gates, rates, timing, told, trends
 from test_framework.reporting.config import ReportConfig
 from test_framework.reporting.facts import Part
 from test_framework.reporting.failing import failures_and_causes
@@ -104,6 +104,7 @@ def summarise(
         flaky=flaky,
         durations=timing.durations(merged.run, merged.results, usual),
         trends=tuple(_trends([*before, now], now)),
+        rates=rates.of([*before, now]),
         lanes=tuple(timing.lanes(merged.parts)),
         resources=curves,
         services=services,

@@ -93,9 +93,17 @@ def flaky(context: Context, run: str = "", mode: str = "") -> None:
 
 @task(help=RUN)
 def trend(context: Context, run: str = "", mode: str = "") -> None:
-    """Say what has become slower or bigger for good."""
+    """Show the pass rate and the flaky share by day, where tests fail, and what became slower or bigger for good."""
     with library() as opened:
         report = opened.report(run, mode or None)
+    for day in report.rates.days:
+        flaky_share = f"{day.flaky} of {day.tests} tests flaky"
+        print(f"{day.day} {day.pass_rate or 0:.2f} % passed in {day.runs} runs, {day.red} of them red; {flaky_share}")
+    for area in report.rates.areas[:5]:
+        if any(area.failed):
+            print(
+                f"{'area':6} {area.area}: {sum(area.failed)} of {sum(area.judged)} failed ({area.failure_rate:.2g} %)"
+            )
     for found in report.trends:
         verdict = "WORSE" if found.worse else "?" if found.baseline is None else "ok"
         print(f"{verdict:6} {found.title}: {found.reason}")
@@ -298,6 +306,19 @@ def watch(context: Context, dry_run: bool = False, webhook: str = "") -> None:
         alert(context, dry_run=dry_run, webhook=webhook, mode=mode)
     if not dry_run:
         watching.leave_sign(CHECKOUT / DIRECTORY)
+
+
+@task
+def week(context: Context) -> None:
+    """Sum up the last seven days, for a person and for CI's page of this job."""
+    from test_framework.reporting import week as weekly
+    from test_framework.reporting.views import markdown
+
+    with library() as opened:
+        _look_at_ci(opened)
+        text = weekly.write(opened.history, time.time())
+    print(text)
+    markdown.append_to_step(text)
 
 
 def show(report: Report, place: Path) -> None:

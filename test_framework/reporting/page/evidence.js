@@ -47,7 +47,24 @@ function ciHealth(report) {
   const newest = runs.at(-1);
   return panel("ci", "Health over time", runs.length ? `${green} of ${counted(runs.length, "run")} were not red; the last began ${moment(newest.started)}.` : "How the runs before this one went.",
     runs.length ? element("div", { class: "columns-of-runs", role: "img", "aria-label": `${green} of ${runs.length} runs were not red` }, runs.map((run) => element("i", { class: `${kinds[run.colour]} ${run.complete ? "" : "incomplete"}`, style: `height:${Math.max(((run.seconds ?? 0) / longest) * 100, 4)}%`, title: `${moment(run.started)} ${run.branch} @ ${shortened(run.commit)}: ${run.colour}, ${seconds(run.seconds)}${run.infrastructure ? ", infrastructure" : ""}${run.complete ? "" : ", incomplete"}` }))) : nothing("No earlier run is known."),
+    rates(report),
     report.alerts.length ? [element("h3", {}, "Alerts"), table(["alert", "state", "since", "told"], report.alerts.map((alert) => [alert.link ? element("a", { href: alert.link }, alert.title) : alert.title, chip(alert.state, alert.state === "recovered" ? "good" : "bad"), moment(alert.since), moment(alert.told)]), "Alerts")] : nothing("No alert is open."));
+}
+
+const SHOWN_DAYS = 14, SHOWN_AREAS = 15;
+
+function rates(report) {
+  const { days, areas } = report.rates;
+  if (!days.length) return null;
+  const share = (part, whole) => (whole ? (100 * part) / whole : null);
+  const passed = days.map((day) => share(day.judged - day.failed, day.judged)), flaky = days.map((day) => share(day.flaky, day.tests));
+  const failing = areas.filter((area) => area.failed.some(Boolean));
+  const since = Math.max(0, days.length - SHOWN_DAYS);
+  const cell = (area, index) => (area.failed[index] ? `${area.failed[index]} of ${area.judged[index]}` : "");
+  return [element("h3", {}, "Rates by day"),
+    table(["what", "days", { title: "last day", number: true }], [["tests that pass", passed], ["flaky tests", flaky]].map(([title, values]) => [title, line(values, { unit: "%", label: title, width: 200 }), measured(values.at(-1), "%")]), "Rates by day"),
+    failing.length ? [element("h3", {}, "Failures by area and day"), table(["area", ...days.slice(since).map((day) => ({ title: day.day.slice(5), number: true }))],
+      failing.slice(0, SHOWN_AREAS).map((area) => [area.area, ...days.slice(since).map((_, index) => cell(area, since + index))]), "Failures by area and day")] : null];
 }
 
 function trust(report) {

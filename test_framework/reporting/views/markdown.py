@@ -40,9 +40,9 @@ _CLOSE = "\n~~~~\n</details>\n"
 
 def _blocks(report: Report) -> Iterator[str]:
     run = report.run
-    yield f"## {SIGNS[report.verdict.colour]} {run.mode or 'run'}: {_plain(report.verdict.reason)}\n"
+    yield f"## {SIGNS[report.verdict.colour]} {run.mode or 'run'}: {plain(report.verdict.reason)}\n"
     yield f"{_origin(report)}\n"
-    yield from _table(
+    yield from table(
         ("outcome", "tests"),
         [(str(outcome), str(count)) for outcome, count in report.counts.by_outcome().items() if count]
         + [("**collected**", f"**{report.counts.collected}**")],
@@ -51,7 +51,7 @@ def _blocks(report: Report) -> Iterator[str]:
     yield from _failures(report)
     yield from _changes(report)
     yield "\n### Gates\n"
-    yield from _table(
+    yield from table(
         ("gate", "value", "limit", "target", "", "distance"),
         [
             (
@@ -67,7 +67,7 @@ def _blocks(report: Report) -> Iterator[str]:
     )
     for gate in report.gates:
         for found in gate.evidence[:TESTS_PER_CAUSE]:
-            yield f"\n- {_plain(gate.title)}: {_plain(found)}"
+            yield f"\n- {plain(gate.title)}: {plain(found)}"
     yield from _flaky(report)
     yield from _rest(report)
 
@@ -76,7 +76,7 @@ def _origin(report: Report) -> str:
     run = report.run
     parts = [
         f"commit `{run.commit[:10]}`{' (changed)' if run.dirty else ''}" if run.commit else "",
-        f"branch `{_plain(run.branch)}`" if run.branch else "",
+        f"branch `{plain(run.branch)}`" if run.branch else "",
         f"Python {run.python}" if run.python else "",
         f"{run.shards} shards" if run.shards > 1 else "",
         f"attempt {run.attempt}" if run.attempt > 1 else "",
@@ -92,8 +92,8 @@ def _causes(report: Report) -> Iterator[str]:
         yield f"\n### {len(report.failures)} failures, {len(report.causes)} causes\n"
     for number, cause in enumerate(report.causes, 1):
         yield (
-            f"{number}. **{_plain(cause.title)}** ({cause.category}, fault of {cause.fault}, {cause.confidence:.0%} sure):"
-            f" {len(cause.tests)} tests. Next: `{_code(cause.next_command)}`"
+            f"{number}. **{plain(cause.title)}** ({cause.category}, fault of {cause.fault}, {cause.confidence:.0%} sure):"
+            f" {len(cause.tests)} tests. Next: `{code(cause.next_command)}`"
         )
 
 
@@ -104,7 +104,7 @@ def _failures(report: Report) -> Iterator[str]:
     for failure in shown:
         yield (
             f"<details><summary><code>{_html(failure.test)}</code> {failure.outcome}: {_html(failure.message)}"
-            f"</summary>\n\n`{_code(failure.reproduce)}`\n\n~~~~text"
+            f"</summary>\n\n`{code(failure.reproduce)}`\n\n~~~~text"
         )
         yield failure.detail[-DETAIL_LETTERS:].replace("~~~~", "~~~")
         yield "~~~~\n</details>"
@@ -117,9 +117,9 @@ def _changes(report: Report) -> Iterator[str]:
     if not report.changes:
         yield "nothing changed"
         return
-    yield from _table(
+    yield from table(
         ("what", "test", "before", "after"),
-        [(change.kind, f"`{_code(change.test)}`", change.before, change.after) for change in report.changes],
+        [(change.kind, f"`{code(change.test)}`", change.before, change.after) for change in report.changes],
     )
 
 
@@ -127,11 +127,11 @@ def _flaky(report: Report) -> Iterator[str]:
     rows = [test for test in report.flaky if test.steadiness is not Steadiness.STEADY]
     if rows:
         yield "\n### Not steady\n"
-        yield from _table(
+        yield from table(
             ("test", "", "fell", "flip rate (95 %)", "both on one commit", "retried", "quarantine"),
             [
                 (
-                    f"`{_code(test.test)}`",
+                    f"`{code(test.test)}`",
                     test.steadiness,
                     f"{test.falls} of {test.runs}",
                     f"{test.flip_rate:.0%} ({test.low:.0%} to {test.high:.0%})",
@@ -147,11 +147,11 @@ def _flaky(report: Report) -> Iterator[str]:
 def _rest(report: Report) -> Iterator[str]:
     if slowest := report.durations.slowest[:10]:
         yield "\n### Slowest\n"
-        yield from _table(
+        yield from table(
             ("test", "seconds", "usually"),
             [
                 (
-                    f"`{_code(test.test)}`",
+                    f"`{code(test.test)}`",
                     f"{test.setup + test.call + test.teardown:.2f}",
                     "" if test.usual is None else f"{test.usual:.2f}",
                 )
@@ -160,17 +160,16 @@ def _rest(report: Report) -> Iterator[str]:
         )
     for trend in report.trends:
         if trend.worse:
-            yield f"\n- trend: {_plain(trend.title)} is {trend.reason}"
+            yield f"\n- trend: {plain(trend.title)} is {trend.reason}"
     if report.trust.skips:
         yield "\n### Skipped\n"
-        yield from _table(
-            ("why", "tests"), [(_plain(skip.reason), str(len(skip.tests))) for skip in report.trust.skips]
-        )
+        yield from table(("why", "tests"), [(plain(skip.reason), str(len(skip.tests))) for skip in report.trust.skips])
     for problem in report.trust.problems:
-        yield f"\n- {_plain(problem)}"
+        yield f"\n- {plain(problem)}"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield the lines of a table."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
@@ -181,7 +180,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Return a text as it can stand in backticks."""
     return text.replace("`", "'").replace("\n", " ")
 
 
@@ -189,5 +189,6 @@ def _html(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text of which nothing is taken for markup."""
     return _html(text).replace("*", "\\*").replace("_", "\\_").replace("`", "\\`")

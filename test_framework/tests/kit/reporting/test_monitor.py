@@ -116,7 +116,7 @@ def serving(github: GitHub) -> Iterator[GitHub]:
     root = f"/repos/{REPOSITORY}"
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path.startswith("/storage/"):
                 github.tokens_elsewhere += [self.headers["Authorization"]] if self.headers["Authorization"] else []

@@ -19,7 +19,10 @@ def test_runs_on_a_desk_are_never_called_alike() -> None:
 
 
 def test_the_shards_of_a_job_share_a_run_and_no_folder() -> None:
-    one, two = (name_run(CI, 0.0, mode="integration", provider="compose", shard=f"{n}/2") for n in (1, 2))
+    one, two = (
+        name_run(CI, 0.0, mode="integration", provider=provider, shard=shard)
+        for provider, shard in (("compose", "1/2"), ("auto", "2/2"))
+    )
 
     assert one.run == two.run
     assert one.folder == f"{one.run}.s1of2.a2"

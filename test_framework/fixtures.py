@@ -27,20 +27,16 @@ Serve = Callable[["Settings"], AbstractAsyncContextManager["Server"]]
 
 @pytest.fixture
 def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> MakeSettings:
-    """Settings for the service under test: this test's database, channels and secret; none of the developer's."""
-    from test_framework import CHECKOUT
-    from test_framework.environment.env_files import file_for_tests
-    from test_framework.settings import IsolatedSettings
+    """Settings for the service under test: this test's database, channels and secret; the rest is the file's for tests."""
+    from test_framework.settings import settings_for_tests
 
     own: dict[str, Any] = {
-        "port": 0,
         "database_url": database_url,
         "redis_url": redis_url,
         "channel_prefix": redis_namespace,
         "token_secret": secrets.token_urlsafe(48),
-        "log_level": "warning",
     }
-    return lambda **changed: IsolatedSettings(_env_file=file_for_tests(CHECKOUT), **own | changed)
+    return lambda **changed: settings_for_tests(**own | changed)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The .env files, held against the one schema that the service reads: `app.settings.Settings`.
 
-`.env.example`, `.env.test` and `.env.ci` are in git, name every setting and hold no secret; `.env.local` is made from
-the first, stays here, and may also hold what compose asks for. Nothing else may stand in them: a misspelt key would
+`.env.example`, `.env.test` and `.env.ci` are in git and hold no secret. The first names every setting, the other two every one
+that no fixture sets. `.env.local` is made from the first, stays here, and may also hold what compose asks for. Nothing else may stand in them: a misspelt key would
 be ignored in silence.
 """
 
@@ -23,7 +23,10 @@ from test_framework.guards.source import Finding
 from test_framework.settings import IsolatedSettings
 
 EXAMPLE = ".env.example"
-TRACKED = (EXAMPLE, ".env.test", ".env.ci")
+FOR_TESTS = (".env.test", ".env.ci")
+TRACKED = (EXAMPLE, *FOR_TESTS)
+OF_EACH_TEST = frozenset({"DATABASE_URL", "REDIS_URL", "APP_CHANNEL_PREFIX", "APP_TOKEN_SECRET"})
+"""What the fixtures set, so that no two tests meet: a file for tests that named it would have no effect."""
 LOCAL = ".env.local"
 MASK = "***"
 PASSWORD_IN_URL = re.compile(
@@ -90,7 +93,9 @@ def check_file(root: Path, name: str) -> list[Finding]:
     entries = read_entries(path)
     faults = [*_bad_keys(entries, compose_names(root) if name == LOCAL else frozenset()), *_bad_values(path, entries)]
     if name in TRACKED:
-        faults += [*_missing(entries), *_published(entries)]
+        faults += [*_missing(entries, OF_EACH_TEST if name in FOR_TESTS else frozenset()), *_published(entries)]
+    if name in FOR_TESTS:
+        faults += [*_without_effect(entries)]
     return sorted({Finding(name, line, reason) for line, reason in faults})
 
 
@@ -145,8 +150,14 @@ def _line_of(key: str, reason: str, entries: list[Entry]) -> int:
     return about[-1] if about else 1
 
 
-def _missing(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
-    here = {entry.key for entry in entries}
+def _without_effect(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
+    for entry in entries:
+        if entry.key in OF_EACH_TEST:
+            yield entry.line, f"{entry.key} has no effect here, since each test has its own; delete it"
+
+
+def _missing(entries: Iterable[Entry], needless: frozenset[str]) -> Iterator[tuple[int, str]]:
+    here = {entry.key for entry in entries} | needless
     for field, declared in Settings.model_fields.items():
         if variable_name(field) not in here:
             yield 1, f"{variable_name(field)} is missing; add it with a line on what it does: {declared.description}"

@@ -25,7 +25,7 @@ import yaml
 
 STEP_SECONDS = 1800
 SYSTEMS = {"Linux": "ubuntu-latest", "Darwin": "macos-latest", "Windows": "windows-latest"}
-EXPRESSION = re.compile(r"\$\{\{ *(?:([\w.]+) *&& *)?([\w.]+) *\}\}")
+EXPRESSION = re.compile(r"\$\{\{ *([\w.]+) *\}\}")
 GITHUB = {"github.run_id": "1", "github.run_attempt": "1", "github.ref": "refs/heads/rehearsal"}
 
 Step = Mapping[str, Any]
@@ -138,13 +138,8 @@ def wanted(step: Step, *, passed: bool, needs_met: bool) -> bool:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Put values where a workflow names them; what is unknown is empty, as on GitHub, and so is what depends on it."""
-
-    def value(found: re.Match[str]) -> str:
-        condition, name = found.groups()
-        return "" if condition and not values.get(condition) else str(values.get(name, ""))
-
-    return EXPRESSION.sub(value, text)
+    """Put values where a workflow names them; what is unknown is empty, as on GitHub."""
+    return EXPRESSION.sub(lambda found: str(values.get(found[1], "")), text)
 
 
 def main(arguments: Sequence[str], root: Path) -> int:

@@ -25,7 +25,7 @@ class GateRule:
 @dataclass(frozen=True)
 class ReportConfig:
     keep_runs: int = 200
-    """How many runs of each mode stay in the history."""
+    """How many runs of each mode, on each system and Python, stay in the history."""
     keep_days: int = 120
     """How old a run in the history may become."""
     keep_records: int = 30

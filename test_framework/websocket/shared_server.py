@@ -19,22 +19,16 @@ if TYPE_CHECKING:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: str) -> AsyncIterator[Server]:
     """The service under test, as `server` gives it, begun once: bring a user of your own, and leave it as it is."""
-    from test_framework import CHECKOUT
-    from test_framework.environment.env_files import file_for_tests
     from test_framework.isolation.redis import SHARED
     from test_framework.servers import in_loop, in_processes
-    from test_framework.settings import IsolatedSettings
+    from test_framework.settings import settings_for_tests
 
     async with AsyncExitStack() as stack:
-        settings = IsolatedSettings(
-            _env_file=file_for_tests(CHECKOUT),
-            port=0,
+        settings = settings_for_tests(
             database_url=shared_database_url,
             redis_url=shared_redis_url,
             channel_prefix=f"{SHARED}{secrets.token_hex(4)}",
             token_secret=secrets.token_urlsafe(48),
-            requests_per_minute=1_000_000,
-            log_level="warning",
         )
         serving = in_processes(settings, 2) if mode is Mode.FULL else in_loop(settings)
         running: Server = await stack.enter_async_context(serving)

@@ -18,11 +18,10 @@ from playwright.async_api import Browser, ViewportSize, expect
 
 from app.db.models import RunStatus
 from app.events.kinds import EventKind
-from app.settings import ROOT, Settings
-from test_framework.environment.env_files import file_for_tests
+from app.settings import Settings
 from test_framework.fixtures import Serve
 from test_framework.servers import Server, token
-from test_framework.settings import IsolatedSettings
+from test_framework.settings import settings_for_tests
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
 THE_FIVE = [str(kind) for kind in EventKind]
@@ -33,13 +32,11 @@ PHONE = ViewportSize(width=360, height=740)
 
 def settings_on(database: Path, **given: object) -> Settings:
     own: dict[str, object] = {
-        "port": 0,
         "database_url": f"sqlite+aiosqlite:///{database}",
         "redis_url": "",
         "token_secret": secrets.token_urlsafe(48),
-        "log_level": "error",
     }
-    return IsolatedSettings(_env_file=file_for_tests(ROOT), **own | given)  # type: ignore[arg-type]
+    return settings_for_tests(**own | given)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from app.settings import ROOT, Settings
-from test_framework.environment.env_files import file_for_tests
+from app.settings import Settings
 from test_framework.servers import InLoopServer, in_loop
-from test_framework.settings import IsolatedSettings
+from test_framework.settings import settings_for_tests
 from tests.unit.api.inside import Inside, at_work, eventually, left_over, started
 
 
@@ -20,12 +19,8 @@ def plain(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Sett
     """The settings of the shared service: nobody in it runs into a limit that is not what they test."""
     database = tmp_path_factory.mktemp("inside") / "shared.db"
     shutil.copyfile(migrated_file, database)
-    return IsolatedSettings(
-        _env_file=file_for_tests(ROOT),
-        database_url=f"sqlite+aiosqlite:///{database}",
-        token_secret=secrets.token_urlsafe(48),
-        requests_per_minute=1_000_000,
-        log_level="warning",
+    return settings_for_tests(
+        database_url=f"sqlite+aiosqlite:///{database}", redis_url="", token_secret=secrets.token_urlsafe(48)
     )
 
 

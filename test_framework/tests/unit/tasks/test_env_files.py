@@ -10,7 +10,15 @@ import pytest
 from app.settings import Settings, variable_name
 from test_framework import CHECKOUT
 from test_framework.environment import env_files
-from test_framework.environment.env_files import TRACKED, check_file, check_tree, masked, read_entries, setting_names
+from test_framework.environment.env_files import (
+    OF_EACH_TEST,
+    TRACKED,
+    check_file,
+    check_tree,
+    masked,
+    read_entries,
+    setting_names,
+)
 
 EXAMPLE = (CHECKOUT / ".env.example").read_text(encoding="utf-8")
 
@@ -21,9 +29,14 @@ def local(folder: Path, text: str) -> list[str]:
     return [str(finding) for finding in check_file(folder, ".env.local")]
 
 
+def expected(name: str) -> list[str]:
+    """The settings that a file names: of the files for tests, those that no fixture sets."""
+    return [key for key in setting_names() if name == ".env.example" or key not in OF_EACH_TEST]
+
+
 @pytest.mark.parametrize("name", TRACKED)
-def test_every_file_in_git_names_every_setting_in_the_order_of_the_schema(name: str) -> None:
-    assert [entry.key for entry in read_entries(CHECKOUT / name)] == setting_names()
+def test_every_file_in_git_names_its_settings_in_the_order_of_the_schema(name: str) -> None:
+    assert [entry.key for entry in read_entries(CHECKOUT / name)] == expected(name)
 
 
 @pytest.mark.parametrize("name", TRACKED)
@@ -33,7 +46,9 @@ def test_every_setting_is_introduced_by_the_line_that_the_schema_has_for_it(name
     introduced = dict(re.findall(r"^# (.*)\n([A-Z_]+)=", text, re.MULTILINE))
 
     assert {key: line for line, key in introduced.items()} == {
-        variable_name(field): declared.description for field, declared in Settings.model_fields.items()
+        variable_name(field): declared.description
+        for field, declared in Settings.model_fields.items()
+        if variable_name(field) in expected(name)
     }
 
 
@@ -127,6 +142,16 @@ def test_a_setting_that_a_file_in_git_lacks_is_named(tmp_path: Path) -> None:
     (finding,) = check_file(tmp_path, ".env.example")
 
     assert finding.message.startswith("APP_PORT is missing")
+
+
+@pytest.mark.parametrize("key", sorted(OF_EACH_TEST))
+def test_a_setting_that_fixtures_replace_is_refused_in_a_file_for_tests(tmp_path: Path, key: str) -> None:
+    text = (CHECKOUT / ".env.ci").read_text(encoding="utf-8")
+    (tmp_path / ".env.ci").write_text(f"{text}\n{key}=\n", encoding="utf-8")
+
+    messages = [finding.message for finding in check_file(tmp_path, ".env.ci")]
+
+    assert f"{key} has no effect here, since each test has its own; delete it" in messages
 
 
 def test_a_file_that_git_should_have_is_missed(tmp_path: Path) -> None:

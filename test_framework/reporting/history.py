@@ -229,7 +229,7 @@ class History:
     def prune(self, keep_runs: int, keep_days: int, keep_records: int, now: float | None = None) -> list[str]:
         """Forget what is older or more than is kept; return the names of what went. The newest run always stays."""
         oldest = (time.time() if now is None else now) - keep_days * 86400
-        gone = []
+        gone: list[tuple[str]] = []
         for runs in self._by_circumstances().values():
             for place, facts in enumerate(runs, 1):
                 if place > keep_runs or (place > 1 and facts.started < oldest):

@@ -125,15 +125,11 @@ def test_it_ends_quietly_and_leaves_nothing(tmp_path: Path, ending: str, workers
 
     with planted.begun("--mode=integration", workers, SERVICES="bundled") as process:
         ENDINGS[ending](tmp_path, process)
-        told = time.monotonic()
         said, complained = process.communicate(timeout=DEADLINE_SECONDS)
-        seconds = time.monotonic() - told
 
     for words in LAST_WORDS:
         assert words not in complained, complained
     assert (process.returncode == 0) is (ending in GREEN), said + complained
-    if ending in {"ctrl-c", "twice", "term", "hup", "kill"}:
-        assert seconds < 8.0  # the promise is one second, on a machine with nothing else to do
     nobody_is_left(tmp_path, process.pid)
 
 

@@ -107,7 +107,6 @@ def test_a_run_that_is_killed_leaves_nothing(
         took.append(gone)
 
     print(f"\n{provider}: gone after {statistics.median(took):.2f} s, at most {max(took):.2f} s")
-    assert max(took) < SECONDS[provider]
     # what the engine was still making for a killed client must not turn up later
     assert [run.found for run in runs if run.look(containers=provider == "compose")] == []
     assert bystander.provider.identity("redis") == identity

@@ -45,7 +45,7 @@ def engine_lacking() -> str | None:
 
     try:
         engine.compose_command()
-        engine.connect().close()
+        engine.look("/version")
         missing = next((image for image in images() if not engine.can_get(image)), None)
     except EngineDownError as reason:
         return str(reason)

@@ -53,7 +53,7 @@ def requires(*needs: str) -> Callable[[Declared], Declared]:
 
 
 def demand_whole_model(mode: Mode, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse half an endpoint: whoever set a part of it expects it to be asked."""
+    """Refuse an endpoint of which a part is missing: a user who set a variable expects the model to be asked."""
     missing = missing_for_a_model(environment)
     if mode is Mode.FULL and 0 < len(missing) < len(MODEL_VARIABLES):
         given = next(name for name in MODEL_VARIABLES if name not in missing)
@@ -80,7 +80,7 @@ KNOWN: dict[str, Need] = {
     "curl": Need("curl", EVERY, machine.on_path("curl"), f"{INSTALL} curl"),
     "git": Need("git", EVERY, machine.on_path("git"), f"{INSTALL} git"),
     "npm": Need("npm", EVERY, machine.on_path("npm"), f"{INSTALL} npm"),
-    "many_files": Need("many open files", EVERY, machine.files_lacking, "ulimit -Sn 4096"),
+    "many_files": Need("many open files", EVERY, machine.files_lacking, "ulimit -n 4096"),
     "mount": Need("the right to mount a disk", WITH_SERVICES, machine.mount_lacking),
     "root": Need("root", EVERY, machine.root_lacking),
     "ipv6": Need("IPv6", EVERY, machine.ipv6_lacking),
@@ -130,7 +130,7 @@ def contradictions(item: pytest.Item, root: Path) -> list[str]:
     found = []
     for demand in demands_of(item):
         if demand.need not in KNOWN:
-            found.append(f"{item.nodeid} needs {demand.need!r}, which nobody knows: choose from {', '.join(KNOWN)}")
+            found.append(f"{item.nodeid} needs {demand.need!r}, which is unknown: choose from {', '.join(KNOWN)}")
         elif not modes & KNOWN[demand.need].modes:
             found.append(
                 f"{item.nodeid} lies in {folder}/, which runs in {_listed(modes)} only, and {demand.said_by} needs "

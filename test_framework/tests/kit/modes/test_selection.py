@@ -271,7 +271,7 @@ def test_demands_that_contradict_each_other_are_refused_and_both_are_named(plant
     assert ended.code == 4
     ended.line("test_a.py::test_a", "unit/", "needs('redis')", "integration and full")
     ended.line("test_b.py::test_b", "unit/", "the fixture pool", "a real Postgres")
-    ended.line("test_c.py::test_c", "'elephant'", "nobody knows", "postgres")
+    ended.line("test_c.py::test_c", "'elephant'", "unknown", "postgres")
 
 
 @WORKERS

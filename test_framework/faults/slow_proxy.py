@@ -10,13 +10,14 @@ import asyncio
 import random
 import socket
 import struct
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+
+from test_framework.services.run import leased_folder
 
 T = TypeVar("T")
 CHUNK_BYTES = 64 * 1024
@@ -133,8 +134,8 @@ async def _open(target: Path | tuple[str, int]) -> tuple[asyncio.StreamReader, a
 @asynccontextmanager
 async def slow_proxy(target: Callable[[], str]) -> AsyncIterator[SlowProxy]:
     """Stand in front of the service at a URL until the block ends; `proxy.url` is that URL, by way of the proxy."""
-    with tempfile.TemporaryDirectory(prefix="way-") as folder:
-        proxy = SlowProxy(target, Path(folder))
+    with leased_folder("way") as folder:
+        proxy = SlowProxy(target, folder)
         await proxy.open()
         try:
             yield proxy

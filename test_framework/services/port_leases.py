@@ -60,8 +60,8 @@ class Lease:
     lock: FileLock
 
     def release(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            record(self.port).unlink()
+        record(self.port).unlink(missing_ok=True)
+        remove_lock(self.port)
         self.lock.release()
 
     def __enter__(self) -> Self:
@@ -169,16 +169,27 @@ def ports_in(text: str) -> range:
 def leased() -> dict[int, Holder]:
     """Return the leases that hold, and forget those whose holder has ended."""
     found: dict[int, Holder] = {}
-    for file in folder().glob("*.json"):
-        port = int(file.stem)
+    for port in {int(file.stem) for file in folder().iterdir() if file.stem.isdecimal()}:
         holder = recorded(port)
         if holder is not None and holder.lives:
             found[port] = holder
-            continue
-        with contextlib.suppress(Timeout), FileLock(lock_file(port), timeout=0):
-            if recorded(port) == holder:
-                file.unlink(missing_ok=True)
+        else:
+            forget(port)
     return dict(sorted(found.items()))
+
+
+def forget(port: int) -> None:
+    """Remove the files of a lease without a living holder, unless a process is just taking it."""
+    with contextlib.suppress(Timeout), FileLock(lock_file(port), timeout=0):
+        if not is_held(port):
+            record(port).unlink(missing_ok=True)
+            remove_lock(port)
+
+
+def remove_lock(port: int) -> None:
+    """Remove a lock file that we hold; a process that waits for it makes a new one."""
+    with contextlib.suppress(PermissionError):  # Windows removes no file that is open
+        lock_file(port).unlink(missing_ok=True)
 
 
 def leased_here() -> list[int]:
@@ -191,6 +202,7 @@ def release(ports: Sequence[int]) -> list[int]:
     ours = set(leased_here())
     for port in ours.intersection(ports):
         record(port).unlink(missing_ok=True)
+        forget(port)
     return [port for port in ports if port not in ours]
 
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from test_framework import reaper
+from test_framework.services import port_leases
 from test_framework.services.gate import open_gate
 from test_framework.services.stack import Stack, own_directory, runtime_root
 
@@ -95,8 +97,22 @@ def is_held(lease: Path) -> bool:
         return True
 
 
+@contextlib.contextmanager
+def leased_folder(name: str) -> Iterator[Path]:
+    """Make a short-lived folder that `sweep` removes if this process is killed."""
+    directory = runtime_root() / f"{name}-{secrets.token_hex(4)}"
+    lease = lease_of(directory)
+    with FileLock(lease, timeout=0):
+        try:
+            yield own_directory(directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            lease.unlink(missing_ok=True)
+
+
 def sweep() -> list[str]:
     """End what runs left whose owner and watchdog are both gone: their leases are free."""
+    port_leases.leased()  # forgets those of ended processes
     return [lease.stem for lease in runtime_root().glob("*.lease") if sweep_one(lease)]
 
 

@@ -18,18 +18,20 @@ import pytest
 
 from test_framework import CHECKOUT, reaper
 from test_framework.running.planted import Planted
+from test_framework.services import port_leases
 from test_framework.services.bundled import bundled
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.lifecycle import Lifecycle
-from test_framework.services.run import Run
-from test_framework.services.stack import Stack
+from test_framework.services.run import Run, is_held, lease_of, sweep
+from test_framework.services.stack import Stack, runtime_root
 from test_framework.services.state import ServiceName
 from test_framework.tests.kit.services.conftest import on
 from test_framework.tests.kit.services.remains import Remains, gone_within
 from test_framework.waiting import comes_true
 
 VICTIM = """
-import sys, time
+import asyncio, sys
+from test_framework.faults.slow_proxy import slow_proxy
 from test_framework.ports import lease
 from test_framework.service_pool import ServicePool
 provider, run = sys.argv[1:]
@@ -39,7 +41,13 @@ with ServicePool(provider, run=run) as pool, lease("victim"):
     print("up", flush=True)
     if provider != "external":
         redis.pause()
-    time.sleep(60)
+
+    async def proxied():
+        async with slow_proxy(lambda: redis.url):
+            print("proxied", flush=True)
+            await asyncio.sleep(60)
+
+    asyncio.run(proxied())
 """
 USER = """
 from pathlib import Path
@@ -156,27 +164,29 @@ def test_a_run_that_is_told_to_end_leaves_nothing(number: signal.Signals) -> Non
     assert gone_within(1.0 * STARVED, lambda: Remains(stack).look(containers=False)) is not None
 
 
-def test_what_a_killed_watchdog_could_not_end_is_ended_by_the_next_run(tmp_path: Path) -> None:
+def test_what_a_killed_watchdog_could_not_end_is_ended_by_the_next_run() -> None:
     stack = Stack.of_a_run()
+    ways = set(runtime_root().glob("way-*"))
     victim = begin("bundled", stack.run)
-    comes_true((stack.directory / "redis.wanted").exists, "the victim's Redis", 10)
+    comes_true(lambda: bool(set(runtime_root().glob("way-*/redis*")) - ways), "the victim's proxy", 20)
+    ways = {path for path in set(runtime_root().glob("way-*")) - ways if not path.suffix}
+    (port,) = [port for port, holder in port_leases.leased().items() if holder.pid == victim.pid]
     for process in psutil.Process(victim.pid).children():
         if reaper.COMMAND in process.cmdline():
             process.kill()
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()
     assert Remains(stack).look(containers=False)
-
-    from test_framework.services.run import sweep
+    assert ways
 
     sweep()  # unless another run began meanwhile, and did it
     assert gone_within(SECONDS["bundled"] * STARVED, lambda: Remains(stack).look(containers=False)) is not None
+    assert [way for way in ways if way.exists() and not is_held(lease_of(way))] == []
+    assert list(port_leases.folder().glob(f"{port}.*")) == []
 
 
 def test_a_run_at_work_is_not_swept() -> None:
     run = Run(Stack.of_a_run())
-    from test_framework.services.run import sweep
-
     assert run.stack.directory.name not in sweep()
     assert run.stack.directory.exists()
     assert run.end() == []

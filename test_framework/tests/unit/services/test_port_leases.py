@@ -56,6 +56,18 @@ def test_a_released_port_is_free_again() -> None:
         assert leased()[made.port].name == "mine"
 
     assert leased() == {}
+    assert list(port_leases.folder().iterdir()) == []
+
+
+def test_a_lease_of_an_ended_process_leaves_no_file(sleeper: subprocess.Popen[bytes]) -> None:
+    found = ports.allocate(["APP_PORT"], None, stable=False, holder=sleeper.pid)
+    with lease("mine") as made:
+        sleeper.kill()
+        sleeper.wait()
+
+        assert list(leased()) == [made.port]
+        assert {file.stem for file in port_leases.folder().iterdir()} == {str(made.port)}
+        assert found["APP_PORT"] != made.port
 
 
 def test_a_full_range_says_so_and_gives_back_what_it_took() -> None:

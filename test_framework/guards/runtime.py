@@ -61,7 +61,8 @@ class RuntimeGuards:
             logging.getLogger("asyncio").addHandler(self._slow)
         if self.ledger is not None:
             self.ledger.watch.calls.listen()
-            self._undo.append(self.ledger.watch.calls.stop)
+            self.ledger.watch.children.orphans.start()
+            self._undo += [self.ledger.watch.calls.stop, self.ledger.watch.children.orphans.stop]
         self._undo.append(watch_time(self._who_waits))
 
     def stop(self) -> None:

@@ -1,10 +1,15 @@
-"""An exception in a task that nobody awaited is only logged, and only when the task is forgotten: here it fails the test."""
+"""An exception in a task that no code awaits is only logged, and only when the task is collected: here it fails the test.
+
+It is taken where asyncio reports it, so that neither a disabled logger nor a replaced exception handler hides it.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+import asyncio
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from test_framework.guards.timeouts import TimeIsUp
 
@@ -18,25 +23,28 @@ class UnheardError(AssertionError):
     """Something failed in the background of a test, and nothing that was asserted would have shown it."""
 
 
-class Ear(logging.Handler):
-    """Hears what asyncio logs of failed tasks and futures."""
+class Ear:
+    """Keeps what asyncio reports of failed tasks and futures."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self._heard: list[logging.LogRecord] = []
+        self._failures: list[tuple[str, BaseException | None]] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        told = record.exc_info is not None and isinstance(record.exc_info[1], TimeIsUp)  # its test has failed for that
-        if NEVER_RETRIEVED in str(record.msg) and not told and not _of_a_library(record.getMessage()):
-            self._heard.append(record)
+    def note(self, context: Mapping[str, Any]) -> None:
+        """Keep a report of an exception that was never retrieved."""
+        message, error = str(context.get("message", "")), context.get("exception")
+        known = isinstance(error, TimeIsUp)  # its test has failed for that
+        of = context.get("task") or context.get("future")
+        said = f"{message}\nfuture: {of!r}"
+        if NEVER_RETRIEVED in message and not known and not _of_a_library(said):
+            self._failures.append((said, error))
 
     def demand_silence(self) -> None:
-        """Raise what was heard since the last time."""
-        heard, self._heard = self._heard, []
-        if heard:
-            told = "\n".join(record.getMessage() for record in heard)
-            error = next((record.exc_info[1] for record in heard if record.exc_info), None)
-            raise UnheardError(f"failed in the background, where nobody awaited it: {told}") from error
+        """Raise what was reported since the last time."""
+        failures, self._failures = self._failures, []
+        if failures:
+            said = "\n".join(each for each, _ in failures)
+            error = next((error for _, error in failures if error is not None), None)
+            raise UnheardError(f"failed in the background, where no code awaits it: {said}") from error
 
 
 def _of_a_library(message: str) -> bool:
@@ -45,11 +53,17 @@ def _of_a_library(message: str) -> bool:
 
 @contextmanager
 def listening() -> Iterator[Ear]:
-    """Listen until the block ends."""
+    """Note what asyncio reports until the block ends."""
     ear = Ear()
-    logger = logging.getLogger("asyncio")
-    logger.addHandler(ear)
+    report = asyncio.BaseEventLoop.call_exception_handler
+
+    @functools.wraps(report)
+    def note_and_report(loop: asyncio.BaseEventLoop, context: dict[str, Any]) -> None:
+        ear.note(context)
+        report(loop, context)
+
+    asyncio.BaseEventLoop.call_exception_handler = note_and_report  # type: ignore[method-assign]
     try:
         yield ear
     finally:
-        logger.removeHandler(ear)
+        asyncio.BaseEventLoop.call_exception_handler = report  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ def leak(seen: Evidence) -> Finding | None:
     lines = [line for line in seen.text.splitlines() if re.search(UNCLOSED, line, re.IGNORECASE)]
     left = seen.text.partition("left behind:\n")[2].splitlines()  # the guard names each thing on a line of its own
     said = shortened(
-        re.sub(r" (?:at|fd=)\s?0?x?[0-9a-f]+", "", (left or lines[-1:])[0]).rpartition("ResourceWarning: ")[2]
+        re.sub(r" (?:at 0x[0-9a-f]+|fd=\d+)", "", (left or lines[-1:])[0]).rpartition("ResourceWarning: ")[2]
     )
     fault = Fault.CODE if re.search(r"(?:^|[\s'\"(])app/[\w/]+\.py", seen.text) and not tests_own(seen) else Fault.TEST
     late = bool(seen.links) and seen.place("test", "app") is None and "Unraisable" in seen.links[0].type

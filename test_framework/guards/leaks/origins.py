@@ -155,6 +155,8 @@ class Origins:
         self.variables: dict[str, Birth] = {}
         self.spawned: list[tuple[str, set[int], Birth]] = []
         """Which program was begun, beside which children that were there before, and where."""
+        self.has_spawned = False
+        """Whether this process has ever started another."""
         self.services_were_at_work = False
         self.last: dict[str, Birth] = {}
 
@@ -191,6 +193,7 @@ class Origins:
 
     def _process(self, arguments: tuple[Any, ...]) -> None:
         program = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else "fork"
+        self.has_spawned = True
         self.spawned.append((program, children_of_this_process(), birth(4)))
 
     def _folder(self, _: tuple[Any, ...]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-from test_framework.guards.leaks.children import children_of_this_process
+from test_framework.guards.leaks.children import Orphans, children_of_this_process, helpers_of_multiprocessing
 from test_framework.guards.leaks.origins import Birth, Origins, at_one_moment
 
 WITH_THE_LOOP = ("asyncio_", "AnyIO worker thread")
@@ -55,12 +55,16 @@ class Children:
 
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
+        self.orphans = Orphans()
 
     def now(self) -> Mapping[Hashable, int]:
-        return {pid: pid for pid in children_of_this_process()}
+        orphans = self.orphans.now() if self._origins.has_spawned else set()
+        return {pid: pid for pid in children_of_this_process() | orphans}
 
     def belongs_to_something_lasting(self, key: int) -> bool:
-        """Whether it is a server, which has become another program than it was begun as, or the watchdog of a stack."""
+        """Whether it is a server, the watchdog of a stack, or what multiprocessing keeps until this process ends."""
+        if key in helpers_of_multiprocessing()[0]:
+            return True
         servers, reaper = map(sys.modules.get, ("test_framework.services.processes", "test_framework.reaper"))
         if servers is not None and servers.is_a_server(key):
             return True
@@ -129,6 +133,7 @@ class Descriptors:
         return (
             file in ONE_FOR_ALL
             or file.startswith(LOOKED_AT)
+            or key[0] in helpers_of_multiprocessing()[1]
             or key[0] in self._claimed()
             or file in self._claimed_files()
             or ENGINE_SOCKET in self._peer(key[0])
@@ -177,7 +182,7 @@ class Temporary:
 
     def belongs_to_something_lasting(self, key: str) -> bool:
         own = self._pytests_own()
-        return bool(own) and key.startswith(own + os.sep)
+        return (bool(own) and key.startswith(own + os.sep)) or key in helpers_of_multiprocessing()[2]
 
     def birth(self, key: str, value: object) -> Birth | None:
         return self._origins.temporary.get(key)

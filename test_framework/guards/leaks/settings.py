@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
+import locale
 import logging
 import os
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -110,18 +115,46 @@ class Signals:
                 signal.signal(key, before)
 
 
+class ExceptionHandlers:
+    """What a loop calls for an error that no task awaits: a test that replaces it hides the errors of the next."""
+
+    name = "exception handler of the loop"
+    setting = True
+
+    def __init__(self, loops: Callable[[], list[asyncio.AbstractEventLoop]]) -> None:
+        self._loops = loops
+
+    def now(self) -> Mapping[Hashable, Any]:
+        return {loop: loop.get_exception_handler() for loop in self._loops()}
+
+    def birth(self, key: object, value: object) -> Birth | None:
+        return None
+
+    def tell(self, key: object, value: object) -> str:
+        return f"is now {getattr(value, '__qualname__', value)}, and was not put back"
+
+    def clear(self, key: asyncio.AbstractEventLoop, before: Any, after: object) -> None:
+        key.set_exception_handler(before)
+
+
 class Global:
     """One value of the process, and how it is put back."""
 
     setting = True
 
     def __init__(
-        self, name: str, read: Callable[[], Any], write: Callable[[Any], object], last: Callable[[], Birth | None]
+        self,
+        name: str,
+        read: Callable[[], Any],
+        write: Callable[[Any], object],
+        last: Callable[[], Birth | None] = lambda: None,
+        show: Callable[[Any], str] = str,
     ) -> None:
         self.name = name
         self._read = read
         self._write = write
         self._last = last
+        self._show = show
 
     def now(self) -> Mapping[Hashable, Any]:
         return {self.name: self._read()}
@@ -130,20 +163,61 @@ class Global:
         return self._last()
 
     def tell(self, key: object, value: object) -> str:
-        return f"was changed to {value} and not put back"
+        return f"was changed to {self._show(value)} and not put back"
 
     def clear(self, key: object, before: Any, after: object) -> None:
         self._write(before)
 
 
 def globals_of(origins: Origins) -> list[Global]:
-    """The working folder, the import path, the permissions of new files."""
-    unknown: Callable[[], Birth | None] = lambda: None  # noqa: E731
+    """Return what the standard library keeps once for the whole process."""
     return [
         Global("working folder", _folder, os.chdir, lambda: origins.last.get("folder")),
-        Global("sys.path", lambda: tuple(sys.path), _set_path, unknown),
-        Global("umask", _umask, os.umask, unknown),
+        Global("sys.path", lambda: tuple(sys.path), _set_path),
+        Global("umask", _umask, os.umask, show=lambda mask: f"{mask:#o}"),
+        Global("logging.disable", lambda: logging.root.manager.disable, logging.disable),
+        Global("default timeout of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
+        Global("time zone", lambda: time.tzname, lambda _: getattr(time, "tzset", int)()),  # TZ is put back already
+        Global("locale", lambda: locale.setlocale(locale.LC_ALL), lambda was: locale.setlocale(locale.LC_ALL, was)),
+        Global("decimal context", _decimal_context, _set_decimal_context),
+        Global("garbage collection", lambda: (gc.isenabled(), gc.get_threshold()), _set_garbage_collection),
+        Global("mock.patch", _started_mocks, _stop_mocks),
     ]
+
+
+def _decimal_context() -> tuple[int, str] | None:
+    decimal = sys.modules.get("decimal")
+    context = decimal.getcontext() if decimal is not None else None
+    return (context.prec, context.rounding) if context is not None else None
+
+
+def _set_decimal_context(before: tuple[int, str] | None) -> None:
+    import decimal
+
+    standard = decimal.DefaultContext
+    context = decimal.getcontext()
+    context.prec, context.rounding = before or (standard.prec, standard.rounding)
+
+
+def _set_garbage_collection(before: tuple[bool, tuple[int, int, int]]) -> None:
+    enabled, threshold = before
+    gc.set_threshold(*threshold)
+    if enabled:
+        gc.enable()
+    else:
+        gc.disable()
+
+
+def _started_mocks() -> tuple[Any, ...]:
+    """Return what `mock.patch(…).start()` replaced and nothing has stopped yet."""
+    mock = sys.modules.get("unittest.mock")
+    return tuple(mock._patch._active_patches) if mock is not None else ()
+
+
+def _stop_mocks(before: tuple[Any, ...]) -> None:
+    for patch in reversed(_started_mocks()):
+        if patch not in before:
+            patch.stop()
 
 
 def _folder() -> str:

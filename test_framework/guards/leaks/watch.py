@@ -20,7 +20,7 @@ from test_framework.guards.leaks.kinds import Kind, Left
 from test_framework.guards.leaks.origins import Birth, Origins, at_one_moment
 from test_framework.guards.leaks.owners import Owner
 from test_framework.guards.leaks.processes import Children, Descriptors, Temporary, Threads
-from test_framework.guards.leaks.settings import Environment, Handlers, Signals, globals_of
+from test_framework.guards.leaks.settings import Environment, ExceptionHandlers, Handlers, Signals, globals_of
 from test_framework.guards.leaks.tasks import Tasks
 
 QUICK, SLOW = tuple(0.001 * 2**n for n in range(6)), (0.05,) * 4
@@ -45,6 +45,7 @@ class Watch:
     def __init__(self, origins: Origins, arrivals: Arrivals, basetemp: Callable[[], str]) -> None:
         self.origins = origins
         self.tasks = Tasks()
+        self.children = Children(origins)
         self.calls = Calls(origins.threads)
         self.clients = Clients(arrivals)
         self._lasting_pools: set[int] = set()
@@ -53,11 +54,12 @@ class Watch:
             Coroutines(self.tasks),
             *self.clients.kinds,
             Threads(origins),
-            Children(origins),
+            self.children,
             Temporary(origins, basetemp),
             Environment(origins),
             Signals(self.calls),
             Handlers(self.calls),
+            ExceptionHandlers(self.tasks.loops),
             *globals_of(origins),
             Descriptors(origins, self._claimed, self._claimed_files),
         )
@@ -109,7 +111,7 @@ class Watch:
             for key, value in now.items():
                 change = known.get((kind.name, key))
                 if change is not None:
-                    if value is change.after or (kind.setting and value == change.after):
+                    if value == change.after:  # equal, and not the same: a process is known by its number
                         yield change
                 elif not kind.setting and (born := kind.birth(key, value)) is not None and born.owner is owner:
                     yield Change(kind, key, None, value)

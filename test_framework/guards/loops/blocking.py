@@ -7,6 +7,8 @@ imported, which reads files; the library may do no more than read meanwhile.
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
@@ -28,6 +30,7 @@ LEFT_ALONE = ("threading.", "os.getcwd", "os.path.abspath", "os.path.samestat")
 """Watching every lock would slow down the whole process; the others only compute."""
 READS = tuple(words("os.stat os.listdir os.scandir os.readlink os.path. io.BufferedReader. io.TextIOWrapper.read"))
 IMPORTS = "<frozen importlib._bootstrap>"
+METADATA = importlib.metadata.__path__[0] + os.sep
 
 
 class Blocked(Offence):
@@ -62,6 +65,8 @@ def watch_blocking(root: Path) -> Callable[[], None]:
         if name.startswith(READS):
             function.can_block_predicate = _or_for_an_import(function.can_block_predicate)
         function.activate()
+        if isinstance(function.module, ModuleType):  # or it could not be pickled, for another process say
+            functools.update_wrapper(getattr(function.module, function.func_name), function.original_func)
 
     def stop() -> None:
         for function in functions.values():
@@ -76,16 +81,20 @@ def _or_on_purpose(never_blocks: Callable[..., bool]) -> Callable[..., bool]:
 
 
 def _or_for_an_import(never_blocks: Callable[..., bool]) -> Callable[..., bool]:
-    """Let a read pass that a library needs to be imported: it happens once, for whoever comes first."""
+    """Let a read pass that a library needs once: to be imported, or to learn its own version."""
     return lambda *given, **named: never_blocks(*given, **named) or _of_a_librarys_import(sys._getframe(1))
 
 
 def _of_a_librarys_import(frame: FrameType | None) -> bool:
-    """Whether a library is being imported, as seen from its reading: a file of this project has to read elsewhere."""
+    """Whether a library is imported or asks for its version, as seen from its reading: this project reads elsewhere."""
+    metadata = False
     for caller in stack(frame):
         file = caller.f_code.co_filename
         if file == IMPORTS or is_ours(file):
             return file == IMPORTS
+        if metadata and not file.startswith(METADATA):
+            return True
+        metadata = metadata or file.startswith(METADATA)
     return False
 
 

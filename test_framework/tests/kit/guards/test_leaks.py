@@ -10,7 +10,8 @@ from test_framework.running.planted import Ended
 from test_framework.tests.kit.guards.planted import run_planted
 
 HEAD = """\
-import asyncio, contextlib, ctypes, gc, logging, os, signal, socket, subprocess, sys, tempfile, threading, time
+import asyncio, contextlib, ctypes, decimal, gc, locale, logging, os, signal, socket, subprocess, sys, tempfile
+import concurrent.futures, multiprocessing, threading, time, unittest.mock
 
 import pytest, pytest_asyncio
 import websockets
@@ -77,7 +78,37 @@ LEAKS = {
     ),
     "working_folder": ("sync", "os.chdir('/')", "working folder: was changed to /"),
     "import_path": ("sync", "sys.path.append('/planted')", "sys.path: was changed"),
-    "umask": ("sync", "os.umask(0o7)", "umask: was changed to 7"),
+    "umask": ("sync", "os.umask(0o70)", "umask: was changed to 0o70"),
+    "disabled_logging": ("sync", "logging.disable(logging.ERROR)", "logging.disable: was changed to 40"),
+    "exception_handler": (
+        "async",
+        "asyncio.get_running_loop().set_exception_handler(lambda *_: None)",
+        "exception handler of the loop: is now ",
+    ),
+    "socket_timeout": ("sync", "socket.setdefaulttimeout(5)", "default timeout of sockets: was changed to 5.0"),
+    "time_zone": (
+        "sync",
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TZ", "Planted-3")
+            time.tzset()
+        """,
+        "time zone: was changed to ('Planted', 'Planted')",
+    ),
+    "locale": ("sync", "locale.setlocale(locale.LC_TIME, 'C.UTF-8')", "locale: was changed to "),
+    "decimal_context": ("sync", "decimal.getcontext().prec = 5", "decimal context: was changed to (5, "),
+    "garbage_collection": ("sync", "gc.disable()", "garbage collection: was changed to (False, "),
+    "started_mock": ("sync", "unittest.mock.patch('os.getlogin').start()", "mock.patch: was changed to ("),
+    "orphan": ("sync", "subprocess.run(['sh', '-c', 'sleep 61 &'], check=True)", "(sleep 61)"),
+    "process_pool": (
+        "sync",
+        """
+        pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        assert pool.submit(os.getppid).result() == os.getpid()
+        KEPT.append(pool)
+        """,
+        "child process: ",
+    ),
     "session": (
         "async",
         """
@@ -142,6 +173,34 @@ TWINS = {
     "thread": ("sync", "t = threading.Thread(target=time.sleep, args=[0.05]); t.start()"),
     "pool_of_the_loop": ("async", "await asyncio.to_thread(time.monotonic)"),
     "child": ("sync", "subprocess.run([sys.executable, '-c', ''], check=True)"),
+    "orphan_that_ends": ("sync", "subprocess.run(['sh', '-c', 'sleep 0.05 &'], check=True)"),
+    "process_pool": (
+        "sync",
+        """
+        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            assert pool.submit(os.getppid).result() == os.getpid()
+        """,
+    ),
+    "process_pool_after_that": (
+        "sync",
+        """
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Pool(1) as pool:
+            pool.map(time.sleep, [0.01])
+        pool.join()
+        """,
+    ),
+    "disabled_logging": ("sync", "logging.disable(logging.ERROR); logging.disable(logging.NOTSET)"),
+    "exception_handler": (
+        "async",
+        """
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda *_: None)
+        loop.set_exception_handler(None)
+        """,
+    ),
+    "decimal_context": ("sync", "with decimal.localcontext() as context: context.prec = 5"),
+    "mock": ("sync", "with unittest.mock.patch('os.getlogin'): pass"),
     "child_of_the_loop": (
         "async",
         "child = await asyncio.create_subprocess_exec(sys.executable, '-c', ''); await child.wait()",
@@ -288,7 +347,20 @@ def test_whoever_leaves_something_behind_fails_and_is_told_what_and_where(run: E
     assert LEAKS[name][2] in "\n".join(outcome.properties["guards.leaks"])
 
 
-NOBODY_HEARS_OF = {"signal_handler", "logging_handler", "import_path", "umask"}
+NOBODY_HEARS_OF = {
+    "signal_handler",
+    "logging_handler",
+    "import_path",
+    "umask",
+    "disabled_logging",
+    "exception_handler",
+    "socket_timeout",
+    "time_zone",
+    "locale",
+    "decimal_context",
+    "garbage_collection",
+    "started_mock",
+}
 """Python announces none of these, so the test is named and not the line."""
 
 
@@ -317,6 +389,39 @@ def test_uses_it(forgetful):
 def test_uses_it_last(forgetful):
     assert not forgetful.is_set()
 
+"""
+SCOPES = ("class", "module", "session")
+PROCESSES = {
+    "child": "subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)",
+    "orphan": "subprocess.run(['sh', '-c', 'sleep 61 >/dev/null 2>&1 &'], check=True)",
+}
+WIDER_PROCESS = """
+import subprocess, sys
+
+import pytest
+
+KEPT = []
+
+
+@pytest.fixture(scope="{scope}")
+def forgetful():
+    KEPT.append({process})
+    yield
+
+
+@pytest.fixture(scope="{scope}")
+def tidy():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield child
+        child.communicate()
+
+
+class TestOfTheFixtures:
+    def test_uses_them(self, forgetful, tidy):
+        assert tidy.poll() is None
+
+    def test_uses_them_last(self, forgetful, tidy):
+        assert tidy.poll() is None
 """
 VERDICTS = """
 import threading
@@ -408,3 +513,86 @@ def test_off_does_not_look(verdicts: dict[str, Ended]) -> None:
     outcome = verdicts["off"].of("test_leaves_a_thread")
 
     assert (outcome.failed, outcome.properties) == ({}, {})
+
+
+@pytest.fixture(scope="module")
+def wider_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """A fixture of each scope that leaves each kind of process, beside one that ends its own."""
+    return {
+        f"{scope} {kind}": run_planted(
+            tmp_path_factory.mktemp("wider"),
+            {"tests/unit/test_wider.py": WIDER_PROCESS.format(scope=scope, process=process)},
+        )
+        for scope in SCOPES
+        for kind, process in PROCESSES.items()
+    }
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("kind", PROCESSES)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_process_that_a_wider_fixture_leaves_is_a_leak(
+    wider_processes: dict[str, Ended], scope: str, kind: str
+) -> None:
+    run = wider_processes[f"{scope} {kind}"]
+
+    assert run.of("test_uses_them").failed == {}, run.output
+    words = run.of("test_uses_them_last").failed["teardown"]
+    assert f"the {scope} fixture forgetful (tests/unit/test_wider.py:9) left behind child process: " in words
+    assert "tidy" not in words
+
+
+DEAF = """
+import asyncio, gc, logging
+
+async def fails():
+    raise ValueError("planted")
+
+async def fail_in_the_background():
+    task = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+async def test_disables_logging():
+    logging.disable(logging.CRITICAL)
+
+async def test_fails_afterwards():
+    await fail_in_the_background()
+
+async def test_takes_the_exception_handler():
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+async def test_fails_after_that():
+    await fail_in_the_background()
+
+async def test_fails_while_logging_is_disabled():
+    logging.disable(logging.CRITICAL)
+    await fail_in_the_background()
+    logging.disable(logging.NOTSET)
+
+async def test_fails_while_the_handler_is_taken():
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    await fail_in_the_background()
+    asyncio.get_running_loop().set_exception_handler(None)
+
+async def test_fails_nowhere():
+    await asyncio.sleep(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def deaf(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Tests that try to silence what fails in the background, each before one that fails there."""
+    return run_planted(tmp_path_factory.mktemp("deaf"), {"tests/unit/test_planted.py": DEAF})
+
+
+@pytest.mark.parametrize(
+    "name", ["afterwards", "after_that", "while_logging_is_disabled", "while_the_handler_is_taken"]
+)
+def test_a_failure_in_the_background_is_seen_although_logging_is_silenced(deaf: Ended, name: str) -> None:
+    assert "ValueError('planted')" in deaf.of(f"test_fails_{name}").words, deaf.output
+
+
+def test_a_neighbour_of_what_fails_in_the_background_passes(deaf: Ended) -> None:
+    assert deaf.of("test_fails_nowhere").failed == {}, deaf.output

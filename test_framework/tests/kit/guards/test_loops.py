@@ -23,7 +23,7 @@ async def work():
 """
 
 SERVICE = """\
-import asyncio, importlib, os, time, urllib.request
+import asyncio, importlib, importlib.metadata, os, time, urllib.request
 
 async def naps():
     time.sleep(0.01)
@@ -48,6 +48,12 @@ async def may_read(path):
 
 async def imports(name):
     importlib.import_module(name)
+
+async def asks_a_library(name):
+    return importlib.import_module(name).version()
+
+async def asks_for_a_version():
+    return importlib.metadata.version("pytest")
 """
 
 IMPORTED = {
@@ -60,6 +66,11 @@ IMPORTED = {
             socket.create_connection(server.getsockname()).close()
         """,
     "site-packages/late_writer.py": "from pathlib import Path\nPath(__file__).with_suffix('.txt').write_text('it')\n",
+    "site-packages/versioned.py": """\
+        import importlib.metadata
+        def version():
+            return importlib.metadata.version("pytest")
+        """,
     "app/late.py": "from pathlib import Path\nPath(__file__).read_text()\n",
 }
 
@@ -144,6 +155,7 @@ FAULTS = {
         "await service.imports('late_writer')",
         "io.TextIOWrapper.write() in a coroutine",
     ),
+    "version_read_by_the_service": ("async", "await service.asks_for_a_version()", "in asks_for_a_version"),
     "file_in_the_service_at_import": ("async", "await service.imports('app.late')", "app/late.py:2 in <module>"),
     "never_awaited": ("async", "work()", "coroutine 'work' was never awaited"),
     "never_awaited_in_a_cycle": (
@@ -184,6 +196,7 @@ TWINS = {
     "file_in_a_test": ("async", "Path(__file__).read_text()"),
     "allowed_file": ("async", "await service.may_read(Path(__file__))"),
     "import_of_a_library_that_reads": ("async", "await service.imports('late_reader')"),
+    "version_read_by_a_library": ("async", "await service.asks_a_library('versioned')"),
     "awaited": ("async", "await work()"),
     "closed": ("async", "work().close()"),
 }
@@ -230,6 +243,26 @@ def test_the_next_test_is_not_blamed(run: Ended, name: str) -> None:
 @pytest.mark.parametrize("name", TWINS)
 def test_the_same_done_well_passes(run: Ended, name: str) -> None:
     assert run.of(f"test_twin_{name}").failed == {}, run.output
+
+
+FIRST_CALL = """\
+from redis.asyncio import Redis
+
+async def pings(url):
+    async with Redis.from_url(url) as client:
+        return await client.ping()
+"""
+
+
+def test_the_first_call_of_redis_from_the_service_passes(
+    tmp_path_factory: pytest.TempPathFactory, pool: object
+) -> None:
+    test = f"from app import store\n\nasync def test_it():\n    assert await store.pings({pool.get('redis').url!r})\n"  # type: ignore[attr-defined]
+    files = {"app/__init__.py": "", "app/store.py": FIRST_CALL, "tests/mission_critical/test_planted.py": test}
+
+    run = run_planted(tmp_path_factory.mktemp("first"), files, "--mode=integration")
+
+    assert run.code == 0, run.output
 
 
 AT_IMPORT = {

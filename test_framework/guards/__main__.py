@@ -1,7 +1,7 @@
-"""Check the rules of the house that can be read off the files: the whole tree, or only the files named as arguments.
+"""Check the project's rules that can be read off the files: the whole tree, or only the named files and folders.
 
 Prints every finding as `path:line: what, why, what to do`, then how many files each guard read. A guard that found
-nothing to read fails too: a check that looks at nothing is always green.
+nothing to read fails too, and so does a name that leads to no file: a check that reads nothing is always green.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ GUARDS: tuple[Guard, ...] = (
 def main(arguments: Sequence[str], root: Path, guards: Sequence[Guard] = GUARDS) -> int:
     """Run the guards, print what they found, and return the exit code."""
     tree = files_of(root)
-    asked = _relative(arguments, root)
+    try:
+        asked = _named_files(arguments, root, tree)
+    except NothingToReadError as error:
+        print(error)
+        return 2
+    tree += [Source(root, path) for path in sorted(asked - {source.path for source in tree})]
     findings: list[Finding] = []
     read: list[str] = []
     blind: list[str] = []
@@ -50,8 +55,29 @@ def main(arguments: Sequence[str], root: Path, guards: Sequence[Guard] = GUARDS)
     return 1 if findings or blind else 0
 
 
-def _relative(arguments: Sequence[str], root: Path) -> frozenset[str]:
-    return frozenset(Path(name).resolve().relative_to(root.resolve()).as_posix() for name in arguments)
+class NothingToReadError(Exception):
+    """A name on the command line leads to no file of the project."""
+
+
+def _named_files(names: Sequence[str], root: Path, tree: Sequence[Source]) -> frozenset[str]:
+    """Return the files that the names stand for: a file for itself, a folder for all of the project below it."""
+    files: set[str] = set()
+    for name in names:
+        path = Path(name).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise NothingToReadError(f"{name}:1: lies outside the project {root}; run the guards in its own project")
+        relative = path.relative_to(root.resolve())
+        below = {source.path for source in tree if source.pure_path.is_relative_to(relative)}
+        if path.is_file():
+            below = {relative.as_posix()}
+        elif not path.exists():
+            raise NothingToReadError(f"{name}:1: does not exist, so nothing was read; correct the name")
+        elif not below:
+            raise NothingToReadError(
+                f"{name}:1: holds no file of the project, so nothing was read; is it ignored by git?"
+            )
+        files |= below
+    return frozenset(files)
 
 
 def _files_for(guard: Guard, tree: Sequence[Source], asked: frozenset[str]) -> list[Source]:

@@ -43,6 +43,23 @@ def test_words_of_the_kit_are_understood(kind: str, said: str, expected: tuple[s
     assert (str(explained.category), str(explained.fault)) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("task: 'pump', begun at app/events/hub.py:72 in start", "begun at app/events/hub.py:72 in start"),
+        ("thread: <Thread at 0x7f3a> begun at app/a.py:7", "<Thread> begun at app/a.py:7"),
+        ("socket: <socket.socket fd=12, laddr=x>", "<socket.socket, laddr=x>"),
+    ],
+)
+def test_a_leak_is_shown_with_its_place_and_without_addresses(said: str, shown: str) -> None:
+    text = f"tests/unit/test_a.py::test_b left behind:\n  {said}\nEnd it where it was begun."
+    failure = Failure("tests/unit/test_a.py::test_b", "call", (Link(("Failed",), text),))
+
+    (cause,) = ErrorReporter().explain([failure]).causes
+
+    assert shown in cause.root_cause
+
+
 @pytest.mark.parametrize("state", ["paused", "exited", "silent"])
 def test_an_event_that_does_not_come_is_blamed_on_the_redis_that_was_away(state: str) -> None:
     failure = Failure("a", "call", (Link(("AssertionError",), CAME),), services=(ServiceState("redis", state),))

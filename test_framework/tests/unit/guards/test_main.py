@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from test_framework import CHECKOUT
 from test_framework.guards.__main__ import main
 from test_framework.guards.source import Finding, Guard, Source, files_of
 
@@ -86,6 +88,63 @@ def test_files_that_concern_no_guard_pass(plant: Plant, tmp_path: Path, capsys: 
 
     assert code == 0
     assert "no guard is concerned" in capsys.readouterr().out
+
+
+BROKEN, SOUND = "def broken(:\n", "def sound() -> int:\n    return 1\n"
+
+
+def command(root: Path, *names: str) -> subprocess.CompletedProcess[str]:
+    """Run the guards as a process in a project."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "test_framework.guards", *names],
+        cwd=root,
+        env={**environment, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("named", ["pkg", "pkg/", "pkg/deep", ".", "pkg/deep/broken.py"])
+def test_a_syntax_error_below_a_named_folder_is_found(plant: Plant, tmp_path: Path, named: str) -> None:
+    plant("pkg/sound.py", SOUND)
+    plant("pkg/deep/broken.py", f"\n{BROKEN}")
+
+    ended = command(tmp_path, named)
+
+    assert ended.returncode == 1, ended.stderr
+    assert "pkg/deep/broken.py:2: is no Python " in ended.stdout
+
+
+def test_a_named_folder_without_a_fault_passes(plant: Plant, tmp_path: Path) -> None:
+    plant("pkg/sound.py", SOUND)
+    plant("other/broken.py", BROKEN)
+
+    ended = command(tmp_path, "pkg")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.startswith("guards: syntax read 1, ")
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("gone.py", "gone.py:1: does not exist"),
+        ("pkg/gone", "pkg/gone:1: does not exist"),
+        ("empty", "empty:1: holds no file of the project"),
+        ("..", "..:1: lies outside the project"),
+    ],
+)
+def test_a_name_that_leads_to_no_file_fails(plant: Plant, tmp_path: Path, named: str, reason: str) -> None:
+    plant("pkg/sound.py", SOUND)
+    (tmp_path / "empty").mkdir()
+
+    ended = command(tmp_path, "pkg/sound.py", named)
+
+    assert ended.returncode == 2, ended.stderr
+    assert reason in ended.stdout
 
 
 def test_without_git_hidden_and_built_files_are_left_out(plant: Plant, tmp_path: Path) -> None:

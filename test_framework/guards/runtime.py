@@ -21,6 +21,7 @@ from test_framework.guards.leaks.origins import Origins, listen, settle_on
 from test_framework.guards.leaks.owners import Owner, at_work
 from test_framework.guards.loops.homes import Homes
 from test_framework.guards.loops.running import watch_runs
+from test_framework.guards.loops.waits import watch_locks
 from test_framework.guards.timeouts import watch_time
 
 ORIGIN_LINES = 2
@@ -52,7 +53,7 @@ class RuntimeGuards:
         sys.meta_path.insert(0, self._arrivals)
         self._undo.append(lambda: sys.meta_path.remove(self._arrivals))
         self._homes.watch(self._arrivals)
-        self._undo += [self._homes.stop, watch_runs()]
+        self._undo += [self._homes.stop, watch_runs(), watch_locks()]
         sys.set_coroutine_origin_tracking_depth(DEBUG_LINES if self._async_debug else ORIGIN_LINES)
         if self._async_debug:
             from test_framework.guards.async_debug import SlowCallbacks

@@ -62,7 +62,7 @@ def listening() -> Iterator[Ear]:
         ear.note(context)
         report(loop, context)
 
-    asyncio.BaseEventLoop.call_exception_handler = note_and_report  # type: ignore[method-assign]
+    asyncio.BaseEventLoop.call_exception_handler = note_and_report  # type: ignore[assignment, method-assign]
     try:
         yield ear
     finally:

@@ -82,6 +82,13 @@ def is_ours(file: str) -> bool:
     return ours and not any(part in file for part in NOT_OURS)
 
 
+def project_frame(frame: FrameType | None) -> FrameType | None:
+    """Return the frame that makes a thing if it is of this project; a dataclass makes its fields in one without a file."""
+    while frame is not None and frame.f_code.co_filename == "<string>":
+        frame = frame.f_back
+    return frame if frame is not None and is_ours(frame.f_code.co_filename) else None
+
+
 def serves(file: str) -> bool:
     """Whether a file starts and asks services; the docker library keeps its connections as long as its client."""
     return file.startswith(SERVICES) or ENGINE in file

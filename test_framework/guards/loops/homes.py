@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from test_framework.guards.leaks.arrivals import Arrivals
 from test_framework.guards.leaks.objects import note_births
-from test_framework.guards.leaks.origins import Birth, birth, is_ours
+from test_framework.guards.leaks.origins import Birth, birth, project_frame
 from test_framework.guards.loops.running import WAIVER, refuse_at_import
 from test_framework.guards.offences import Offence, commit, excused, here
 
@@ -64,7 +64,7 @@ class Homes:
         @functools.wraps(begin)
         def make(made: Any, *arguments: Any, **options: Any) -> None:
             begin(made, *arguments, **options)
-            maker = _maker(sys._getframe(1))
+            maker = project_frame(sys._getframe(1))
             if maker is not None:
                 loop = asyncio._get_running_loop()
                 self._homes[made] = (ref(loop), birth()) if loop is not None else None
@@ -134,13 +134,6 @@ class Homes:
         at = f", {used.lines[0]}" if used.lines else ""
         remedy = "make it where it is used, or give test and fixture the same loop_scope"
         raise Offence(commit(f"{what} of another loop, {home[1]}, is used{at}: {remedy}, {WAIVER}"))
-
-
-def _maker(frame: FrameType | None) -> FrameType | None:
-    """The frame that makes a thing, if it is of this project: a dataclass makes its fields in a frame without a file."""
-    while frame is not None and frame.f_code.co_filename == "<string>":
-        frame = frame.f_back
-    return frame if frame is not None and is_ours(frame.f_code.co_filename) else None
 
 
 def _watch_client(module: ModuleType, name: str) -> None:

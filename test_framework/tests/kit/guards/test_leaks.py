@@ -9,6 +9,8 @@ import pytest
 from test_framework.running.planted import Ended
 from test_framework.tests.kit.guards.planted import run_planted
 
+pytestmark = pytest.mark.timeout(150)  # each run has a hundred tests, and some wait for their leak to end
+
 HEAD = """\
 import asyncio, contextlib, ctypes, decimal, gc, locale, logging, os, signal, socket, subprocess, sys, tempfile
 import concurrent.futures, multiprocessing, threading, time, unittest.mock
@@ -528,7 +530,6 @@ def wider_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended
     }
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("kind", PROCESSES)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_process_that_a_wider_fixture_leaves_is_a_leak(

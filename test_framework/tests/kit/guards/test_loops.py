@@ -9,8 +9,10 @@ import pytest
 from test_framework.running.planted import Ended
 from test_framework.tests.kit.guards.planted import run_planted
 
+pytestmark = pytest.mark.timeout(150)  # each run has a hundred tests, and some compute for a second
+
 HEAD = """\
-import asyncio, gc, socket, sqlite3, time
+import asyncio, concurrent.futures, gc, os, queue, socket, sqlite3, subprocess, sys, threading, time
 from pathlib import Path
 import pytest, pytest_asyncio
 from sqlalchemy import text
@@ -20,6 +22,16 @@ from app import service
 
 async def work():
     await asyncio.sleep(0)
+
+def compute(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+def held_lock():
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 """
 
 SERVICE = """\
@@ -48,6 +60,12 @@ async def may_read(path):
 
 async def imports(name):
     importlib.import_module(name)
+
+async def computes(compute):
+    compute(0.8)
+
+async def may_compute(compute):
+    compute(0.8)
 
 async def asks_a_library(name):
     return importlib.import_module(name).version()
@@ -157,6 +175,60 @@ FAULTS = {
     ),
     "version_read_by_the_service": ("async", "await service.asks_for_a_version()", "in asks_for_a_version"),
     "file_in_the_service_at_import": ("async", "await service.imports('app.late')", "app/late.py:2 in <module>"),
+    "process": (
+        "async",
+        "subprocess.run(['true'], check=True)",
+        "subprocess.Popen.communicate() in a coroutine stops everything else on the loop, tests/",
+    ),
+    "process_that_is_waited_for": (
+        "async",
+        """
+        child = subprocess.Popen(["sleep", "0.1"])
+        try:
+            child.wait()
+        finally:
+            await asyncio.to_thread(child.wait)
+        """,
+        "subprocess.Popen.wait() in a coroutine",
+    ),
+    "system": ("async", "os.system('true')", "os.system() in a coroutine"),
+    "thread": (
+        "async",
+        """
+        thread = threading.Thread(target=time.sleep, args=[0.1])
+        thread.start()
+        thread.join()
+        """,
+        "threading.Thread.join() in a coroutine",
+    ),
+    "lock": ("async", "with held_lock(): pass", "threading.Lock.acquire() in a coroutine"),
+    "lock_with_a_timeout": ("async", "held_lock().acquire(timeout=0.1)", "threading.Lock.acquire() in a coroutine"),
+    "queue_of_threads": ("async", "queue.Queue().get(timeout=0.1)", "queue.Queue.get() in a coroutine"),
+    "event_of_threads": ("async", "threading.Event().wait(0.1)", "threading.Event.wait() in a coroutine"),
+    "future_of_threads": (
+        "async",
+        "concurrent.futures.Future().result(0.1)",
+        "concurrent.futures._base.Future.result() in a coroutine",
+    ),
+    "computing": ("async", "compute(0.8)", " in compute: asyncio.to_thread(…)"),
+    "computing_in_the_service": (
+        "async",
+        "await service.computes(lambda seconds: sum(number % 7 for number in range(int(seconds * 1e8))))",
+        "s of computing without a pause in task",
+    ),
+    "computing_in_one_call": (
+        "async",
+        "assert max(range(40_000_000)) < 40_000_000 and compute(0.5) is None",
+        "in task",
+    ),
+    "computing_in_a_callback": (
+        "async",
+        """
+        asyncio.get_running_loop().call_soon(compute, 0.8)
+        await asyncio.sleep(0)
+        """,
+        "s of computing without a pause in <Handle compute(0.8)",
+    ),
     "never_awaited": ("async", "work()", "coroutine 'work' was never awaited"),
     "never_awaited_in_a_cycle": (
         "async",
@@ -193,6 +265,74 @@ TWINS = {
     "sleep_on_purpose": ("async", "time.sleep(0.001)  # on purpose: shows what happens"),
     "sleep_in_a_thread": ("async", "await asyncio.to_thread(time.sleep, 0.001)"),
     "sleep_outside": ("sync", "time.sleep(0.001)"),
+    "process": ("async", "child = await asyncio.create_subprocess_exec('true'); await child.wait()"),
+    "process_in_a_thread": ("async", "await asyncio.to_thread(subprocess.run, ['true'], check=True)"),
+    "process_that_has_ended": (
+        "async",
+        """
+        child = subprocess.Popen(["true"])
+        while child.poll() is None:
+            await asyncio.sleep(0.01)
+        child.wait()
+        """,
+    ),
+    "thread_that_has_ended": (
+        "async",
+        """
+        thread = threading.Thread(target=int)
+        thread.start()
+        while thread.is_alive():
+            await asyncio.sleep(0.01)
+        thread.join()
+        """,
+    ),
+    "free_lock": ("async", "with threading.Lock(), threading.RLock(): pass"),
+    "lock_that_is_not_waited_for": ("async", "assert not held_lock().acquire(blocking=False)"),
+    "kinds_of_locks": (
+        "sync",
+        "assert isinstance(threading.RLock(), type(threading.RLock())) and threading.Lock() != 1",
+    ),
+    "queue_that_holds_something": ("async", "made = queue.Queue(); made.put(1); assert made.get() == 1"),
+    "queue_that_is_not_waited_for": (
+        "async",
+        """
+        with pytest.raises(queue.Empty):
+            queue.Queue().get_nowait()
+        """,
+    ),
+    "future_that_is_done": (
+        "async",
+        "future = concurrent.futures.Future(); future.set_result(1); assert future.result() == 1",
+    ),
+    "pool_of_threads": (
+        "async",
+        """
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            await asyncio.get_running_loop().run_in_executor(pool, int)
+            await asyncio.to_thread(pool.shutdown)
+        """,
+    ),
+    "loop_with_a_pool": ("sync", "asyncio.run(asyncio.to_thread(int))"),
+    "computing_in_a_thread": ("async", "await asyncio.to_thread(compute, 0.8)"),
+    "computing_with_pauses": (
+        "async",
+        """
+        for _ in range(4):
+            compute(0.2)
+            await asyncio.sleep(0)
+        """,
+    ),
+    "computing_on_purpose": (
+        "async",
+        """
+        end = time.thread_time() + 0.8
+        while time.thread_time() < end: pass  # on purpose: shows what happens
+        """,
+    ),
+    "computing_outside": ("sync", "compute(0.8)"),
+    "computing_for_a_moment": ("async", "compute(0.2)"),
+    "computing_that_is_allowed": ("async", "await service.may_compute(compute)"),
+    "a_step_that_is_long_because_the_machine_is_busy": ("async", "time.sleep(0.8)  # on purpose: it takes no CPU time"),
     "file_in_a_test": ("async", "Path(__file__).read_text()"),
     "allowed_file": ("async", "await service.may_read(Path(__file__))"),
     "import_of_a_library_that_reads": ("async", "await service.imports('late_reader')"),
@@ -223,7 +363,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Ended:
         "app/service.py": SERVICE,
         **IMPORTED,
     }
-    allowed = '[tool.guards.may_block]\n"app/service.py:may_read" = "a small file"\n'
+    allowed = (
+        '[tool.guards.may_block]\n"app/service.py:may_read" = "a small file"\n"app/service.py:may_compute" = "once"\n'
+    )
     return run_planted(tmp_path_factory.mktemp("loops"), files, "--mode=integration", pyproject=allowed)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from test_framework.guards import docker_calls, event_loops, fixture_scopes, folders, ignorance, lockfile, syntax
+from test_framework.guards import docker_calls, event_loops, fixture_scopes, folders, ignorance, lockfile, mocks, syntax
 from test_framework.guards.source import Finding, Guard, Source, files_of
 
 GUARDS: tuple[Guard, ...] = (
@@ -19,6 +19,7 @@ GUARDS: tuple[Guard, ...] = (
     event_loops.GUARD,
     fixture_scopes.GUARD,
     docker_calls.GUARD,
+    mocks.GUARD,
     folders.GUARD,
     lockfile.GUARD,
 )

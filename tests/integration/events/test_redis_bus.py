@@ -203,7 +203,7 @@ class TestFaults:
                 raise IndexError(beyond_us.pop())
             return await redis_topology.ask(url, channels)
 
-        monkeypatch.setattr(redis_bus, "ask", ask)
+        monkeypatch.setattr(redis_bus, "ask", ask)  # on purpose: no real Redis can be made to answer so
         async with opened(redis.url, prefix, "ada") as (bus, ear):
             await publish_until(bus, ear, "ada", 1)
 

@@ -105,7 +105,7 @@ TABLE: dict[Category, Entry] = {
         "something of asyncio was used in another loop than its own, in none, or in one that runs already",
         "test; code when the frame is in app/",
         "make such objects where they are used, and await instead of running a loop",
-        "python -m test_framework.guards",
+        REPRODUCE,
     ),
     Category.FIXTURE: Entry(
         "a fixture does not exist, has another scope than its user, or can't be used so",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding
 
 GUARDS = "python -m test_framework.guards"
@@ -41,7 +41,7 @@ def cannot_be_imported(seen: Evidence) -> Finding | None:
         return Finding(Category.IMPORT, Fault.INFRASTRUCTURE, cause, 0.95, f"install {name}", install)
     fault = Fault.CODE if place and place.owner == "app" else Fault.TEST
     cause = f"{seen.said(link)}, imported at {place or seen.failure.test}"
-    return Finding(Category.IMPORT, fault, cause, 0.92, f"import {name} {place}", GUARDS)
+    return Finding(Category.IMPORT, fault, cause, 0.92, f"import {name} {place}", REPRODUCE)
 
 
 def collected_wrongly(seen: Evidence) -> Finding | None:

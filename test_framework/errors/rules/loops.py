@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding
 
 FIXTURES = (
@@ -17,7 +17,6 @@ LOOPS = (
     r"|no current event loop|while another loop is running|Non-thread-safe operation|Event loop stopped before"
     r"|of another loop, |is not the running loop|loop argument must agree"
 )
-GUARDS = "python -m test_framework.guards"
 
 
 def fixture_used_wrongly(seen: Evidence) -> Finding | None:
@@ -52,7 +51,7 @@ def wrong_loop(seen: Evidence) -> Finding | None:
     if match is None:
         return None
     cause = f"something of asyncio is used where it can't be, at {seen.place()}: {match.group()}"
-    return Finding(Category.EVENT_LOOP, seen.blamed, cause, 0.93, f"loop {match.group()} {seen.place()}", GUARDS)
+    return Finding(Category.EVENT_LOOP, seen.blamed, cause, 0.93, f"loop {match.group()} {seen.place()}", REPRODUCE)
 
 
 def never_awaited(seen: Evidence) -> Finding | None:
@@ -67,18 +66,18 @@ def never_awaited(seen: Evidence) -> Finding | None:
         f"{match.group(1)}() was called and never awaited",
         0.9,
         f"await {match.group(1)}",
-        GUARDS,
+        REPRODUCE,
     )
 
 
 def blocked_loop(seen: Evidence) -> Finding | None:
     """A call that holds up everything else in its loop."""
     if seen.link("blockbuster.blockbuster.BlockingError") is None and not seen.says(
-        r"blocking call to|blocks? the (?:event )?loop"
+        r"blocking call to|blocks? the (?:event )?loop|stops? everything else on the loop"
     ):
         return None
     cause = f"the loop was held up at {seen.place()}: {seen.said()}"
-    return Finding(Category.EVENT_LOOP, seen.blamed, cause, 0.92, f"blocked {seen.place()}", GUARDS)
+    return Finding(Category.EVENT_LOOP, seen.blamed, cause, 0.92, f"blocked {seen.place()}", REPRODUCE)
 
 
 def fault_of_name(seen: Evidence, name: str) -> Fault:

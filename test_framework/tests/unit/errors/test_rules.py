@@ -22,6 +22,16 @@ CAME = "agent_completed of run 1 did not come within 10 s; what came: []"
             ("event-loop", "code"),
         ),
         (
+            "test_framework.guards.loops.blocking.Blocked",
+            "time.sleep() in a coroutine stops everything else on the loop, app/a.py:4 in naps: await",
+            ("event-loop", "code"),
+        ),
+        (
+            "Failed",
+            "0.8 s of computing without a pause in task 'a' stop everything else on the loop, tests/unit/test_a.py:4: await",
+            ("event-loop", "test"),
+        ),
+        (
             "test_framework.websocket.line.SocketClosed",
             "the socket was closed with 1011 (x) while y",
             ("websocket", "code"),

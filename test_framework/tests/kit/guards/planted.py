@@ -6,7 +6,7 @@ from pathlib import Path
 
 from test_framework.running.planted import Ended, Planted
 
-SECONDS = 100.0
+SECONDS = 200.0
 PYPROJECT = """
 [tool.pytest.ini_options]
 addopts = ["--import-mode=importlib", "-p", "no:anyio", "-p", "no:schemathesis",

@@ -9,7 +9,7 @@ import pytest
 from test_framework.running.planted import Ended
 from test_framework.tests.kit.guards.planted import run_planted
 
-pytestmark = pytest.mark.timeout(150)  # each run has a hundred tests, and some wait for their leak to end
+pytestmark = pytest.mark.timeout(250)  # each run has a hundred tests, and some wait for their leak to end
 
 HEAD = """\
 import asyncio, contextlib, ctypes, decimal, gc, locale, logging, os, signal, socket, subprocess, sys, tempfile

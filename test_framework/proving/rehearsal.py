@@ -146,7 +146,10 @@ def main(arguments: Sequence[str], root: Path) -> int:
     """Rehearse the named workflows, or all; 0 where every job passed."""
     folder = root / ".github" / "workflows"
     files = [folder / f"{name}.yml" for name in arguments] or sorted(folder.glob("*.yml"))
-    if absent := [file.name for file in files if not file.exists()] or not files:
+    if not files:
+        print(f"nothing to rehearse: {folder} has no workflow")
+        return 2
+    if absent := [file.name for file in files if not file.exists()]:
         print(f"no such workflow: {absent}; there are {', '.join(sorted(file.stem for file in folder.glob('*.yml')))}")
         return 2
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as place:

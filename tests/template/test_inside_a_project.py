@@ -1,12 +1,15 @@
-"""A new project passes its own checks, in its own environments, before anybody has changed a line."""
+"""A new project passes its own checks, in its own environments, whatever its user answered and before a line is changed."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from urllib.request import urlopen
@@ -15,27 +18,89 @@ import pytest
 
 from cos_scaffold.answers import CHOICES
 from cos_scaffold.live_files import live_files
-from tests.template.workbench import ROOT, Workbench, program
+from tests.template.workbench import ANSWERS, ROOT, Workbench, program
 
 MINUTES = 60
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
-GIVEN = {"lightweight": ("--", "--reruns", "2")}  # this machine is busy with other bakes
+AGAIN = ("--reruns", "1")  # this machine is busy with other projects
+GIVEN = {
+    "lightweight": ("--", *AGAIN),
+    "integration": ("--", *AGAIN),
+    "full": ("--", "--without-model", *AGAIN),
+}
+HARDEST = "3.13, no CI"
+ANSWERED = {
+    "3.11": {"lowest_python": "3.11"},
+    "3.12": {"lowest_python": "3.12"},
+    HARDEST: {"lowest_python": "3.13", "ci_provider": "none"},
+}
+SESSIONS = {
+    "3.11": ("lint", "types", "lightweight"),
+    "3.12": ("workflows", "lint", "types", "lightweight"),
+    HARDEST: ("workflows", "lint", "types", "lightweight", "integration", "full"),
+}
+CASES = [(answers, session) for answers, sessions in SESSIONS.items() for session in sessions]
 
 
 @pytest.fixture(scope="module")
-def own(workbench: Workbench) -> Path:
-    """A project stamped from this very repository, nothing planted, and not yet under git: as people find it."""
-    return workbench.cookiecutter(str(ROOT), into=workbench.folder / "own")
+def projects(workbench: Workbench) -> Callable[[str], Path]:
+    """Projects stamped from this very repository, nothing planted, and not yet under git: as people find them."""
+
+    @cache
+    def stamped(answers: str) -> Path:
+        into = workbench.folder / "projects" / answers
+        ended = workbench.typed(ANSWERED[answers], template=ROOT, into=into)
+        assert ended.code == 0, ended.said
+        return into / ANSWERS["project_slug"]
+
+    return stamped
 
 
-@pytest.mark.timeout(10 * MINUTES)
-@pytest.mark.parametrize("session", ["lint", "types", "lightweight"])
-def test_a_new_project_passes_its_own_session(session: str, own: Path, workbench: Workbench) -> None:
-    before = live_files(own)
+@pytest.fixture(scope="module")
+def own(projects: Callable[[str], Path]) -> Path:
+    return projects("3.11")
 
-    workbench.succeed("nox", "-s", session, *GIVEN.get(session, ()), cwd=own, seconds=9 * MINUTES)
 
-    assert live_files(own) == before
+def test_every_answer_is_tried_inside_a_project() -> None:
+    for field in ("lowest_python", "ci_provider"):
+        tried = {{**ANSWERS, **answers}[field] for answers in ANSWERED.values()}
+        assert tried == set(CHOICES[field])
+
+
+@pytest.mark.timeout(15 * MINUTES)
+@pytest.mark.parametrize(("answers", "session"), CASES, ids=lambda value: str(value))
+def test_a_new_project_passes_its_own_session(
+    answers: str, session: str, projects: Callable[[str], Path], workbench: Workbench
+) -> None:
+    project = projects(answers)
+    before = live_files(project)
+
+    output = workbench.succeed("nox", "-s", session, *GIVEN.get(session, ()), cwd=project, seconds=14 * MINUTES)
+
+    assert live_files(project) == before
+    if session == "workflows" and answers == HARDEST:
+        assert "this project has no .github folder" in output
+    elif session in GIVEN:
+        passed = re.search(r"^tests +\d+ = (\d+) passed", output, re.MULTILINE)
+        assert passed, output
+        assert int(passed[1]) > 100, output
+
+
+@pytest.mark.timeout(5 * MINUTES)
+def test_the_services_of_a_new_project_come_up_and_go(projects: Callable[[str], Path], workbench: Workbench) -> None:
+    project = projects(HARDEST)
+    before = live_files(project)
+    try:
+        workbench.succeed("invoke", "services.up", "--wait", "90", cwd=project, seconds=4 * MINUTES)
+        up = json.loads(workbench.succeed("invoke", "services.status", "--json", cwd=project))
+        workbench.succeed("invoke", "services.down", cwd=project, seconds=2 * MINUTES)
+        down = json.loads(workbench.succeed("invoke", "services.status", "--json", cwd=project))
+    finally:
+        workbench.succeed("invoke", "clean.all", cwd=project, seconds=2 * MINUTES)
+
+    assert {one["service"]: one["state"] for one in up} == {"postgres": "healthy", "redis": "healthy"}
+    assert {one["state"] for one in down} == {"absent"}
+    assert live_files(project) == before
 
 
 @pytest.mark.parametrize("command", [("check", "--output-format=concise"), ("format", "--check")])

@@ -95,6 +95,13 @@ def test_jobs_that_wait_for_each_other_are_named(repository: Path, tmp_path: Pat
         Rehearsal(repository, tmp_path).run(flow)
 
 
+def test_a_project_without_workflows_has_nothing_to_rehearse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([], tmp_path) == 2
+    assert f"nothing to rehearse: {tmp_path / '.github' / 'workflows'} has no workflow" in capsys.readouterr().out
+
+
 def test_of_a_matrix_of_systems_only_one_is_here() -> None:
     job = {"strategy": {"matrix": {"system": ["ubuntu-latest", "windows-latest"], "python": ["3.11", "3.12"]}}}
 

@@ -49,7 +49,7 @@ async def _run(settings: Settings, timeout: float) -> Outcome:
         before = await migrate.standing(database.engine)
         await migrate.upgrade(database.engine)
         after = await migrate.standing(database.engine)
-        after.demand_usable()
+        after.require_usable()
     except (SchemaError, CommandError) as error:
         _complain(str(error))
         return Outcome.REFUSED

@@ -51,7 +51,8 @@ class _Postgres(PostgresqlImpl):
 
     def compare_check_constraint(self, declared: CheckConstraint, reflected: CheckConstraint) -> ComparisonResult:
         assert self.connection is not None
-        stored = _as_postgres_stores_it(self.connection, str(reflected.table), _condition(declared, self.dialect))
+        table = self.dialect.identifier_preparer.format_table(reflected.table)
+        stored = _as_postgres_stores_it(self.connection, table, _condition(declared, self.dialect))
         return _compared(str(reflected.sqltext), stored)
 
 

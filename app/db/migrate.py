@@ -54,7 +54,7 @@ class Standing:
         """Whether newer code has migrated the database, and left all that this code needs."""
         return not self.known and not self.lacking
 
-    def demand_usable(self) -> None:
+    def require_usable(self) -> None:
         """Raise unless this code can work on the database."""
         place = f"the database is at migration {self.current or 'none'}"
         if self.behind:
@@ -129,7 +129,7 @@ async def standing(engine: AsyncEngine) -> Standing:
 async def demand_newest(engine: AsyncEngine) -> None:
     """Raise unless the database has this code's newest migration, or a newer release's that this code can work on."""
     found = await standing(engine)
-    found.demand_usable()
+    found.require_usable()
     if found.ahead:
         logger.warning(
             "the database is at migration %s, which this code doesn't have: a newer release has migrated it. "

@@ -104,7 +104,10 @@ def table_of_every_type() -> str:
     return "\n".join(
         [
             *("", "", "import sqlalchemy", "", "", "class Sample(Base):"),
-            *('    __tablename__ = "samples"', "    id: Mapped[int] = mapped_column(primary_key=True)"),
+            *(
+                '    __tablename__ = "Order"  # a name that has to be quoted',
+                "    id: Mapped[int] = mapped_column(primary_key=True)",
+            ),
             *(*lines, '    grade: Mapped[str] = mapped_column(String(8), server_default="new")'),
             *("    __table_args__ = (CheckConstraint(\"grade IN ('new', 'old')\", name=\"grade\"),)", ""),
         ]

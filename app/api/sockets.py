@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import WebSocketRoute
 
-from app.api.cursors import Cursor
+from app.api.cursors import parse_cursor
 from app.api.limits import Bucket, Limits
 from app.api.problems import Problem, problem_response
 from app.api.tokens import InvalidToken, Tokens, User
@@ -28,6 +28,7 @@ from app.api.wire import SocketWatcher, lent
 from app.db.database import CONNECTION_LOST
 from app.events.envelope import VERSION
 from app.events.hub import UnknownCursor
+from app.events.journal import LARGEST_NUMBER
 from app.events.watchers import Goodbye, Mailbox, Watcher
 from app.service import Service
 
@@ -58,7 +59,7 @@ class Hello(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     token: str = Field("", description="a bearer token, unless a subprotocol carried it")
-    after: Cursor | None = Field(
+    after: Annotated[int, Field(strict=True, ge=0, le=LARGEST_NUMBER)] | None = Field(
         None, description="the last seq already seen; 0 for everything; absent for what is to come"
     )
     joined: bool = Field(False, description="several events may come in one message, one on each line")
@@ -129,14 +130,15 @@ class EventSocket:
             async with asyncio.timeout(HELLO_SECONDS):
                 hello = Hello.model_validate({"token": bearer}) if bearer else self._parse(await self._text())
             if after is not None and hello.after is None:
-                hello = Hello.model_validate(hello.model_dump() | {"after": after})
+                hello = hello.model_copy(update={"after": parse_cursor(after)})
             return self._tokens.user(hello.token), hello
         except TimeoutError:
             reason = f'say who you are within {HELLO_SECONDS:g} s: {{"token": "…"}}'
             raise Refused(CloseCode.UNAUTHENTICATED, reason) from None
-        except ValidationError as invalid:
-            wrong = (f"after: {fault['ctx']['error']}" for fault in invalid.errors() if fault["loc"][:1] == ("after",))
-            raise Refused(CloseCode.BAD_MESSAGE, next(wrong, 'begin with {"token": "…", "after": 0}')) from None
+        except ValidationError:
+            raise Refused(CloseCode.BAD_MESSAGE, 'begin with {"token": "…", "after": 0}') from None
+        except ValueError as no_cursor:
+            raise Refused(CloseCode.BAD_MESSAGE, f"after: {no_cursor}") from None
         except InvalidToken as invalid:
             raise Refused(CloseCode.UNAUTHENTICATED, str(invalid)) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -12,7 +13,7 @@ from test_framework.services.containers import APP_SERVICES
 from test_framework.services.credentials import pinned_ports, values_in
 from test_framework.services.dev import DevStack, Status
 from test_framework.services.occupants import listener_on
-from test_framework.services.spec import passed_settings
+from test_framework.services.spec import COMPOSE_FILE, passed_settings
 from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError, State
 
@@ -24,6 +25,7 @@ UP_SECONDS = 120.0
 DOWN_SECONDS = 60.0
 SECRET = "APP_TOKEN_SECRET"  # pragma: allowlist secret
 PORT_TAKEN = "its port is taken"
+PROXY_PROGRAM = COMPOSE_FILE.with_name("balancer.py")
 NEXT = "invoke services.logs --only app"
 
 
@@ -56,6 +58,8 @@ class Replicas:
                     engine.tell("POST", f"/containers/{part.container}/unpause")
                 elif not part.state.runs or part.state is State.UNHEALTHY:
                     engine.tell("DELETE", f"/containers/{part.container}?force=true&v=true")
+            with contextlib.suppress(OSError):  # under umask 077 the proxy's user could not read its own program
+                PROXY_PROGRAM.chmod(PROXY_PROGRAM.stat().st_mode | 0o444)
             try:
                 self.run("up", "--detach", "--no-build", "--wait", seconds=UP_SECONDS)
             except ServiceError as error:

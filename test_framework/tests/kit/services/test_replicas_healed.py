@@ -18,7 +18,7 @@ from docker.models.containers import Container
 
 from test_framework import CHECKOUT
 from test_framework.services import engine
-from test_framework.services.replicas import Replicas
+from test_framework.services.replicas import PROXY_PROGRAM, Replicas
 from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES
 from test_framework.tests.kit.services.conftest import copy_checkout, dev_stack, invoke
@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.needs("docker"), pytest.mark.timeout(300)]
 SECONDS = 120
 STAND_IN = """
 WORKDIR /tmp
+USER 10001:10001
 HEALTHCHECK --interval=1s --timeout=2s --start-period=5s --retries=2 CMD test ! -e /dev/shm/sick
 CMD ["python3", "-m", "http.server", "8000"]
 """
@@ -127,9 +128,14 @@ def half_created(container: Container) -> None:
     container.client.containers.create(image, name=container.name, labels=labels)
 
 
+def private_program(container: Container) -> None:
+    PROXY_PROGRAM.chmod(0o600)
+    container.remove(force=True)
+
+
 BREAKS = [
     *((step, "app") for step in (paused, killed, stopped, removed, unhealthy, off_the_network, half_created)),
-    *((step, "proxy") for step in (paused, killed)),
+    *((step, "proxy") for step in (paused, killed, private_program)),
 ]
 
 

@@ -59,6 +59,7 @@ async def test_ten_users_at_once_with_runs_of_every_length(shared_server: Server
             assert await user.client.events(run.id) == user.capture.events
 
 
+@pytest.mark.needs("many_files")
 async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: Server) -> None:
     chance = random.Random(50)
     async with isolated_users(shared_server, 50) as users:

@@ -181,7 +181,7 @@ def test_a_fix_that_no_update_brings_is_listed_until_it_is_applied(
 
 
 @pytest.mark.parametrize("tool", ["copier"])
-def test_migrations_and_the_tests_of_the_template_are_not_in_the_command(
+def test_the_command_leaves_out_migrations_and_template_tests(
     workbench: Workbench, desk: Path, upstream: Path
 ) -> None:
     (desk / "app/web/index.html").unlink()

@@ -23,7 +23,7 @@ from test_framework import CHECKOUT
 from test_framework.fixtures import MakeSettings
 from tests.performance.speed import BASELINE, LIMIT, MEASURED_BY, Bench, Ratios, bench, median_of, ratios, slower
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 LOOKS = 5
 PLENTY = 10_000_000

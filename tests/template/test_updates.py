@@ -181,9 +181,7 @@ def test_a_fix_that_no_update_brings_is_listed_until_it_is_applied(
 
 
 @pytest.mark.parametrize("tool", ["copier"])
-def test_the_command_leaves_out_migrations_and_template_tests(
-    workbench: Workbench, desk: Path, upstream: Path
-) -> None:
+def test_the_command_leaves_out_migrations_and_template_tests(workbench: Workbench, desk: Path, upstream: Path) -> None:
     (desk / "app/web/index.html").unlink()
     workbench.commit(desk, "a project without a page")
     appended(upstream / "app/web/index.html", "<!-- changed -->\n")

@@ -1,4 +1,4 @@
-"""`python -m app` serves, and prints where, on what, and how to stop; `python -m app migrate` migrates the database."""
+"""`python -m app` serves, and prints where; `python -m app migrate` migrates the database."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from app.dev_secret import kept_secret
 from app.identity import identity
 from app.settings import ROOT, Settings, SettingsError, load_settings
 
+LONGEST_WAIT = 86400
+
 
 def main(arguments: list[str] | None = None) -> int:
     who = identity()
@@ -20,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="the port to listen on (APP_PORT)")
     commands = parser.add_subparsers(dest="command", metavar="command", help="without one the service is started")
     migrating = commands.add_parser("migrate", help="bring the database to the newest migration, then end")
-    migrating.add_argument("--wait", type=float, default=60.0, help="seconds to wait for the database (default: 60)")
+    migrating.add_argument("--wait", type=_seconds, default=60.0, help="seconds to wait for the database (default: 60)")
     chosen = vars(parser.parse_args(arguments))
     given = {name: chosen[name] for name in ("host", "port") if chosen[name] is not None}
     try:
@@ -42,6 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
     except CannotListen as error:
         return _complain(str(error))
     return run(settings, listener, lambda: print(_banner(settings, listener), flush=True))  # noqa: T201
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST_WAIT:  # also false for nan
+        raise argparse.ArgumentTypeError(f"give seconds from 0 to {LONGEST_WAIT}")
+    return seconds
 
 
 def _banner(settings: Settings, listener: socket.socket) -> str:

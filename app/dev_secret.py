@@ -1,4 +1,4 @@
-"""The secret of a service in dev that was given none: kept in `.data`, so that tokens outlive a restart."""
+"""The token secret of a service in dev without one: kept in `.data` over restarts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "dev-token-secret"  # pragma: allowlist secret
 
 
 def kept_secret(folder: Path) -> str:
-    """Return the secret that a folder keeps, made now if there is none; empty where it can't be kept."""
+    """Return a folder's secret, made now if there is none; empty where it can't be kept."""
     file = folder / NAME
     try:
         if not _usable(file):
@@ -33,7 +33,7 @@ def _usable(file: Path) -> bool:
 
 
 def _make(file: Path) -> None:
-    """Write a secret under a name of its own first: a process that starts at the same time reads all of it or none."""
+    """Write a new secret; a process that starts at the same time reads all of it or nothing."""
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{NAME}-")  # readable by its owner alone
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as opened:

@@ -33,7 +33,10 @@ _Lifespan = AbstractAsyncContextManager[None]
 def create_app(
     settings: Settings, cleanup: CleanupCoordinator | None = None, *, tools: Sequence[Tool] = TOOLS
 ) -> FastAPI:
-    """Build the service; its lifespan starts it and stops it. A caller that runs a whole process passes its clean-up."""
+    """Build the service; its lifespan starts it and stops it.
+
+    A caller that runs a whole process passes its clean-up; `tools` are what agents may call.
+    """
     who = identity()
     service = Service(settings, tools)
     cleanup = CleanupCoordinator() if cleanup is None else cleanup

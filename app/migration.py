@@ -1,4 +1,4 @@
-"""`python -m app migrate`: bring the database to the newest migration, wait for it first, and say what was done."""
+"""`python -m app migrate`: wait for the database and apply the missing migrations."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def _wait_for(database: Database, timeout: float) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what the database or its driver said, without the SQL around it."""
+    """Return the first line of what the database or its driver said, without the SQL."""
     cause = error if isinstance(error, DBAPIError) else error.__cause__
     said = str(cause.orig if isinstance(cause, DBAPIError) else error)
     return (said.strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""What a tool may know of the run that calls it: a parameter annotated `ToolContext`, which no model sees or fills."""
+"""What a tool may know of its run: a parameter `ToolContext`, which no model sees or fills."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class ToolContext:
         self._open = True
 
     async def emit(self, kind: EventKind, payload: Mapping[str, JsonValue]) -> None:
-        """Add an event to the run; it is written right after this call's `tool_completed`, also if the tool fails.
+        """Add an event to the run, right after the `tool_completed` of this call.
+
+        It is written also if the tool fails, but not if its run is cancelled.
 
         Raises:
             GrammarError: The kind can't stand there, or only the runner may write it.
@@ -65,7 +67,7 @@ def context_parameters(tool: Tool) -> frozenset[str]:
 
 
 def as_models_see_it(tool: Tool) -> Tool:
-    """Return a function with the tool's name, docstring and signature, but without what the dispatcher fills."""
+    """Return a function like the tool, without the parameters that the dispatcher fills."""
     hidden = context_parameters(tool)
     if not hidden:
         return tool

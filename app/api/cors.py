@@ -1,4 +1,4 @@
-"""Cross-origin requests: which methods a page of another origin may use is what the routes of that path take."""
+"""Cross-origin requests: a page may use the methods that the routes of a path take."""
 
 from __future__ import annotations
 

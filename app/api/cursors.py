@@ -12,7 +12,8 @@ MOST_DIGITS = len(str(LARGEST_NUMBER))
 
 
 def parse_cursor(value: object) -> int:
-    """Return the number that a client sent; Python's own `int` takes spaces, signs, underscores and any script's digits."""
+    """Return the number that a client sent; raises ValueError for what is no cursor."""
+    # int() alone would take spaces, signs, underscores and the digits of any script
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER:

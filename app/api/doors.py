@@ -1,4 +1,4 @@
-"""Refuses requests before any route sees them: a foreign Host, a body that is too large or too costly to parse.
+"""Refuses a foreign Host, and a body that is too large or too costly, before any route.
 
 A page that makes a browser believe its own name is at our address comes with its own name in the Host header: so only
 names that were given are answered to.

@@ -1,4 +1,4 @@
-"""What alembic's autogenerate needs to write migrations that run, and to notice changed CHECK constraints."""
+"""Hooks for alembic's autogenerate: imports of types, empty revisions, changed CHECKs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
 
 
 def refuse_empty(context: object, revision: object, scripts: Iterable[MigrationScript]) -> None:
-    """Refuse a revision in which autogenerate found nothing to do; one that is asked for empty doesn't come here."""
+    """Refuse a revision in which autogenerate found nothing to do."""
     if all(operations.is_empty() for script in scripts for operations in script.upgrade_ops_list):
         raise EmptyRevisionError(
             "no migration was written: the tables are as app/db/models.py declares them. Compared are tables, columns, "
@@ -70,7 +70,10 @@ def _condition(constraint: CheckConstraint, dialect: Dialect) -> str:
 
 
 def _as_postgres_stores_it(connection: Connection, table: str, condition: str) -> str | None:
-    """Read a condition back from a temporary table; None where it is about columns that the table doesn't have yet."""
+    """Read a condition back from a temporary table; None where that can't be made.
+
+    The condition may be about a column that the table doesn't have yet.
+    """
     trial = connection.begin_nested()
     try:
         connection.execute(text(f"CREATE TEMPORARY TABLE {SCRATCH} (LIKE {table})"))

@@ -120,7 +120,7 @@ def _writing(work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
 
 
 def _format(file: Path) -> None:
-    """Give a file the project's style; without ruff, which is a tool of development, it stays as alembic wrote it."""
+    """Give a file the project's style; without ruff it stays as alembic wrote it."""
     if find_spec("ruff") is None:
         print(f"{file.name} is not formatted: ruff is not installed here; nox -s setup, then: ruff format")
         return

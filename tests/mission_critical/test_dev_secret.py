@@ -1,4 +1,4 @@
-"""In dev without a secret, a token is valid after a restart; the secret is readable by its owner alone."""
+"""In dev without APP_TOKEN_SECRET, a token is valid after a restart."""
 
 from __future__ import annotations
 

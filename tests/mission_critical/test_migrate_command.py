@@ -97,6 +97,15 @@ async def test_migrate_gives_up_on_a_database_that_is_away(environment: Mapping[
     assert "hunter2" not in ended.complained
 
 
+@pytest.mark.parametrize("wait", ["nan", "-1", "inf", "soon"])
+async def test_a_wait_that_never_ends_is_refused(environment: Mapping[str, str], away: str, wait: str) -> None:
+    async with run({**environment, "DATABASE_URL": away}, "migrate", f"--wait={wait}") as process:
+        ended = await process.ended()
+
+    assert ended.code == 2
+    assert "--wait" in ended.complained
+
+
 async def test_migrate_that_is_interrupted_says_so(environment: Mapping[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and never answers
         url = f"postgresql+asyncpg://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/app"

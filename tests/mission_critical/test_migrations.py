@@ -1,4 +1,4 @@
-"""The documented way to a table: change the models, `invoke db.revision`, `invoke db.upgrade`, on a copy of the checkout."""
+"""Change the models, `invoke db.revision`, `invoke db.upgrade`: on a copy of the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tool that asks for its context gets the user and the run, and adds events to the run; no model sees or fills it."""
+"""A tool's context has the user and the run, adds events, and is hidden from the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cursor is ASCII digits, wherever a client sends one; everything else is refused with the rule."""
+"""A cursor is ASCII digits; everything else is refused with the rule, on every route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A JSON body of any shape, up to the size limit, costs the loop little time and gets a short answer."""
+"""A JSON body of any shape costs the loop little time and gets a short answer."""
 
 from __future__ import annotations
 

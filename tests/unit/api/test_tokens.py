@@ -1,4 +1,4 @@
-"""Who is let in: nobody by a token that is old, forged, for somebody else, or no token at all."""
+"""Tokens that are expired, forged, for another audience or malformed are refused."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from test_framework.services import choice, diagnosis
+from test_framework.running.machine import small_disk_lacking
+from test_framework.services import choice, diagnosis, small_disk
+from test_framework.services.bundled import bundled
 from test_framework.services.choice import candidates, wanted_provider
 from test_framework.services.external import ExternalProvider
 from test_framework.services.stack import Stack
@@ -122,3 +124,35 @@ def test_a_failure_that_is_known_is_explained(said: str, why: str) -> None:
 
 def test_a_failure_that_is_unknown_is_left_as_it_is() -> None:
     assert diagnosis.diagnose("the moon is full", "redis") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "compose_lacks", "lacking"),
+    [
+        ("auto", None, None),
+        ("external", None, None),
+        ("compose", None, None),
+        ("auto", "the engine does not answer", "only root may"),
+        ("bundled", None, "only root may"),
+    ],
+)
+def test_a_small_disk_is_asked_of_the_provider_that_is_chosen(
+    machines: dict[str, Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    compose_lacks: str | None,
+    lacking: str | None,
+) -> None:
+    def make_compose(stack: Stack, *, pull: bool = False) -> Machine:
+        return machines["compose"]
+
+    machines["compose"].lacks = compose_lacks
+    monkeypatch.setattr(choice, "MAKERS", {"compose": make_compose, "bundled": bundled})
+    monkeypatch.setattr(choice, "ComposeProvider", make_compose)
+    monkeypatch.setattr(small_disk, "obstacle", lambda: "only root may")
+    monkeypatch.setenv("SERVICES", wanted)
+
+    said = small_disk_lacking()
+
+    assert (said is None) == (lacking is None), said
+    assert lacking is None or lacking in str(said)

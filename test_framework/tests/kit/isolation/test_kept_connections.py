@@ -39,3 +39,15 @@ async def test_whoever_is_cancelled_while_one_is_handed_over_leaves_none_open(
         await ask(given.url)
         await ask(given.url)
         assert worker.store.reused > 0
+
+
+async def test_a_run_keeps_its_connections_while_their_failures_are_counted(
+    worker_databases: Databases, pool: ServicePool
+) -> None:
+    before = worker_databases.store.reused
+
+    async with worker_databases.give(pool, Level.RESET, "asks twice") as given:
+        await ask(given.url)
+        await ask(given.url)
+
+    assert worker_databases.store.reused > before

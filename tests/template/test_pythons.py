@@ -42,11 +42,18 @@ def test_the_image_is_built_on_the_newest_python() -> None:
     assert IMAGE.split(":") == ["python", f"{pythons()[-1]}-slim"]
 
 
-def test_the_workflows_run_on_the_lowest_and_on_the_newest_python() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+def matrix(workflow: str, job: str) -> list[str]:
+    """The Pythons that a job of a workflow runs on."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows" / workflow).read_text(encoding="utf-8"))["jobs"]
+    found: list[str] = jobs[job]["strategy"]["matrix"]["python"]
+    return found
+
+
+def test_a_change_runs_on_the_lowest_and_the_newest_python_and_a_week_on_all() -> None:
     action = yaml.safe_load((ROOT / ".github/actions/nox/action.yml").read_text(encoding="utf-8"))
 
-    assert workflow["jobs"]["lightweight"]["strategy"]["matrix"]["python"] == [pythons()[0], pythons()[-1]]
+    assert matrix("test.yml", "lightweight") == [pythons()[0], pythons()[-1]]
+    assert matrix("weekly.yml", "pythons") == pythons()
     assert action["inputs"]["python"]["default"] == pythons()[-1]
 
 

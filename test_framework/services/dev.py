@@ -31,6 +31,7 @@ from test_framework.services.state import (
 
 T = TypeVar("T")
 NOT_THERE = frozenset({State.ABSENT, State.ENGINE_DOWN})
+NOT_UP = "this checkout has not brought it up, and a test run's own ended with the run; next: invoke services.up"
 PASSWORD = re.compile(r":[^:/@]+@")
 
 
@@ -133,7 +134,7 @@ class DevStack:
     def status_one(self, service: ServiceName) -> Status:
         provider = self.existing(service)
         if provider is None:
-            return Status(service, State.ABSENT.value)
+            return Status(service, State.ABSENT.value, detail=NOT_UP)
         return self.describe(service, provider, provider.observe(service))
 
     def describe(self, service: ServiceName, provider: Provider, found: Observation, why: str = "") -> Status:
@@ -185,7 +186,7 @@ class DevStack:
 
     def logs(self, service: ServiceName, lines: int) -> str:
         provider = self.existing(service)
-        return provider.logs(service, lines) if provider else f"{service} is not there; run: invoke services.up"
+        return provider.logs(service, lines) if provider else f"{service} is absent: {NOT_UP}"
 
     def lifecycle(self, provider: Provider) -> Lifecycle:
         return Lifecycle(self.stack, provider, self.report)

@@ -17,7 +17,8 @@ KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     (
         r"port is already allocated|address already in use|ports are not available|bind.*failed",
         Diagnosis(
-            "its port is taken by another process", "invoke ports.list, then clear its *_PORT line in .env.local"
+            "its port is taken by another process",
+            "invoke ports.list, then stop that process or clear its *_PORT line in .env.local",
         ),
     ),
     (
@@ -43,6 +44,7 @@ KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     ),
     (
         r"is not a valid data directory|could not open file|could not find the database system|lacks? .*PG_VERSION|could not locate a valid checkpoint|"
+        r"could not locate required checkpoint|incorrect checksum in control file|could not read file|invalid data in file|"
         r"invalid magic number|Bad file format reading the append only file|Wrong signature|initdb: error: directory",
         Diagnosis("its data is damaged", "invoke services.reset --only {service}"),
     ),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+ANOTHER_USERS = "another user's program"
+
 
 def holders_of(files: Iterable[Path]) -> list[str]:
     """Name the processes that have one of these files open, as far as we may look."""
@@ -29,16 +31,22 @@ def listener_on(port: int, host: str = "127.0.0.1") -> str | None:
     return None
 
 
-def _listener(port: int) -> str:
+def listeners() -> dict[int, str] | None:
+    """Name the process behind each TCP port that is listened on; None where this user may not look."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.Error:
-        return "another user's program"
-    for connection in connections:
-        listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)
-        if listens and connection.pid:
-            return _name(psutil.Process(connection.pid))
-    return "another user's program"
+        return None
+    listening = [one for one in connections if one.status == psutil.CONN_LISTEN]
+    return {
+        port: _name(psutil.Process(one.pid)) if one.pid else ANOTHER_USERS
+        for one in listening
+        for port in one.laddr[1:2]
+    }
+
+
+def _listener(port: int) -> str:
+    return (listeners() or {}).get(port, ANOTHER_USERS)
 
 
 def _open_files(process: psutil.Process) -> set[str]:

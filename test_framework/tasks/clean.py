@@ -15,13 +15,13 @@ DRY = {"dry-run": "only say what would be removed"}
 
 @task(help=DRY)
 def run(context: Context, dry_run: bool = False) -> None:
-    """Remove what ended runs left; runs at work and the dev stack stay."""
+    """Remove what ended runs left; running ones and the dev stack stay."""
     remove(leftovers.of_ended_runs(Stack.dev()), dry_run)
 
 
 @task(name="all", help=DRY)
 def all_(context: Context, dry_run: bool = False) -> None:
-    """Remove that, this checkout's dev stack with data and images, and caches that no other checkout uses."""
+    """Remove what ended runs left, this checkout's dev stack, data and images, and caches no other checkout uses."""
     stack = Stack.dev()
     found = (*leftovers.of_ended_runs(stack), *leftovers.of_the_dev_stack(stack), *leftovers.caches(stack))
     remove(found, dry_run)

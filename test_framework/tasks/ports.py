@@ -35,11 +35,19 @@ def allocate(context: Context, count: int = 3, env_file: str = "", holder: int =
 
 @task(name="list")
 def list_(context: Context) -> None:
-    """List the leases that hold, and for whom."""
+    """List the leases that hold, and every other port of this machine that a process listens on."""
     from test_framework import ports
+    from test_framework.services.occupants import listeners
 
-    lines = [f"{port}  {holder.name:16}  process {holder.pid}" for port, holder in ports.leased().items()]
+    leased = ports.leased()
+    lines = [f"{port:5}  {holder.name:16}  leased by process {holder.pid}" for port, holder in leased.items()]
     print("\n".join(lines) or "no port is leased")
+    found = listeners()
+    if found is None:
+        print("this user may not see who listens; run: sudo lsof -nP -iTCP -sTCP:LISTEN")
+    for port, name in sorted((found or {}).items()):
+        if port not in leased:
+            print(f"{port:5}  {'':16}  in use by {name}")
 
 
 @task(help={"port": "which; all of this checkout's without it"})

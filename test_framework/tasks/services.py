@@ -1,4 +1,4 @@
-"""Real Postgres and Redis for this checkout, brought up and healed without anybody clicking."""
+"""Real Postgres and Redis for this checkout, and replicas of the service: started, healed and stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_framework.services.board import Board
 from test_framework.services.containers import APP_SERVICES
 from test_framework.services.dev import DevStack, Status
 from test_framework.services.replicas import Replicas
-from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, ServiceName
+from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, ServiceName, State
 
 ONLY = {"only": f"one of {', '.join(SERVICE_NAMES)}; both without it"}
 ANY = {"only": f"one of {', '.join((*SERVICE_NAMES, *APP_SERVICES))}; all without it"}
@@ -36,7 +36,7 @@ def up(context: Context, only: str = "", wait: float = 30.0) -> None:
 
 @task
 def down(context: Context) -> None:
-    """End this checkout's services and keep their data."""
+    """Stop and remove this checkout's services and the replicas of `services.app`; data stays."""
     with plainly_told():
         ended = DevStack().down()
     print("\n".join(f"{line}: ended" for line in ended) or "nothing was up")
@@ -85,14 +85,14 @@ def unpause(context: Context, only: str = "") -> None:
 
 @task(help=ONLY)
 def restart(context: Context, only: str = "") -> None:
-    """End services in good order and bring them up again."""
+    """Stop services and start them again; data stays."""
     with plainly_told(), Board() as board:
         show(DevStack(report=board.report).each(chosen(only), lambda lifecycle, service: lifecycle.restart(service)))
 
 
 @task(help=ONLY)
 def reset(context: Context, only: str = "") -> None:
-    """Bring services up anew with their data gone."""
+    """Bring services up without the data that they had."""
     with plainly_told(), Board() as board:
         show(DevStack(report=board.report).reset(chosen(only)))
 
@@ -107,7 +107,7 @@ def url(context: Context, only: str = "") -> None:
             print(found.url)
 
 
-@task(help={"down": "end them; Postgres and Redis stay"})
+@task(help={"down": "stop and remove them; Postgres and Redis stay"})
 def app(context: Context, down: bool = False) -> None:
     """Run the image of the service itself: two replicas behind a proxy, on Postgres and Redis in containers."""
     with plainly_told():
@@ -129,6 +129,8 @@ def show(statuses: list[Status]) -> None:
     for found in statuses:
         words = (found.service.ljust(9), found.state.ljust(9), found.provider.ljust(8), found.identity, found.shown_url)
         print("  ".join(word for word in words if word).rstrip())
+    for why in {found.detail for found in statuses if found.state == State.ABSENT.value and found.detail}:
+        print(why)
 
 
 @contextmanager

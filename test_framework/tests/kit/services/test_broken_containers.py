@@ -315,9 +315,10 @@ def test_a_stranger_s_container_that_has_our_name_is_left_alone_and_named(bench:
         stranger.remove(force=True, v=True)
 
 
-def test_damaged_data_is_named_with_the_command_that_helps(bench: Bench) -> None:
+@pytest.mark.parametrize("damage", ["rm", "truncate --size=0", "truncate --size=100"])
+def test_damaged_data_is_named_with_the_command_that_helps(damage: str, bench: Bench) -> None:
     bench.lifecycle.ensure("postgres", DEADLINE)
-    bench.container("postgres").exec_run(["sh", "-c", "rm $PGDATA/global/pg_control"])
+    bench.container("postgres").exec_run(["sh", "-c", f"{damage} $PGDATA/global/pg_control"])
     exited_137(bench, "postgres")
 
     with pytest.raises(ServiceError, match="its data is damaged") as caught:

@@ -145,12 +145,27 @@ def test_a_database_that_was_dropped_is_made_again(lifecycle: Lifecycle, provide
     assert ask_with_driver(provider.url("postgres"))
 
 
-def test_damaged_data_is_named_with_the_command_that_helps(lifecycle: Lifecycle, provider: ProcessProvider) -> None:
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def overwritten(file: Path) -> None:
+    file.write_bytes(b"damaged " * (file.stat().st_size // 8))
+
+
+def overwritten_in_part(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100] + b"damaged " + file.read_bytes()[108:])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, emptied, overwritten, overwritten_in_part])
+def test_damaged_data_is_named_with_the_command_that_helps(
+    damage: Callable[[Path], None], lifecycle: Lifecycle, provider: ProcessProvider
+) -> None:
     lifecycle.ensure("postgres", DEADLINE)
     killed(provider, "postgres")
-    (provider.data("postgres") / "global" / "pg_control").unlink()
+    damage(provider.data("postgres") / "global" / "pg_control")
 
-    with pytest.raises(ServiceError, match=r"its data is damaged") as caught:
+    with pytest.raises(ServiceError, match=r"its data (is damaged|was written by another version)") as caught:
         lifecycle.ensure("postgres", DEADLINE)
 
     assert caught.value.next_command == "invoke services.reset --only postgres"

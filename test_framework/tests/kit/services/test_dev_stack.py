@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,13 +12,14 @@ import time
 import pytest
 
 from test_framework import CHECKOUT
+from test_framework.ports import lease
 from test_framework.services.compose import STOP_SECONDS
 from test_framework.services.dev import DevStack
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES, ServiceError
-from test_framework.tests.kit.services.conftest import on
+from test_framework.tests.kit.services.conftest import invoke, on
 
 LOOKS = 5
 UP = """
@@ -112,3 +115,26 @@ def test_what_is_shown_holds_no_password(stack: DevStack) -> None:
     for found in stack.up(SERVICE_NAMES):
         assert "@127" not in found.shown_url or ":***@" in found.shown_url
         assert found.as_dict()["url"] == found.shown_url
+
+
+def printed_by(dev: Stack, *command: str) -> str:
+    done = subprocess.run(invoke(dev, *command), cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", ["services.status", "services.logs"])
+def test_what_was_never_brought_up_is_explained_with_the_next_command(command: str, dev: Stack) -> None:
+    printed = printed_by(dev, command)
+
+    assert "this checkout has not brought it up, and a test run's own ended with the run" in printed
+    assert "next: invoke services.up" in printed
+
+
+def test_ports_list_names_a_process_that_listens_without_a_lease(dev: Stack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, lease("mine") as leased:
+        port = listener.getsockname()[1]
+        found = {line.split()[0]: line for line in printed_by(dev, "ports.list").splitlines()}
+
+    assert found[str(port)].endswith(f"(pid {os.getpid()})")
+    assert "in use by" in found[str(port)]
+    assert found[str(leased.port)].endswith(f"leased by process {os.getpid()}")

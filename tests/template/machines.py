@@ -416,7 +416,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # after what cleans up
     machine = MACHINES[given.machine]
     if machine.image and not given.inside:
-        return in_a_container(machine, [given.machine, *given.sessions, "--options", given.options], given.project)
+        return in_a_container(machine, [given.machine, *given.sessions, f"--options={given.options}"], given.project)
     machine = replace(machine, image="", prepare="")
     shown = {"invoke": ". ./activate && invoke --list", **commands(given.project / "README.md")}
     options = f" -- {machine.selection} {given.options}".rstrip(" -")

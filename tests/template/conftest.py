@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cos_scaffold.live_files import live_files
-from tests.template.workbench import ROOT, Workbench
+from tests.template.workbench import ROOT, Reruns, Workbench
 
 PLANTED = {
     "docs/Größe & Maß.md": b"A name with accents and blanks.\n\nGone. <!-- template only -->\n",
@@ -38,6 +38,18 @@ JUNK = (
 def workbench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     """A place where people's commands run without people's settings."""
     return Workbench.furnished(tmp_path_factory.mktemp("workbench"))
+
+
+@pytest.fixture
+def reruns(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> Reruns:
+    """What runs inside a test take over of this run's `--reruns`."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}")
+
+    given = pytestconfig.getoption("reruns")
+    return Reruns(["--reruns", str(given), "-rR"] if given else [], show)
 
 
 @pytest.fixture(scope="session")

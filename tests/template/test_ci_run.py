@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.template.machines import COREUTILS
-from tests.template.workbench import ROOT
+from tests.template.workbench import ROOT, Reruns
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -66,10 +66,10 @@ def test_the_readme_command_runs_before_anything_is_installed(script: Script) ->
     assert code == 0, output
     assert script.calls[0] == "python3 tests/template/machines.py new-clone tests --options=--reruns 1 -rR"
     assert script.calls[1] == "activate"
-    assert [call.split()[2] for call in script.calls[2:]] == ["full", "kit", "lint", "template"]
+    assert [call.split()[2] for call in script.calls[2:]] == ["kit", "lint", "template"]
 
 
-@pytest.mark.parametrize("failing", ["full", "kit", "lint", "template"])
+@pytest.mark.parametrize("failing", ["kit", "lint", "template"])
 def test_a_session_that_fails_ends_the_run(failing: str, script: Script) -> None:
     script.stand_in("nox", f"case $2 in {failing}) exit 3 ;; esac")
 
@@ -99,3 +99,11 @@ def test_more_than_five_tests_that_ran_twice_fail_the_run(tests: int, expected: 
     assert f"{tests} tests passed only at their second run" in closing
     assert "README: tests/a.py::test_0" in closing
     assert f"kit: tests/b.py::test_{tests - 1}" in closing
+
+
+def test_what_a_run_inside_a_test_repeated_is_printed_like_the_rest() -> None:
+    printed: list[str] = []
+
+    Reruns([], printed.append).show("RERUN tests/a.py::test_one\nno RERUN\nRERUN tests/b.py::test_two[x y]\n")
+
+    assert printed == ["RERUN tests/a.py::test_one", "RERUN tests/b.py::test_two[x y]"]

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
-from http import HTTPStatus
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
 from cos_scaffold.answers import CHOICES
 from cos_scaffold.live_files import live_files
-from tests.template.workbench import ANSWERS, ROOT, Workbench, program
+from tests.template.workbench import ANSWERS, ROOT, Reruns, Workbench
 
 MINUTES = 60
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
-AGAIN = ("--reruns", "1")  # this machine is busy with other projects
-GIVEN = {
-    "lightweight": ("--", *AGAIN),
-    "integration": ("--", *AGAIN),
-    "full": ("--", "--without-model", *AGAIN),
-}
+GIVEN: dict[str, tuple[str, ...]] = {"lightweight": (), "integration": (), "full": ("--without-model",)}
 HARDEST = "3.13, no CI"
 ANSWERED = {
     "3.11": {"lowest_python": "3.11"},
     "3.12": {"lowest_python": "3.12"},
     HARDEST: {"lowest_python": "3.13", "ci_provider": "none"},
 }
+# the tests of a project with other answers run on the machines of test_machines.py
 SESSIONS = {
-    "3.11": ("lint", "types", "lightweight"),
-    "3.12": ("workflows", "lint", "types", "lightweight"),
+    "3.11": ("lint", "types"),
+    "3.12": ("workflows", "lint", "types"),
     HARDEST: ("workflows", "lint", "types", "lightweight", "integration", "full"),
 }
 CASES = [(answers, session) for answers, sessions in SESSIONS.items() for session in sessions]
@@ -70,12 +59,14 @@ def test_every_answer_is_tried_inside_a_project() -> None:
 @pytest.mark.timeout(15 * MINUTES)
 @pytest.mark.parametrize(("answers", "session"), CASES, ids=lambda value: str(value))
 def test_a_new_project_passes_its_own_session(
-    answers: str, session: str, projects: Callable[[str], Path], workbench: Workbench
+    answers: str, session: str, projects: Callable[[str], Path], workbench: Workbench, reruns: Reruns
 ) -> None:
     project = projects(answers)
     before = live_files(project)
 
-    output = workbench.succeed("nox", "-s", session, *GIVEN.get(session, ()), cwd=project, seconds=14 * MINUTES)
+    options = ["--", *GIVEN[session], *reruns.options] if session in GIVEN else []
+    output = workbench.succeed("nox", "-s", session, *options, cwd=project, seconds=14 * MINUTES)
+    reruns.show(output)
 
     assert live_files(project) == before
     if session == "workflows" and answers == HARDEST:
@@ -112,36 +103,3 @@ def test_a_newer_lowest_python_brings_no_fault_of_style(
     found = {python: workbench.run("ruff", *command, "--target-version", python, cwd=own) for python in newer}
 
     assert found == dict.fromkeys(newer, workbench.run("ruff", *command, "--target-version", lowest, cwd=own))
-
-
-@pytest.mark.timeout(5 * MINUTES)
-def test_the_first_command_of_the_readme_runs_the_service(own: Path, workbench: Workbench, tmp_path: Path) -> None:
-    before = live_files(own)
-    environment = {**workbench.environment(), "APP_PORT": "0"}
-    log = tmp_path / "dev.log"
-
-    with log.open("wb") as said:
-        command = (program("nox"), "-s", "dev")
-        dev = subprocess.Popen(command, cwd=own, env=environment, stdout=said, stderr=said)
-    try:
-        answer = first_answer("/health/ready", dev, log, seconds=4 * MINUTES)
-    finally:
-        dev.terminate()
-        code = dev.wait(timeout=30)
-
-    assert answer == HTTPStatus.OK
-    assert code in {0, -signal.SIGTERM}, log.read_text()
-    assert live_files(own) == before
-
-
-def first_answer(path: str, server: subprocess.Popen[bytes], log: Path, *, seconds: float) -> int:
-    """Ask where it says that it listens, until it answers, dies, or the time is up."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
-        if said := ADDRESS.search(log.read_text()):
-            with suppress(OSError), urlopen(f"{said.group()}{path}", timeout=5) as response:
-                status: int = response.status
-                return status
-        time.sleep(0.1)
-    how = "still runs" if server.poll() is None else f"ended with {server.returncode}"
-    pytest.fail(f"{path} was not answered within {seconds} s; the server {how} and said:\n{log.read_text()}")

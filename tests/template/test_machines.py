@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.template import machines
-from tests.template.workbench import ROOT, Workbench
+from tests.template.workbench import ROOT, Reruns, Workbench
 
 MINUTES = 60
 MODES = ("lightweight", "integration", "full")
@@ -46,11 +47,19 @@ def stamped(workbench: Workbench) -> Path:
     return workbench.cookiecutter(str(ROOT), into=workbench.folder / "for machines")
 
 
-def run(machine: str, project: Path, *sessions: str) -> str:
+def run(machine: str, project: Path, *sessions: str, options: Sequence[str] = ()) -> str:
     """Run README commands on a machine in a process of its own; they must succeed."""
     sudo = ["sudo", "-n", "--preserve-env"]
     can = os.geteuid() != 0 and shutil.which("sudo") and subprocess.run([*sudo, "true"], check=False).returncode == 0
-    program = [*(sudo if can else []), sys.executable, machines.__file__, machine, *sessions, "--project", str(project)]
+    program = [
+        *(sudo if can else []),
+        sys.executable,
+        machines.__file__,
+        machine,
+        *sessions,
+        f"--project={project}",
+        f"--options={' '.join(options)}",
+    ]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8") as running:
         try:
             output, _ = running.communicate(timeout=machines.TESTS_TIMEOUT + 5 * MINUTES)
@@ -69,9 +78,10 @@ def counted(output: str) -> tuple[list[int], Counter[str]]:
     return [int(count) for count in RAN.findall(output)], left_out
 
 
-def holds(machine: str, project: Path) -> None:
-    output = run(machine, project, "dev", "invoke", "tests")
+def holds(machine: str, project: Path, reruns: Reruns) -> None:
+    output = run(machine, project, "dev", "invoke", "tests", options=reruns.options)
 
+    reruns.show(output)
     passed, left_out = counted(output)
     print(f"{machine}: {dict(zip(MODES, passed, strict=False))} passed; left out: {dict(left_out)}")
     assert "services" in output.partition("Available tasks")[2]
@@ -84,23 +94,23 @@ def holds(machine: str, project: Path) -> None:
 
 @pytest.mark.timeout(40 * MINUTES)
 @pytest.mark.needs("linux")
-def test_the_readme_commands_work_on_the_hardest_machine(stamped: Path) -> None:
-    holds(HARDEST, stamped)
+def test_the_readme_commands_work_on_the_hardest_machine(stamped: Path, reruns: Reruns) -> None:
+    holds(HARDEST, stamped, reruns)
 
 
 @pytest.mark.timeout(40 * MINUTES)
 @pytest.mark.needs("every_machine")
 @pytest.mark.parametrize("machine", [HARDEST, "new-clone"])
-def test_the_readme_commands_work_here(machine: str) -> None:
-    holds(machine, ROOT)
+def test_the_readme_commands_work_here(machine: str, reruns: Reruns) -> None:
+    holds(machine, ROOT, reruns)
 
 
 @pytest.mark.timeout(40 * MINUTES)
 @pytest.mark.needs("every_machine")
 @pytest.mark.parametrize("machine", ON_REQUEST)
 @pytest.mark.parametrize("project", ["here", "stamped"])
-def test_the_readme_commands_work_on_every_machine(machine: str, project: str, stamped: Path) -> None:
-    holds(machine, stamped if project == "stamped" else ROOT)
+def test_the_readme_commands_work_on_every_machine(machine: str, project: str, stamped: Path, reruns: Reruns) -> None:
+    holds(machine, stamped if project == "stamped" else ROOT, reruns)
 
 
 @pytest.mark.parametrize("project", ["here", "stamped"])

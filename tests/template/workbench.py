@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +129,19 @@ class Workbench:
         """Commit everything in a repository."""
         self.succeed("git", "add", "--all", cwd=repository)
         self.succeed("git", "commit", "--quiet", "--message", why, cwd=repository)
+
+
+@dataclass(frozen=True)
+class Reruns:
+    """What has a run inside a test repeat tests as often as this run does, and shows which it repeated."""
+
+    options: list[str]
+    print: Callable[[str], None]
+
+    def show(self, output: str) -> None:
+        """Print which tests a run repeated, as this run prints its own."""
+        for line in re.findall(r"^RERUN .+", output, re.MULTILINE):
+            self.print(line)
 
 
 def program(name: str) -> str:

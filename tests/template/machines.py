@@ -400,7 +400,11 @@ def in_a_container(machine: Machine, arguments: Sequence[str], project: Path) ->
     variables = [f"--env={name}" for name in os.environ if PASSED_ON.fullmatch(name) and "CERT" not in name]
     started = ["docker", "run", "--rm", "--init"]  # on purpose: a computer without a kit, which ends with its command
     started += ["--sysctl=net.ipv6.conf.all.disable_ipv6=1", *mounts, *variables, machine.image, "sh", "-c", prepare]
-    return subprocess.run(started, check=False, timeout=TESTS_TIMEOUT + END_TIMEOUT).returncode
+    with subprocess.Popen(started) as running:
+        try:
+            return running.wait(TESTS_TIMEOUT + END_TIMEOUT)
+        finally:
+            running.terminate()  # passed on into the container, should it still run
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -26,5 +26,6 @@ def parse_number(value: object) -> int:
     raise ValueError(f"a cursor is the seq of an event, or 0: digits 0 to 9, at most {LARGEST_NUMBER}")
 
 
-Cursor = Annotated[int, BeforeValidator(parse_cursor), Field(ge=0, le=LARGEST_NUMBER)]
-NumberCursor = Annotated[int, BeforeValidator(parse_number), Field(ge=0, le=LARGEST_NUMBER)]
+# the bounds come first, as pydantic writes those that stand outside a parser as no words of JSON Schema
+Cursor = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(parse_cursor)]
+NumberCursor = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(parse_number)]

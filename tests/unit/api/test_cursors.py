@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 import websockets
 
+from app.events.journal import LARGEST_NUMBER
 from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import Inside, assert_problem
@@ -67,3 +68,15 @@ async def test_digits_are_a_cursor(inside: Inside, text: str) -> None:
     answer = await inside.client.get(f"/api/runs/abc/events?after={text}", headers=inside.user())
 
     assert_problem(answer, 404)
+
+
+async def test_the_description_states_the_range_of_a_cursor(inside: Inside) -> None:
+    paths = (await inside.client.get("/openapi.json")).json()["paths"]
+    parameters = [
+        each for path in ("/api/runs/{run_id}/events", "/api/events") for each in paths[path]["get"]["parameters"]
+    ]
+    cursors = [each["schema"] for each in parameters if each["name"] in {"after", "last-event-id"}]
+
+    ranges = [(one["minimum"], one["maximum"]) for schema in cursors for one in schema.get("anyOf", [schema])[:1]]
+
+    assert ranges == [(0, LARGEST_NUMBER)] * 3

@@ -12,15 +12,10 @@ MOST_DIGITS = len(str(LARGEST_NUMBER))
 
 
 def parse_cursor(value: object) -> int:
-    """Return the number in a URL or a header, or one of JSON; raises ValueError for what is no cursor."""
+    """Return the number in a URL or a header; raises ValueError for what is no cursor."""
     # int() alone would take spaces, signs, underscores and the digits of any script
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS:
         value = int(value)
-    return parse_number(value)
-
-
-def parse_number(value: object) -> int:
-    """Return a number of JSON, where digits in quotes are no cursor."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER:
         return value
     raise ValueError(f"a cursor is the seq of an event, or 0: digits 0 to 9, at most {LARGEST_NUMBER}")
@@ -28,4 +23,3 @@ def parse_number(value: object) -> int:
 
 # the bounds come first, as pydantic writes those that stand outside a parser as no words of JSON Schema
 Cursor = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(parse_cursor)]
-NumberCursor = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(parse_number)]

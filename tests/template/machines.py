@@ -238,7 +238,7 @@ def place(machine: Machine, project: Path) -> Iterator[Place]:
             if found := shutil.which(name):
                 (programs / name).symlink_to(os.path.realpath(found))
         if machine.python:
-            (programs / "python3").symlink_to(python_for(user))
+            (programs / "python3").symlink_to(python_for(user, project))
         environment = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
         name = user.pw_name if user else "root"
         environment |= {"HOME": str(home), "PATH": str(programs), "USER": name, "LOGNAME": name, "SHELL": "/bin/sh"}
@@ -272,9 +272,9 @@ def new_user(home: Path) -> Iterator[pwd.struct_passwd]:
         subprocess.run(["userdel", name], check=False, timeout=60, capture_output=True)
 
 
-def python_for(user: pwd.struct_passwd | None) -> str:
-    """Find a Python that a user can run, and that brings pip or venv: one below root's home is out of reach."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+def python_for(user: pwd.struct_passwd | None, project: Path) -> str:
+    """Find a Python for a project that a user can run: one below root's home is out of reach."""
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
     lowest = tuple(map(int, re.findall(r'requires-python = ">=(\d+)\.(\d+)', text)[0]))
     fit = (
         "import importlib.util as u, os, sys; "
@@ -339,7 +339,7 @@ def dev(here: Place, command: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while not (address := ADDRESS.search(run.output)):
             if run.process.poll() is not None or time.monotonic() > deadline:
-                raise Failure(f"the service did not start within {START_TIMEOUT:g} s", run)
+                raise Failure(f"the service did not start, or not within {START_TIMEOUT:g} s", run)
             time.sleep(0.1)
         for path, expected in (("/health/ready", '"ready"'), ("/", "<!doctype html>")):
             with urlopen(address.group() + path, timeout=30) as response:

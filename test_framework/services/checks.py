@@ -74,6 +74,10 @@ def port_leases() -> Diagnosis:
 
 def dev_stack() -> Diagnosis:
     """Look whether something of this checkout's dev stack is broken that its next command would heal."""
+    try:
+        engine.look("/version")
+    except EngineDownError:
+        return note("no engine to ask")
     provider = ComposeProvider(Stack.dev())
     for name, twins in provider.twin_networks().items():
         return bad(f"{len(twins)} networks are named {name}", "invoke services.up")

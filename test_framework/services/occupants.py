@@ -38,11 +38,7 @@ def listeners() -> dict[int, str] | None:
     except psutil.Error:
         return None
     listening = [one for one in connections if one.status == psutil.CONN_LISTEN]
-    return {
-        port: _name(psutil.Process(one.pid)) if one.pid else ANOTHER_USERS
-        for one in listening
-        for port in one.laddr[1:2]
-    }
+    return {port: _name_of(one.pid) if one.pid else ANOTHER_USERS for one in listening for port in one.laddr[1:2]}
 
 
 def _listener(port: int) -> str:
@@ -54,6 +50,13 @@ def _open_files(process: psutil.Process) -> set[str]:
         return {opened.path for opened in process.open_files()}
     except (psutil.Error, OSError):
         return set()
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return _name(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return f"pid {pid}"
 
 
 def _name(process: psutil.Process) -> str:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path  # template only
 
 BROWSERS = (
     *("chromium-headless-shell", "chrome-headless-shell"),  # two thirds of the memory
@@ -17,6 +18,7 @@ BROWSERS = (
 FILES_WANTED = 1024  # two hundred WebSockets with both ends in one process, and what the run itself has open
 FILES_RAISED_TO = 4096
 INDEX_SECONDS = 30.0
+PYTHON_SECONDS = 30.0  # template only
 ONLY_POSIX = "Windows has no signals, forks, permission bits and shared locks"
 
 
@@ -152,6 +154,25 @@ def files_lacking() -> str | None:
     return f"this shell allows {soft} open files (ulimit -n), at most {hard}, and {FILES_WANTED} are needed"
 
 
+# >>> template only
+def python_since(lowest: tuple[int, int]) -> str | None:
+    """Find a Python of that version or a newer one: this one, one on PATH, or one that pyenv keeps."""
+    if sys.version_info[:2] >= lowest:
+        return sys.executable
+    names = [f"python{lowest[0]}.{minor}" for minor in range(lowest[1], lowest[1] + 4)]
+    kept = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3"))
+    for python in filter(None, [*map(shutil.which, names), *map(str, kept)]):
+        fits = [python, "-c", f"import sys; sys.exit(sys.version_info[:2] < {lowest})"]
+        if subprocess.run(fits, check=False, capture_output=True, timeout=PYTHON_SECONDS).returncode == 0:
+            return python
+    return None
+
+
+def python_3_13_lacking() -> str | None:
+    return None if python_since((3, 13)) else "there is no Python 3.13 or newer on PATH"
+
+
+# <<< template only
 def index_lacking() -> str | None:
     """Ask the package index, as the installer is configured for it, for a package that the kit's tests install."""
     from test_framework.services.bundled import POSTGRES_WHEELS, as_installed

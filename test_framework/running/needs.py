@@ -77,6 +77,7 @@ KNOWN: dict[str, Need] = {
         "a disk that can be filled", WITH_SERVICES, machine.small_disk_lacking, "SERVICES=compose nox -s integration"
     ),
     "faketime": Need("a clock that can be set", EVERY, machine.faketime_lacking, f"{INSTALL} faketime"),
+    "python_3_13": Need("Python 3.13", frozenset({Mode.TEMPLATE}), machine.python_3_13_lacking),  # template only
     "curl": Need("curl", EVERY, machine.on_path("curl"), f"{INSTALL} curl"),
     "git": Need("git", EVERY, machine.on_path("git"), f"{INSTALL} git"),
     "npm": Need("npm", EVERY, machine.on_path("npm"), f"{INSTALL} npm"),

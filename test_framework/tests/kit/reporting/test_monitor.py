@@ -177,16 +177,19 @@ def look(project: Suite, github: GitHub, token: str = TOKEN) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("job", ["lint", "types", "template"])
-def test_a_job_without_records_that_fails_is_reported_until_it_passes(project: Suite, github: GitHub, job: str) -> None:
-    github.run(1, GREEN)
-    github.run(2, {**GREEN, job: "failure"})
+@pytest.mark.parametrize(("workflow", "job"), [("test", "lint"), ("template", "template"), ("weekly", "mutants")])
+def test_a_job_without_records_that_fails_is_reported_until_it_passes(
+    project: Suite, github: GitHub, workflow: str, job: str
+) -> None:
+    jobs = {"first": "success", "second": "success", job: "success"}
+    github.run(1, jobs, workflow=workflow)
+    github.run(2, {**jobs, job: "failure"}, workflow=workflow)
 
     first, second = look(project, github), look(project, github)
-    github.run(3, GREEN)
+    github.run(3, jobs, workflow=workflow)
     third = look(project, github)
 
-    assert github.issues == [f"CI: test / {job} fails"]
+    assert github.issues == [f"CI: {workflow} / {job} fails"]
     assert "3 jobs" not in second.splitlines()[0], "what is known is not fetched again"
     assert "6 jobs" in first.splitlines()[0]
     assert github.closed == 1

@@ -110,7 +110,7 @@ class Planted:
     @contextmanager
     def started(self, command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
         """Run a command in it while the block runs, as the head of a process group of its own."""
-        with subprocess.Popen(
+        with subprocess.Popen(  # on purpose: it was killed, and ends at once
             command,
             cwd=self.root,
             env=self.environment(**environment),

@@ -109,8 +109,10 @@ MACHINES = {
         home_writable=False,
         empty_engine=True,
     ),
-    "root-umask": Machine(root=True, before="umask 077", variables={"TZ": "America/St_Johns"}, folder="ein Ort"),
-    "root-umask-027": Machine(root=True, before="umask 027", selection=FEW),
+    "root-umask": Machine(
+        root=True, before="umask 077", variables={"TZ": "America/St_Johns", "SERVICES": "bundled"}, folder="ein Ort"
+    ),
+    "root-umask-027": Machine(root=True, before="umask 027", variables={"SERVICES": "bundled"}, selection=FEW),
     "debian": Machine(image="debian:13-slim", selection=FEW, prepare=APT),
     "debian-without-venv": Machine(
         image="debian:13-slim", selection=FEW, prepare=f"{APT}; dpkg --purge --force-all python3-venv python3.13-venv"

@@ -53,21 +53,28 @@ class Replicas:
                 os.environ.setdefault(name, local[name])
         with self.dev.alone():
             self.dev.up(SERVICE_NAMES)
-            for part in self.provider.parts():
-                if part.state is State.PAUSED:
-                    engine.tell("POST", f"/containers/{part.container}/unpause")
-                elif not part.state.runs or part.state is State.UNHEALTHY:
-                    engine.tell("DELETE", f"/containers/{part.container}?force=true&v=true")
-            with contextlib.suppress(OSError):  # under umask 077 the proxy's user could not read its own program
-                PROXY_PROGRAM.chmod(PROXY_PROGRAM.stat().st_mode | 0o444)
-            try:
-                self.run("up", "--detach", "--no-build", "--wait", seconds=UP_SECONDS)
-            except ServiceError as error:
-                if PORT_TAKEN in error.why:
-                    self.down()  # replicas without a proxy are of no use
-                    raise
-                raise ServiceError("the replicas did not become healthy", error.why, NEXT) from error
+            for last_try in (False, True):  # a replica that turns unhealthy after it was unpaused is replaced
+                self.prepare()
+                try:
+                    self.run("up", "--detach", "--no-build", "--wait", seconds=UP_SECONDS)
+                    break
+                except ServiceError as error:
+                    if PORT_TAKEN in error.why:
+                        self.down()  # replicas without a proxy are of no use
+                        raise
+                    if last_try:
+                        raise ServiceError("the replicas did not become healthy", error.why, NEXT) from error
             return self.address()
+
+    def prepare(self) -> None:
+        """Unpause what is paused, and remove what compose could not bring up."""
+        for part in self.provider.parts():
+            if part.state is State.PAUSED:
+                engine.tell("POST", f"/containers/{part.container}/unpause")
+            elif not part.state.runs or part.state is State.UNHEALTHY:
+                engine.tell("DELETE", f"/containers/{part.container}?force=true&v=true")
+        with contextlib.suppress(OSError):  # under umask 077 the proxy's user could not read its own program
+            PROXY_PROGRAM.chmod(PROXY_PROGRAM.stat().st_mode | 0o444)
 
     def require_pinned_port(self) -> None:
         """Refuse a pinned port that another process has, before anything is started."""

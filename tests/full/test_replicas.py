@@ -19,6 +19,7 @@ from test_framework.services import engine
 from test_framework.services.replicas import Replicas
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
+from test_framework.services.state import State
 from test_framework.settings import IsolatedSettings
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
@@ -40,6 +41,7 @@ class Behind:
     settings: Settings
     url: str
     containers: list[Any]
+    replicas: Replicas
 
     def number(self, container: Any, name: str) -> float:
         """One of a replica's own metrics, which it tells to its own loopback alone."""
@@ -79,6 +81,7 @@ def behind() -> Iterator[Behind]:
                 IsolatedSettings(token_secret=secret, environment="production"),
                 url,
                 client.containers.list(filters={"label": labels}),
+                replicas,
             )
         finally:
             left = run.end()
@@ -140,3 +143,13 @@ async def test_metrics_are_not_told_to_whoever_reaches_the_port(behind: Behind) 
         answer = await client.request("GET", "/metrics")
 
     assert answer.status_code == 403
+
+
+async def test_a_paused_replica_is_healed(behind: Behind) -> None:
+    behind.containers[0].pause()
+
+    url = behind.replicas.heal()
+
+    assert [part.state for part in behind.replicas.provider.parts()] == [State.HEALTHY] * 3
+    async with BackendClient(url, TestUserContext.of(behind.settings).token) as client:
+        await client.start_run("how many words are these")

@@ -16,6 +16,7 @@ TEMPLATE_ONLY = (
     "copier.yml",
     "cos_scaffold",
     "docs/report.png",
+    "docs/claims.md",
     "docs/stamping.md",
     "hooks",
     "LICENSE",

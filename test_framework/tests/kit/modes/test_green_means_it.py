@@ -51,7 +51,6 @@ def test_a_forked_child_may_leave_as_it_likes(planted: Planted) -> None:
         "tests/unit/test_it.py",
         """
         import os
-import shlex
 
         def test_fork():
             child = os.fork()

@@ -14,7 +14,7 @@ import pytest
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen, missing_for_a_model
 from test_framework.reporting.recording import RecordedRun
-from test_framework.running import machine, needs, reality, telling
+from test_framework.running import lost_connections, machine, needs, reality, telling
 from test_framework.running.memory import Memory
 from test_framework.running.reality import MODE, POOL, share_of
 from test_framework.running.selection import ORDERS
@@ -78,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", needs.MARKER)
     machine.raise_file_limit()
+    lost_connections.ignore_writes()
     config.stash[POOL] = None
     config.addinivalue_line("markers", MARKER_LINE)
     _follow_the_rules_of_the_house(config)

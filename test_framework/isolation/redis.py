@@ -26,8 +26,6 @@ MOST_SHOWN = 10
 LEAVING_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 LARGEST_SHARED = 100_000
-LOST_IN_OLDER_PYTHONS = "_add_writer"
-"""In Python 3.12 and 3.13, asyncio raises an AttributeError of this name where a lost connection is written to."""
 
 Key = tuple[int, bytes]
 
@@ -63,10 +61,6 @@ class Keyspace:
         try:
             await self._look_after(namespace)
         except (exceptions.ConnectionError, exceptions.TimeoutError):  # the test ended it, and has not brought it back
-            self.was_away = True
-        except AttributeError as error:
-            if error.name != LOST_IN_OLDER_PYTHONS:
-                raise
             self.was_away = True
 
     async def _look_after(self, namespace: str) -> None:

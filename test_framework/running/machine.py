@@ -73,7 +73,8 @@ def images() -> list[str]:
     from test_framework.services.spec import service_specs
 
     dockerfile = CHECKOUT / "Dockerfile"
-    built_on = re.findall(r"^FROM (\S+)", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    text = dockerfile.read_text(encoding="utf-8") if dockerfile.exists() else ""
+    built_on = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
     return list(dict.fromkeys([*(spec.image for spec in service_specs().values()), *built_on]))
 
 

@@ -18,7 +18,7 @@ from test_framework.services import bundled
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.external import ask_given_redis, ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
-from test_framework.services.native import native
+from test_framework.services.native import find_postgres, find_redis, native
 from test_framework.services.provider import Provider
 from test_framework.services.run import Run, Watchdog
 from test_framework.services.stack import Stack
@@ -68,13 +68,17 @@ def binaries_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     It ends with its module: what the run's pool chooses meanwhile would have to be on the PATH of every other worker too.
     """
     folder = tmp_path_factory.mktemp("bin")
-    names: tuple[tuple[ServiceName, str], ...] = (("redis", "valkey-server"), ("postgres", "postgres"))
-    for service, name in names:
+    names: tuple[tuple[ServiceName, str, Path | str], ...] = (
+        ("redis", "valkey-server", find_redis()),
+        ("postgres", "postgres", find_postgres()),
+    )
+    for service, name, own in names:
         binary = bundled.find(service)
-        if not isinstance(binary, str):
+        # a Postgres of another version is as good as none
+        if isinstance(own, str) and not isinstance(binary, str):
             (folder / name).symlink_to(binary)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{folder}")
+        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         yield
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import Dialect, Engine, ExceptionContext
+from sqlalchemy.engine import Engine, ExceptionContext
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from test_framework.services.probes import Address
 from test_framework.services.statistics import address_of
@@ -32,13 +34,12 @@ def counted(postgres: Callable[[], str | None], failures: dict[str, int]) -> Ite
             key = f"{test}: {kind.__module__}.{kind.__qualname__}"
             failures[key] = failures.get(key, 0) + 1
 
-    def connect(dialect: Dialect, record: object, arguments: list[Any], parameters: dict[str, Any]) -> object:
-        if dialect.name != POSTGRES:
-            return None
+    def connect(dialect: DefaultDialect, *arguments: Any, **parameters: Any) -> DBAPIConnection:
         try:
-            return dialect.connect(*arguments, **parameters)
+            return original(dialect, *arguments, **parameters)
         except Exception as error:
-            count(_address(parameters), error)
+            if dialect.name == POSTGRES:
+                count(_address(parameters), error)
             raise
 
     def lose(context: ExceptionContext) -> None:
@@ -49,12 +50,14 @@ def counted(postgres: Callable[[], str | None], failures: dict[str, int]) -> Ite
             url = context.connection.engine.url
             count(_address(url.translate_connect_args() | dict(url.query)), context.original_exception)
 
-    event.listen(Engine, "do_connect", connect)
+    # not a listener of do_connect: one that connects keeps those after it, as the kept connections', from being called
+    original = DefaultDialect.connect
+    DefaultDialect.connect = connect  # type: ignore[method-assign, assignment]
     event.listen(Engine, "handle_error", lose)
     try:
         yield
     finally:
-        event.remove(Engine, "do_connect", connect)
+        DefaultDialect.connect = original  # type: ignore[method-assign]
         event.remove(Engine, "handle_error", lose)
 
 

@@ -64,7 +64,6 @@ async def worker_databases(
         return pool.postgres_url() if pool is not None else None
 
     async with databases(os.environ.get("PYTEST_XDIST_WORKER", "main")) as found:
-        # after the store of kept connections: SQLAlchemy asks no other listener once one has connected
         with counted(postgres, service_share.database_failures):
             yield found
     costs = asdict(found.costs) | {"reused": found.store.reused}

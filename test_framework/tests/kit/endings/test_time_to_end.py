@@ -1,6 +1,6 @@
-"""However a run ends, its services are gone soon: measured against the time that the same run took to start.
+"""However a run ends, its services are gone soon: measured against the time that the same run took to start them.
 
-Both slow down with the machine, so the promise holds on a busy one too. A run on a quiet machine starts in about a second.
+Both slow down with the machine, so the promise holds on a busy one too. A quiet machine takes about a second, two with containers.
 """
 
 from __future__ import annotations
@@ -23,15 +23,13 @@ from test_framework.waiting import comes_true
 pytestmark = [pytest.mark.needs("posix"), pytest.mark.timeout(300)]
 
 ROUNDS = 3
-# the longest that a run may take to be gone, in times of its start
-LIMITS = {"bundled": 1.0, "compose": 2.0}
+PROVIDERS = ("bundled", "compose")
 TEST = """
 import threading
 from pathlib import Path
 
 
 def test_it(pool):
-    Path("started").touch()
     pool.get_all()
     Path("run").write_text(pool.run)
     Path("ready").touch()
@@ -45,19 +43,19 @@ import psutil
 
 
 def pytest_sessionfinish(session):
-    threading.Event().wait({limit} * (time.time() - psutil.Process().create_time()))
+    threading.Event().wait(time.time() - psutil.Process().create_time())
 """
 
 
 @dataclass(frozen=True)
 class Times:
-    """How long a run took to start, and to be gone with its services once it was to end."""
+    """How long a run took until its services were ready, and until all of it was gone once it was to end."""
 
     start: float
     gone: float
 
     def __str__(self) -> str:
-        return f"gone after {self.gone:.2f} s, started in {self.start:.2f} s"
+        return f"gone after {self.gone:.2f} s, ready after {self.start:.2f} s"
 
 
 def measure(root: Path, provider: str, workers: str, number: signal.Signals | None, conftest: str = "") -> Times:
@@ -77,11 +75,11 @@ def measure(root: Path, provider: str, workers: str, number: signal.Signals | No
         process.communicate(timeout=2 * DEADLINE_SECONDS)
         look = partial(Remains(Stack.of_a_run((root / "run").read_text())).look, containers=provider == "compose")
         assert gone_within(2 * DEADLINE_SECONDS, look) is not None
-    return Times((root / "started").stat().st_mtime - began, time.time() - ends)
+    return Times(ready.stat().st_mtime - began, time.time() - ends)
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("provider", on(*LIMITS))
+@pytest.mark.parametrize("provider", on(*PROVIDERS))
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_a_run_is_gone_as_fast_as_it_started(
     number: signal.Signals | None, provider: str, workers: str, tmp_path: Path
@@ -89,16 +87,14 @@ def test_a_run_is_gone_as_fast_as_it_started(
     found: list[Times] = []
     for attempt in range(ROUNDS):  # the best of some, since other programs use this machine too
         found.append(measure(tmp_path / str(attempt), provider, workers, number))
-        if found[-1].gone < LIMITS[provider] * found[-1].start:
+        if found[-1].gone < found[-1].start:
             break
 
     print(f"\n{number}, {provider}, {workers}: {found[-1]}")
-    assert found[-1].gone < LIMITS[provider] * found[-1].start, "; ".join(map(str, found))
+    assert found[-1].gone < found[-1].start, "; ".join(map(str, found))
 
 
 def test_a_run_that_ends_slowly_is_measured_as_slow(tmp_path: Path) -> None:
-    limit = LIMITS["bundled"]
+    times = measure(tmp_path, "bundled", "-n0", signal.SIGTERM, SLOW)
 
-    times = measure(tmp_path, "bundled", "-n0", signal.SIGTERM, SLOW.format(limit=limit))
-
-    assert times.gone > limit * times.start, str(times)
+    assert times.gone > times.start, str(times)

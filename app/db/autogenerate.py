@@ -1,4 +1,4 @@
-"""Hooks for alembic's autogenerate: imports of types, empty revisions, changed CHECKs."""
+"""Hooks for alembic's autogenerate: types, defaults, CHECKs and empty revisions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from alembic.ddl._autogen import ComparisonResult
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.ops import MigrationScript
-from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy import CheckConstraint, Column, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import False_, True_
+from sqlalchemy.sql.functions import now
 
 from app.db.migrate import EmptyRevisionError
 
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
+PORTABLE_DEFAULTS: dict[type, str] = {False_: "sa.false()", True_: "sa.true()", now: "sa.func.now()"}
 SCRATCH = "compared_check"
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
-    """Render a column type that is not SQLAlchemy's own with the import that it needs."""
+    """Render the project's own types with their import, and defaults for each database."""
+    if kind == "server_default":
+        # alembic would write the text that the database at hand understands
+        return PORTABLE_DEFAULTS.get(type(getattr(item, "arg", None)), False)
     module = type(item).__module__
     if kind != "type" or module.partition(".")[0] in {"sqlalchemy", "alembic"}:
         return False
@@ -60,6 +66,20 @@ class _Sqlite(SQLiteImpl):
     """Compares the text of CHECK constraints, which SQLite stores as it was written."""
 
     __dialect__ = "sqlite"
+
+    def compare_server_default(
+        self,
+        inspector_column: Column[Any],
+        metadata_column: Column[Any],
+        rendered_metadata_default: str | None,
+        rendered_inspector_default: str | None,
+    ) -> bool:
+        # alembic removes the quotes only where there is text between them
+        declared, stored = (
+            "" if default in {"''", "('')"} else default
+            for default in (rendered_metadata_default, rendered_inspector_default)
+        )
+        return super().compare_server_default(inspector_column, metadata_column, declared, stored)
 
     def compare_check_constraint(self, declared: CheckConstraint, reflected: CheckConstraint) -> ComparisonResult:
         return _compared(str(reflected.sqltext), _condition(declared, self.dialect))

@@ -126,6 +126,36 @@ async def test_a_revision_with_every_column_type_can_be_applied(copy: Copy) -> N
     await copy.refuses("no migration was written", "db.revision", "--message", "Nothing more")
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        "Mapped[str] = mapped_column(Text, server_default='')",
+        "Mapped[str] = mapped_column(Text, server_default='0')",
+        "Mapped[str] = mapped_column(Text, server_default='new')",
+        "Mapped[bool] = mapped_column(server_default=sqlalchemy.false())",
+        "Mapped[datetime] = mapped_column(Moment, server_default=sqlalchemy.func.now())",
+    ],
+    ids=["empty", "zero", "word", "false", "now"],
+)
+async def test_a_default_of_the_server_settles(copy: Copy, column: str) -> None:
+    table = f"""
+
+import sqlalchemy
+
+
+class Sample(Base):
+    __tablename__ = "samples"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sample: {column}
+"""
+    copy.models.write_text(copy.models.read_text(encoding="utf-8") + table, encoding="utf-8")
+
+    await copy.revise("Samples with a default")
+
+    await copy.succeed("invoke", "db.upgrade", "db.check")
+    await copy.refuses("no migration was written", "db.revision", "--message", "Nothing more")
+
+
 async def test_a_changed_check_is_part_of_the_revision(copy: Copy) -> None:
     copy.replace("'agent_completed')", "'agent_completed', 'agent_dreamed')")
 

@@ -181,6 +181,7 @@ def test_a_python_that_is_too_old_is_named(machine: Machine) -> None:
     assert ended.out == "alive\n"
     assert "no Python >=3." in ended.err
     assert "python3 is Python 3.9.2" in ended.err
+    assert "which requires-python in pyproject.toml demands" in ended.err
     assert "install one, or uv, then again: . ./activate" in ended.err
 
 

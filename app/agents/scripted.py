@@ -48,7 +48,10 @@ async def _perform(message: str, turn: Turn) -> str:
 
 async def _think_and_measure(message: str, turn: Turn) -> str:
     await turn.think("How long is this message?")
-    words = await turn.call("count_words", {"text": message})
+    try:
+        words = await turn.call("count_words", {"text": message})
+    except ToolError as error:
+        return f"The words of your message were not counted: {error}"
     return f"Your message has {words} words."
 
 

@@ -118,6 +118,17 @@ async def test_a_scripted_run_shows_what_its_tool_emitted(make_settings: MakeSet
         ada.capture.assert_grammatical(run.id)
 
 
+async def test_without_count_words_a_scripted_run_completes(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    async with in_loop(settings, create_app(settings, tools=[whose])) as server, TestContext(server) as ada:
+        run = await ada.run_agent("hello")
+
+        ended = ada.capture.events[-1]
+        assert ended.payload["status"] == "completed"
+        assert "there is no tool 'count_words'; there are whose" in str(ended.payload)
+        ada.capture.assert_grammatical(run.id)
+
+
 async def test_a_cancelled_call_writes_nothing_after_its_end(make_settings: MakeSettings) -> None:
     settings = make_settings()
     async with in_loop(settings, create_app(settings, tools=[wait])) as server, TestContext(server) as ada:

@@ -101,6 +101,8 @@ def origin(project: Path) -> Origin:
     for name in (COPIER, CRUFT):
         if (project / name).exists():
             return parsed(name, (project / name).read_text(encoding="utf-8"))
+    if (project / "copier.yml").exists():
+        raise Exit("This is the template itself, so it misses nothing. Run it in a project that was made from it.", 2)
     raise Exit(
         f"The template of this project is unknown: it has neither {COPIER} nor {CRUFT}. "
         "README.md says how to make the first, under 'Update from the template'.",

@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 
 from app.settings import load_settings
 from test_framework import CHECKOUT
-from test_framework.tasks import all_namespaces, env
+from test_framework.tasks import all_namespaces, env, template
 
 NAMESPACES = all_namespaces().collections
 
@@ -74,3 +74,15 @@ def test_show_on_settings_that_cannot_be_used_says_which(monkeypatch: pytest.Mon
 
     with pytest.raises(Exit, match="APP_PORT"):
         env.show(Context())
+
+
+def test_missed_in_the_template_itself_says_so(tmp_path: Path) -> None:
+    (tmp_path / "copier.yml").touch()
+
+    with pytest.raises(Exit, match="This is the template itself"):
+        template.origin(tmp_path)
+
+
+def test_missed_in_a_project_of_unknown_origin_names_the_readme(tmp_path: Path) -> None:
+    with pytest.raises(Exit, match="The template of this project is unknown"):
+        template.origin(tmp_path)

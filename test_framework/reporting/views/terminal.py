@@ -45,7 +45,8 @@ def lines(report: Report) -> Iterator[Line]:
         yield Line(f"record    {problem}", "red")
     for gate in report.gates:
         if gate.state is GateState.BROKEN and gate.name != "pass_rate":
-            yield Line(f"gate      {gate.title}: {gate.value:.3g} {gate.unit}, limit {gate.limit:g}", "red")
+            value = f"{gate.value:.3g} {gate.unit}".rstrip()
+            yield Line(f"gate      {gate.title}: {value}, limit {gate.limit:g}", "red")
             for found in gate.evidence[:FLAKY]:
                 yield Line(f"gate      {gate.title}: {found}", "red")
     yield Line(f"record    {report.record}" if report.record else f"run       {report.run.run}")

@@ -14,6 +14,7 @@ import pytest
 
 from test_framework.reporting import sample
 from test_framework.reporting.facts import Part, TestResult
+from test_framework.reporting.model import GateState
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.summary import summarise
 from test_framework.reporting.views import ctrf, junit, markdown, table, terminal
@@ -131,6 +132,20 @@ def test_a_green_run_takes_few_lines() -> None:
     shown = list(terminal.lines(summarise([part("....")], record=".reports/x")))
 
     assert [line.text.split()[0] for line in shown] == ["ALL", "tests", "record"]
+
+
+def test_a_gate_without_a_unit_has_no_space_before_its_comma() -> None:
+    report = summarise([part("....")])
+    gates = [
+        replace(gate, value=2.0, limit=0.0, state=GateState.BROKEN)
+        for gate in report.gates
+        if gate.name in {"leaks", "flaky"}
+    ]
+
+    said = "\n".join(line.text for line in terminal.lines(replace(report, gates=tuple(gates))))
+
+    assert "gate      leaks: 2, limit 0\n" in said
+    assert re.search(r"^gate      .*: 2 %, limit 0$", said, re.MULTILINE)
 
 
 def test_every_outcome_on_the_terminal_adds_up() -> None:

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     )
     token_secret: SecretStr = Field(
         SecretStr(""),
-        description="signs the bearer tokens; at least 32 characters, made by `invoke env.init`",
+        description="signs the bearer tokens; production demands at least 32 random characters, as `invoke env.init` makes them",
     )
     token_audience: str = Field("app", min_length=1, description="whom the bearer tokens are for")
     allowed_hosts: Words = Field(

@@ -20,6 +20,7 @@ from test_framework.guards.configuration import lowest_python
 from test_framework.guards.source import Finding
 from test_framework.running.declared_needs import count_needs
 from test_framework.running.needs import KNOWN, Need
+from test_framework.services.diagnosis import command_against
 
 ROOM_WANTED = 2 * 1024**3
 NEVER_IN_GIT = (".env.local", ".env.dynamic", ".env", "*.pem", "*.key", "id_rsa", "id_ed25519")
@@ -175,7 +176,8 @@ def optional(name: str, need: Need) -> Check:
         if why is None:
             return good("here")
         count = declared_needs(CHECKOUT)[name]
-        return note(f"{why}; {need.what} adds {count} test function{'' if count == 1 else 's'}", need.remedy)
+        seen = f"{why}; {need.what} adds {count} test function{'' if count == 1 else 's'}"
+        return note(seen, command_against(why, need.remedy))
 
     return Check(name, look)
 

@@ -8,6 +8,7 @@ from test_framework.environment.checkup import Check, Diagnosis, bad, good, note
 from test_framework.services import bundled, engine, native
 from test_framework.services.choice import candidates, wanted_provider
 from test_framework.services.compose import ComposeProvider
+from test_framework.services.diagnosis import command_against
 from test_framework.services.port_leases import leased
 from test_framework.services.spec import service_specs
 from test_framework.services.stack import ROOM_NEEDED, Stack, runtime_root
@@ -19,7 +20,8 @@ def container_engine() -> Diagnosis:
     try:
         version = engine.look("/version")["Version"]
     except EngineDownError as reason:
-        return note(f"{reason}; services run without it", " ".join(engine.start_commands()[0]))
+        start = " ".join(engine.start_commands()[0])
+        return note(f"{reason}; services run without it", command_against(str(reason), start))
     return good(f"version {version}")
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from test_framework.services.bundled import bundled
 from test_framework.services.compose import ComposeProvider
+from test_framework.services.diagnosis import command_against
 from test_framework.services.external import ExternalProvider
 from test_framework.services.native import native
 from test_framework.services.provider import Provider
@@ -78,8 +79,10 @@ def candidates(service: ServiceName, stack: Stack, wanted: str, *, own: bool = F
 def asked_for(service: ServiceName, stack: Stack, wanted: str) -> Choice:
     provider = ComposeProvider(stack, pull=True) if wanted == "compose" else maker(wanted)(stack)
     if lacking := provider.missing(service):
-        what = f"{VARIABLE}={wanted} cannot run {service}"
-        raise ProviderUnavailableError(what, lacking, f"export {VARIABLE}=auto, or invoke doctor")
+        given = wanted_provider() == wanted
+        what = f"{VARIABLE}={wanted} cannot run {service}" if given else f"{wanted} cannot run {service}"
+        otherwise = f"export {VARIABLE}=auto, or invoke doctor" if given else "invoke doctor"
+        raise ProviderUnavailableError(what, lacking, command_against(lacking, otherwise))
     return Choice(stack, provider, f"{VARIABLE}={wanted}")
 
 

@@ -13,6 +13,9 @@ class Diagnosis:
     engine: bool = False  # the way to run services is at fault, so another way may do
 
 
+NO_ACCESS = Diagnosis(
+    "this user may not use the engine", "sudo usermod -aG docker $USER, and log in again", engine=True
+)
 KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     (
         r"port is already allocated|address already in use|ports are not available|bind.*failed",
@@ -36,7 +39,7 @@ KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     ),
     (
         r"permission denied.*docker.*sock|docker.*sock.*permission denied",
-        Diagnosis("this user may not use the engine", "sudo usermod -aG docker $USER, and log in again", engine=True),
+        NO_ACCESS,
     ),
     (
         r"database files are incompatible|initialized by PostgreSQL version",
@@ -65,3 +68,8 @@ def diagnose(text: str, service: str, image: str = "") -> Diagnosis | None:
         if re.search(pattern, text, re.IGNORECASE):
             return Diagnosis(known.why, known.next_command.format(service=service, image=image), known.engine)
     return None
+
+
+def command_against(why: str, otherwise: str) -> str:
+    """Return the command that helps where a provider or a need is lacking for this reason."""
+    return NO_ACCESS.next_command if why == NO_ACCESS.why else otherwise

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from test_framework.services.diagnosis import NO_ACCESS
 from test_framework.services.state import EngineDownError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def listener(address: str) -> socket.socket:
         connection.connect(address.removeprefix("unix://") or DEFAULT_SOCKET)
     except PermissionError as reason:
         connection.close()
-        raise EngineDownError("this user may not use the engine") from reason
+        raise EngineDownError(NO_ACCESS.why) from reason
     except OSError as reason:
         connection.close()
         raise EngineDownError(NO_ANSWER) from reason

@@ -14,6 +14,7 @@ from invoke.tasks import task
 from test_framework.services.board import Board
 from test_framework.services.containers import APP_SERVICES
 from test_framework.services.dev import DevStack, Status
+from test_framework.services.diagnosis import command_against
 from test_framework.services.replicas import Replicas
 from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, ServiceName, State
 
@@ -141,4 +142,4 @@ def plainly_told() -> Iterator[None]:
     except ServiceError as reason:
         raise Exit(str(reason), 1) from None
     except EngineDownError as reason:
-        raise Exit(f"{reason}\n  next: invoke doctor", 1) from None
+        raise Exit(f"{reason}\n  next: {command_against(str(reason), 'invoke doctor')}", 1) from None

@@ -55,11 +55,39 @@ def test_a_machine_that_can_do_nothing_is_told_why(machines: dict[str, Machine])
         next(candidates("redis", Stack.of_a_run("unit"), "auto"))
 
 
-def test_what_was_asked_for_and_is_missing_is_an_error_and_not_another_provider(machines: dict[str, Machine]) -> None:
+def test_what_was_asked_for_and_is_missing_is_an_error_and_not_another_provider(
+    machines: dict[str, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICES", "native")
     machines["native"].lacks = "redis-server is not on PATH"
 
     with pytest.raises(ProviderUnavailableError, match="SERVICES=native cannot run redis: redis-server is not on PATH"):
         next(candidates("redis", Stack.of_a_run("unit"), "native"))
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking", "said"),
+    [
+        ("", "gone", "native cannot run redis: gone\n  next: invoke doctor"),
+        ("native", "gone", "SERVICES=native cannot run redis: gone\n  next: export SERVICES=auto, or invoke doctor"),
+        (
+            "",
+            "this user may not use the engine",
+            "native cannot run redis: this user may not use the engine\n"
+            "  next: sudo usermod -aG docker $USER, and log in again",
+        ),
+    ],
+)
+def test_the_next_command_fits_what_is_lacking(
+    machines: dict[str, Machine], monkeypatch: pytest.MonkeyPatch, given: str, lacking: str, said: str
+) -> None:
+    monkeypatch.setenv("SERVICES", given)
+    machines["native"].lacks = lacking
+
+    with pytest.raises(ProviderUnavailableError) as refused:
+        next(candidates("redis", Stack.of_a_run("unit"), "native"))
+
+    assert str(refused.value) == said
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", "auto"), (" Bundled ", "bundled"), ("external", "external")])

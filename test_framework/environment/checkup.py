@@ -128,7 +128,7 @@ def own_settings(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether there are settings of this machine's own, for its owner's eyes."""
     local = root / ".env.local"
     if not local.exists():
-        return note("no .env.local: dev makes a secret for each start", "invoke env.init")
+        return note("no .env.local: dev keeps a secret in .data", "invoke env.init")
     if sys.platform != "win32" and local.stat().st_mode & 0o077:
         return bad("other users of this machine may read .env.local", "invoke env.init")
     return good(".env.local is there, for its owner's eyes")

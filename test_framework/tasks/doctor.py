@@ -15,6 +15,7 @@ from test_framework.services.checks import SERVICE_CHECKS
 CHECKS = [*checkup.CHECKS, *SERVICE_CHECKS]
 
 COLOURS = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.NOTE: "yellow"}
+OPTIONAL = f"Lines with {Verdict.NOTE.value} are optional: nox -s dev needs none of them."
 IN_ASCII = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "."})
 
 
@@ -22,12 +23,16 @@ IN_ASCII = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…":
 def check(context: Context) -> None:
     """Look at everything; fail if a need is not met."""
     console = Console(soft_wrap=True, highlight=False)
+    in_ascii = not console.encoding.startswith("utf")
     width = max(len(check.name) for check in CHECKS)
-    bad = 0
+    bad = notes = 0
     for check, diagnosis in examine(CHECKS):
         text = line(check.name.ljust(width), diagnosis)
-        console.print(text if console.encoding.startswith("utf") else text.translate(IN_ASCII))
+        console.print(text.translate(IN_ASCII) if in_ascii else text)
         bad += diagnosis.verdict is Verdict.BAD
+        notes += diagnosis.verdict is Verdict.NOTE
+    if notes:
+        console.print(OPTIONAL.translate(IN_ASCII) if in_ascii else OPTIONAL)
     if bad:
         raise Exit(f"{bad} to mend", 1)
 

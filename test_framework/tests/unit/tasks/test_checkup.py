@@ -17,7 +17,9 @@ from invoke.exceptions import Exit
 from test_framework.environment import checkup
 from test_framework.environment.checkup import Check, Verdict, bad, good, note
 from test_framework.running.needs import KNOWN
+from test_framework.services import engine
 from test_framework.services.occupants import holders_of, listener_on
+from test_framework.services.state import EngineDownError
 from test_framework.tasks import doctor
 
 GIT = pytest.mark.needs("git")
@@ -50,6 +52,7 @@ def test_a_need_that_is_not_met_fails_and_its_line_ends_with_the_command(
         "✗ long  gone → nox -s setup",
         "✗ b     the check broke: RuntimeError: no such thing → python -m pip check",
         "– c     maybe → invoke x",
+        "Lines with – are optional: nox -s dev needs none of them.",
     ]
 
 
@@ -61,7 +64,7 @@ def test_a_terminal_without_unicode_gets_plain_marks(monkeypatch: pytest.MonkeyP
     doctor.check(Context())
 
     terminal.seek(0)
-    assert terminal.read() == "- uv  gone > get it\n"
+    assert terminal.read() == ("- uv  gone > get it\nLines with - are optional: nox -s dev needs none of them.\n")
 
 
 def test_notes_fail_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +73,41 @@ def test_notes_fail_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     doctor.check(Context())
 
     assert "not here [optional]" in capsys.readouterr().out
+
+
+def test_without_notes_nothing_is_said_of_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", [Check("uv", lambda: good("here"))])
+
+    doctor.check(Context())
+
+    assert capsys.readouterr().out == "✓ uv  here\n"
+
+
+@pytest.mark.parametrize("name", ["engine", "docker"])
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        ("this user may not use the engine", "sudo usermod -aG docker $USER, and log in again"),
+        ("the engine does not answer", "systemctl start docker|docker info"),
+    ],
+)
+def test_an_engine_that_can_not_be_used_is_a_note_with_its_own_command(
+    monkeypatch: pytest.MonkeyPatch, name: str, why: str, remedy: str
+) -> None:
+    def refuse(path: str) -> None:
+        raise EngineDownError(why)
+
+    monkeypatch.setattr(engine, "compose_command", lambda: ("compose",))
+    monkeypatch.setattr(engine, "look", refuse)
+    monkeypatch.setattr(engine, "start_commands", lambda: [["systemctl", "start", "docker"]])
+
+    diagnosis = next(check for check in doctor.CHECKS if check.name == name).look()
+
+    assert diagnosis.verdict is Verdict.NOTE
+    assert diagnosis.seen.startswith(why)
+    assert diagnosis.remedy in {remedy, *remedy.split("|")}
 
 
 def test_an_old_python_is_refused_and_a_newer_one_is_not(tmp_path: Path) -> None:
@@ -124,7 +162,7 @@ def test_the_doctor_is_green_where_everything_optional_is_missing(
 
     doctor.check(Context())
 
-    lines = capsys.readouterr().out.splitlines()
+    *lines, _ = capsys.readouterr().out.splitlines()
     assert {line.split()[1] for line in lines} >= {"docker", "chromium", "faketime", "curl", "git", "npm"}
     assert not [line for line in lines if line.startswith("✗")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from app import logs
@@ -47,10 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= LONGEST_WAIT:  # also false for nan
-        raise argparse.ArgumentTypeError(f"give seconds from 0 to {LONGEST_WAIT}")
-    return seconds
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= LONGEST_WAIT:  # false for nan
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {LONGEST_WAIT}")
 
 
 def _banner(settings: Settings, listener: socket.socket) -> str:

@@ -18,6 +18,7 @@ from app.api.gate import ALWAYS_OPEN, Gate
 from app.api.health import Health
 from app.api.limits import Limits
 from app.api.tokens import Tokens
+from app.db.database import NotADatabaseError
 from app.identity import identity
 from app.lifecycle.cleanup import CleanupCoordinator
 from app.lifecycle.plan import Phase, StartupPlanError
@@ -77,7 +78,12 @@ def plan(service: Service, cleanup: CleanupCoordinator) -> StartupManager:
     """What starts in which phase; cleanup undoes it in reverse."""
     startup = StartupManager(cleanup)
     startup.add(
-        "database", phase=Phase.DATABASE, start=plainly(service.database.ping), stop=service.database.close, retries=5
+        "database",
+        phase=Phase.DATABASE,
+        start=plainly(service.database.ping),
+        stop=service.database.close,
+        retries=5,
+        final=(NotADatabaseError,),
     )
     startup.add("migrations", phase=Phase.MIGRATIONS, start=plainly(service.prepare_schema), timeout=60.0)
     startup.add("bus", phase=Phase.BUS, start=service.open_bus, stop=service.bus.close)

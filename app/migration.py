@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from app.db import migrate
-from app.db.database import Database, DatabaseAway
+from app.db.database import Database, DatabaseAway, NotADatabaseError
 from app.db.migrate import SchemaError, Standing
 from app.settings import Settings
 
@@ -50,7 +50,7 @@ async def _run(settings: Settings, timeout: float) -> Outcome:
         await migrate.upgrade(database.engine)
         after = await migrate.standing(database.engine)
         after.require_usable()
-    except (SchemaError, CommandError) as error:
+    except (SchemaError, CommandError, NotADatabaseError) as error:
         _complain(str(error))
         return Outcome.REFUSED
     except (DBAPIError, DatabaseAway) as error:
@@ -65,6 +65,7 @@ async def _run(settings: Settings, timeout: float) -> Outcome:
 async def _wait_for(database: Database, timeout: float) -> str | None:
     """Wait until the database answers; return the last reason where it didn't."""
     deadline = time.monotonic() + timeout
+    announced = False
     while True:
         try:
             async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
@@ -73,6 +74,10 @@ async def _wait_for(database: Database, timeout: float) -> str | None:
         except (DBAPIError, OSError, TimeoutError) as error:
             if time.monotonic() + PAUSE_SECONDS >= deadline:
                 return _reason(error)
+            if not announced:
+                announced = True
+                url = database.engine.url.set(query={}).render_as_string()
+                _say(f"waiting up to {timeout:g} s for the database {url}: {_reason(error)}")
         await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -92,7 +97,7 @@ def _moved(before: Standing, after: Standing) -> str:
 
 
 def _say(message: str) -> None:
-    print(message)  # noqa: T201
+    print(message, flush=True)  # noqa: T201
 
 
 def _complain(message: str) -> None:

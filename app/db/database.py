@@ -39,6 +39,10 @@ class DatabaseAway(ConnectionError):
     """The database can't be reached, or broke off: what it was asked for last may be done or not."""
 
 
+class NotADatabaseError(Exception):
+    """The file that DATABASE_URL names is not a database; another attempt finds the same."""
+
+
 class Database:
     def __init__(self, url: str, pool: int = CONNECTIONS, *, statement_timeout: float = STATEMENT_SECONDS) -> None:
         self.dialect = make_url(url).get_backend_name()
@@ -112,7 +116,7 @@ def _sqlite_engine(url: str) -> AsyncEngine:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     closing = {"factory": _Sqlite, "check_same_thread": False}
     engine = create_async_engine(url, hide_parameters=True, connect_args=closing)
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "connect", lambda connection, _: _prepare_sqlite(connection, file))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
@@ -137,7 +141,7 @@ class _SqliteCursor(Protocol):
     def close(self) -> None: ...
 
 
-def _prepare_sqlite(connection: _SqliteConnection, record: object) -> None:
+def _prepare_sqlite(connection: _SqliteConnection, file: str | None) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
@@ -147,7 +151,15 @@ def _prepare_sqlite(connection: _SqliteConnection, record: object) -> None:
         "foreign_keys=ON",
         "temp_store=MEMORY",  # what is sorted is small, and a file of it would stay open for as long as the connection
     ):
-        cursor.execute(f"PRAGMA {pragma}")
+        try:
+            cursor.execute(f"PRAGMA {pragma}")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            raise NotADatabaseError(
+                f"{file} is not a SQLite database: it is damaged, or another program wrote it. "
+                "Move it away, or delete the embedded one in .data with `invoke db.reset`; then start again"
+            ) from None
     cursor.close()
 
 

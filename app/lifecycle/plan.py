@@ -101,6 +101,7 @@ class Component:
     backoff: float
     optional: bool
     next_step: str
+    final: tuple[type[Exception], ...]
     state: State = State.PENDING
     attempts: int = 0
     error: str = ""

@@ -65,10 +65,16 @@ class StartupManager:
         backoff: float = 0.2,
         optional: bool = False,
         next_step: str = "remove the cause, then start again",
+        final: tuple[type[Exception], ...] = (),
     ) -> None:
-        """Plan a component: `timeout` is for each attempt and for the stop, `backoff` doubles each time."""
+        """Plan a component.
+
+        `timeout` is for each attempt and for the stop, `backoff` doubles each time, and `final` errors end the attempts.
+        """
         self._plan.add(
-            Component(name, str(phase), start, stop, tuple(after), timeout, retries, backoff, optional, next_step)
+            Component(
+                name, str(phase), start, stop, tuple(after), timeout, retries, backoff, optional, next_step, final
+            )
         )
 
     def validate(self) -> None:
@@ -167,7 +173,7 @@ class StartupManager:
                 return None
             component.error = f"{describe(error)} (attempt {component.attempts} of {allowed})"
             still_at_work = isinstance(error, OutOfTimeError) and error.abandoned
-            if still_at_work or component.attempts == allowed:
+            if still_at_work or isinstance(error, component.final) or component.attempts == allowed:
                 return error
             logger.info("%s did not start yet: %s", component.name, component.error)
             await self._sleep(component.backoff * 2 ** (component.attempts - 1))

@@ -28,7 +28,7 @@ def upgrade(context: Context, revision: str = "head") -> None:
     """Apply the migrations that are missing."""
     from app.db import migrate
 
-    _on_database(lambda engine: _moving(engine, migrate.upgrade(engine, revision)))
+    _on_database(lambda engine: _moving(engine, lambda: migrate.upgrade(engine, revision)))
 
 
 @task(help={"revision": "where to go: a number, base, or -1 for the one before"})
@@ -36,7 +36,7 @@ def downgrade(context: Context, revision: str = "-1") -> None:
     """Undo the last migration, or more."""
     from app.db import migrate
 
-    _on_database(lambda engine: _moving(engine, migrate.downgrade(engine, revision)))
+    _on_database(lambda engine: _moving(engine, lambda: migrate.downgrade(engine, revision)))
 
 
 @task(help={"message": "what the migration does, in a few words", "empty": "write one for you to fill in"})
@@ -98,14 +98,14 @@ def reset(context: Context, yes: bool = False) -> None:
     embedded = _embedded_file(url)
     if embedded is not None:
         _delete(embedded)
-        _on_database(lambda engine: _moving(engine, migrate.upgrade(engine)))
+        _on_database(lambda engine: _moving(engine, lambda: migrate.upgrade(engine)))
         return
     if not yes:
         raise Exit(f"{_shown(url)} is not an embedded database in .data; if it may go, run: invoke db.reset --yes", 1)
 
     async def anew(engine: AsyncEngine) -> None:
         await migrate.downgrade(engine, "base")
-        await _moving(engine, migrate.upgrade(engine))
+        await _moving(engine, lambda: migrate.upgrade(engine))
 
     _on_database(anew)
 
@@ -133,7 +133,7 @@ def _on_database(work: Callable[[AsyncEngine], Awaitable[None]], url: str | None
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from app.db.database import Database
+    from app.db.database import Database, NotADatabaseError
     from app.db.migrate import SchemaError
 
     url = url or _url()
@@ -149,17 +149,19 @@ def _on_database(work: Callable[[AsyncEngine], Awaitable[None]], url: str | None
         asyncio.run(go())
     except (CommandError, SchemaError) as error:
         raise Exit(f"{_shown(url)}: {error}", 1) from None
+    except NotADatabaseError as error:
+        raise Exit(str(error), 1) from None
     except (SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise Exit(f"{_shown(url)} does not do it: {reason}; check DATABASE_URL with: invoke env.show", 1) from None
 
 
-async def _moving(engine: AsyncEngine, step: Awaitable[None]) -> None:
+async def _moving(engine: AsyncEngine, step: Callable[[], Awaitable[None]]) -> None:
     """Take one step and say from where to where it led."""
     from app.db import migrate
 
     before = await migrate.standing(engine)
-    await step
+    await step()
     after = await migrate.standing(engine)
     print(f"from {_place(before)} to {_place(after)}" if before != after else f"{_place(after)}, as before")
 

@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
@@ -94,7 +95,9 @@ async def test_migrate_gives_up_on_a_database_that_is_away(environment: Mapping[
 
     assert ended.code == 3
     ended.assert_brief("did not answer within 1.5 s", "DATABASE_URL")
-    assert "hunter2" not in ended.complained
+    (announced,) = ended.said.splitlines()
+    assert announced.startswith("waiting up to 1.5 s for the database postgresql+asyncpg://me:***@127.0.0.1:")
+    assert "hunter2" not in ended.said + ended.complained
 
 
 @pytest.mark.parametrize("wait", ["nan", "-1", "inf", "soon"])
@@ -104,6 +107,29 @@ async def test_a_wait_that_never_ends_is_refused(environment: Mapping[str, str],
 
     assert ended.code == 2
     assert "--wait" in ended.complained
+
+
+async def test_a_wait_without_a_number_is_named(environment: Mapping[str, str]) -> None:
+    async with run(environment, "migrate", "--wait", "soon") as process:
+        ended = await process.ended()
+
+    assert "argument --wait: 'soon' is not a number of seconds from 0 to 86400" in ended.complained
+
+
+@pytest.mark.parametrize("command", [["migrate"], []], ids=["migrate", "serve"])
+async def test_a_file_that_is_no_database_is_named_at_once(
+    environment: Mapping[str, str], tmp_path: Path, command: list[str]
+) -> None:
+    file = tmp_path / "notes.db"
+    file.write_bytes(b"these are notes, and no database " * 100)
+
+    async with run({**environment, "DATABASE_URL": f"sqlite+aiosqlite:///{file}"}, *command) as process:
+        ended = await process.ended()
+
+    assert ended.code == 1
+    ended.assert_brief(f"{file} is not a SQLite database", "Move it away", "invoke db.reset")
+    assert "attempt 6" not in ended.complained
+    assert file.read_bytes().startswith(b"these are notes")
 
 
 async def test_migrate_that_is_interrupted_says_so(environment: Mapping[str, str]) -> None:

@@ -204,6 +204,15 @@ async def test_retries_wait_twice_as_long_each_time(cleanup: CleanupCoordinator)
     assert component(report, "redis").error == ""
 
 
+async def test_a_final_error_ends_the_attempts(startup: StartupManager) -> None:
+    startup.add("database", phase=Phase.DATABASE, start=refuse, retries=5, final=(ConnectionError,))
+
+    with pytest.raises(StartupError, match="refused"):
+        await startup.run()
+
+    assert component(startup.report(), "database").attempts == 1
+
+
 async def test_the_error_names_component_phase_reason_and_next_step(startup: StartupManager) -> None:
     startup.add(
         "schema", phase=Phase.MIGRATIONS, start=refuse, retries=1, backoff=0, next_step="run: alembic upgrade head"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sqlite3
 import sys
@@ -145,6 +146,18 @@ def test_a_reset_heals_an_embedded_database_that_is_no_database_any_more(file: P
     db.reset(Context())
 
     assert tables(file) >= TABLES
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_upgrade_of_a_file_that_is_no_database_names_it(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b"not a database at all, but long enough to be taken for one" * 100)
+
+    with pytest.raises(Exit, match=r"invoke db\.reset") as refusal:
+        db.upgrade(Context())
+    gc.collect()  # a coroutine that was never awaited warns when it is collected
+
+    assert f"{file} is not a SQLite database" in str(refusal.value)
 
 
 def test_a_reset_is_refused_while_someone_uses_the_database(file: Path) -> None:

@@ -8,10 +8,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from app import logs
-from app.dev_secret import kept_secret
-from app.identity import identity
-from app.settings import ROOT, Settings, SettingsError, load_settings
+try:
+    from app import logs
+    from app.dev_secret import kept_secret
+    from app.identity import identity
+    from app.settings import ROOT, Settings, SettingsError, load_settings
+except ModuleNotFoundError as missing:
+    if str(missing.name).startswith("app"):
+        raise
+    sys.exit(f"python -m app needs the package {missing.name}, which is not installed; next: nox -s setup")
 
 LONGEST_WAIT = 86400
 

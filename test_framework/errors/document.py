@@ -21,7 +21,8 @@ A red run ends with the causes of its failures, the weightiest first:
 ```
 
 Begin with the first cause: what comes below it may be its echo. `next` is the command to run next, `again` makes the first failure again;
-every single failure has such a line of its own, under `reproduce`. `sure`, `likely` and `perhaps` say how sure the explanation is.
+every single failure has such a line, under `reproduce`. A command that begins with `python -m` works after `nox -s setup`.
+`sure`, `likely` and `perhaps` say how sure the explanation is.
 
 Fault is one of three: **infrastructure** (the machine or its services: no line of the project need change), **code** (`app/`), **test**.
 

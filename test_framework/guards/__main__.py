@@ -10,8 +10,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from test_framework.guards import docker_calls, event_loops, fixture_scopes, folders, ignorance, lockfile, mocks, syntax
-from test_framework.guards.source import Finding, Guard, Source, files_of
+try:
+    from test_framework.guards import (
+        docker_calls,
+        event_loops,
+        fixture_scopes,
+        folders,
+        ignorance,
+        lockfile,
+        mocks,
+        syntax,
+    )
+    from test_framework.guards.source import Finding, Guard, Source, files_of
+except ModuleNotFoundError as missing:
+    if str(missing.name).startswith("test_framework"):
+        raise
+    package = missing.name
+    sys.exit(f"python -m test_framework.guards needs the package {package}, which is not installed; next: nox -s setup")
 
 GUARDS: tuple[Guard, ...] = (
     syntax.GUARD,

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 NEXT = "run `python -m app migrate`, or start with APP_MIGRATE=true"
+UNKNOWN_NEXT = (
+    "deploy the code that has this migration, name another database by DATABASE_URL, "
+    "or make the embedded one in .data again, without its data: invoke db.reset"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +65,7 @@ class Standing:
             raise SchemaError(f"{place}, this code needs {self.wanted}: {NEXT}")
         if self.lacking:
             raise SchemaError(
-                f"{place}, which this code doesn't have, and lacks {', '.join(self.lacking)}: "
-                "deploy the code that made this migration, or give this one a database of its own by DATABASE_URL"
+                f"{place}, which this code doesn't have, and lacks {', '.join(self.lacking)}: {UNKNOWN_NEXT}"
             )
 
 

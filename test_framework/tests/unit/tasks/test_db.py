@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
+from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db import migrate
 from app.db.migrate import newest_revision
+from app.db.models import Base
 from test_framework.tasks import db
 
 TABLES = {"runs", "streams", "events", "alembic_version"}
@@ -122,6 +125,62 @@ def test_a_revision_without_ruff_is_kept_and_says_so(
     said = capsys.readouterr().out
     assert f"{written.name} is not formatted: ruff is not installed" in said
     assert "def upgrade() -> None:" in written.read_text()
+
+
+def test_a_missing_migration_is_named_with_the_next_command(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.sorted_tables:
+        if table.name != "dead_letters":
+            table.to_metadata(declared)
+    Table("pets", declared, Column("id", Integer, primary_key=True), Column("name", Text, index=True))
+    runs = declared.tables["runs"]
+    runs.append_column(Column("mood", Text))
+    runs.append_constraint(CheckConstraint("mood <> ''", name="mood"))
+    runs.c.message.nullable = True
+    monkeypatch.setattr(Base, "metadata", declared)
+
+    with pytest.raises(Exit, match=r'next: invoke db\.revision --message "…"') as refusal:
+        db.check(Context())
+
+    said = str(refusal.value.message)
+    for difference in (
+        *("add table pets", "remove table dead_letters", "add column runs.mood"),
+        *("add constraint ck_runs_mood of runs", "add index ix_pets_name of pets", "change nullable of runs.message"),
+    ):
+        assert difference in said
+    assert "check.db" not in said
+    assert "(" not in said  # of a representation
+
+
+def test_a_migration_that_fails_in_a_check_names_no_scratch_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT wrong"))
+
+    monkeypatch.setattr(migrate, "upgrade", fail)
+
+    with pytest.raises(Exit, match="wrong; correct the migrations") as refusal:
+        db.check(Context())
+
+    assert "check.db" not in str(refusal.value)
+
+
+def test_an_upgrade_of_an_unknown_database_that_lacks_tables_fails(file: Path) -> None:
+    db.upgrade(Context())
+    execute(file, "UPDATE alembic_version SET version_num = 'f00dfeed'")
+    db.upgrade(Context())  # all that this code needs is there
+    execute(file, "DROP TABLE dead_letters")
+
+    with pytest.raises(Exit, match=r"f00dfeed.*lacks dead_letters.*invoke db\.reset"):
+        db.upgrade(Context())
+
+
+def test_a_downgrade_from_an_unknown_revision_names_the_next_step(file: Path) -> None:
+    db.upgrade(Context())
+    execute(file, "UPDATE alembic_version SET version_num = 'f00dfeed'")
+
+    with pytest.raises(Exit, match=r"no migration f00dfeed: its file was deleted.*deploy.*invoke db\.reset"):
+        db.downgrade(Context())
 
 
 def test_an_unknown_revision_is_said_plainly(file: Path) -> None:

@@ -71,6 +71,8 @@ async def _wait_for(database: Database, timeout: float) -> str | None:
             async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
                 await database.ping()
             return None
+        except NotADatabaseError:
+            raise  # another attempt finds the same file
         except (DBAPIError, OSError, TimeoutError) as error:
             if time.monotonic() + PAUSE_SECONDS >= deadline:
                 return _reason(error)

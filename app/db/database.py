@@ -39,7 +39,7 @@ class DatabaseAway(ConnectionError):
     """The database can't be reached, or broke off: what it was asked for last may be done or not."""
 
 
-class NotADatabaseError(Exception):
+class NotADatabaseError(DatabaseAway):
     """The file that DATABASE_URL names is not a database; another attempt finds the same."""
 
 

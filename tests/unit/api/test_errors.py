@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
+from app.db.database import NotADatabaseError
 from tests.unit.api.inside import Inside, assert_problem
 
 Ask = Callable[[Inside], Awaitable[httpx.Response]]
@@ -104,6 +105,7 @@ LOST = [
     InterfaceError("SELECT secret FROM runs", {}, OSError("connection is closed")),
     ConnectionRefusedError("SELECT secret"),
     TimeoutError("SELECT secret"),
+    NotADatabaseError("/secret/app.db is not a SQLite database"),
 ]
 
 

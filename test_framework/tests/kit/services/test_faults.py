@@ -11,13 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 import redis as redis_client
 
-from test_framework import CHECKOUT
+from test_framework import CHECKOUT, reaper
 from test_framework.faults.breakable import Breakable, BreakablePool
+from test_framework.services import small_disk
 from test_framework.services.bundled import bundled
 from test_framework.services.external import ask_given_redis
 from test_framework.services.lifecycle import Lifecycle
@@ -238,3 +240,18 @@ def timed(step: Callable[[], object]) -> float:
     began = time.perf_counter()
     step()
     return time.perf_counter() - began
+
+
+@pytest.mark.needs("mount")
+def test_a_small_disk_is_mounted_without_a_program_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register, folder = tmp_path / "register", tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    try:
+        small_disk.mount(folder, register)
+        mounted = folder.is_mount()
+    finally:
+        left = reaper.end_registered(register)
+
+    assert (mounted, left, folder.is_mount()) == (True, [], False)

@@ -40,8 +40,16 @@ class Behind:
 
     settings: Settings
     url: str
-    containers: list[Any]
+    client: Any
+    stack: Stack
     replicas: Replicas
+
+    @property
+    def containers(self) -> list[Any]:
+        """The replicas as they are now: healing may have replaced one."""
+        labels = [f"com.docker.compose.project={self.stack.name}", "com.docker.compose.service=app"]
+        found: list[Any] = self.client.containers.list(filters={"label": labels})
+        return found
 
     def number(self, container: Any, name: str) -> float:
         """One of a replica's own metrics, which it tells to its own loopback alone."""
@@ -76,13 +84,8 @@ def behind() -> Iterator[Behind]:
         replicas = Replicas(stack)
         try:
             url = replicas.up()
-            labels = [f"com.docker.compose.project={stack.name}", "com.docker.compose.service=app"]
-            yield Behind(
-                IsolatedSettings(token_secret=secret, environment="production"),
-                url,
-                client.containers.list(filters={"label": labels}),
-                replicas,
-            )
+            settings = IsolatedSettings(token_secret=secret, environment="production")
+            yield Behind(settings, url, client, stack, replicas)
         finally:
             left = run.end()
             for image in client.images.list(name=f"{stack.name}-app"):

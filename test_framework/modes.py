@@ -46,11 +46,14 @@ ON_REQUEST: dict[Mode, str] = {
 }
 """What is not run unless it is asked for, and why."""
 
+OF_THE_SERVICE = (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)
+"""The modes whose suites are the service's; the others measure or prove something beside it."""
+
 WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL, Mode.PERFORMANCE, Mode.KIT})
 
 FOLDERS: dict[str, frozenset[Mode]] = {
     "unit": frozenset({Mode.LIGHTWEIGHT}),
-    "mission_critical": frozenset({Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL}),
+    "mission_critical": frozenset(OF_THE_SERVICE),
     "integration": frozenset({Mode.INTEGRATION, Mode.FULL}),
     "full": frozenset({Mode.FULL}),
     "performance": frozenset({Mode.PERFORMANCE}),
@@ -153,7 +156,7 @@ def _run(mode: Mode, arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(run_all(sys.argv[1:], (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)))
+        sys.exit(run_all(sys.argv[1:], OF_THE_SERVICE))
     except KeyboardInterrupt:
         print("interrupted: no other mode is begun", file=sys.stderr)
         sys.exit(2)

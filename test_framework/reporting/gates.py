@@ -170,7 +170,7 @@ RULES: tuple[Rule, ...] = (
         "suite",
         "the whole suite",
         "s",
-        GateRule(600, 120),
+        GateRule(1800, 120),
         "from the first line of the earliest part to the last of the latest",
         lambda m: m.suite_seconds,
     ),

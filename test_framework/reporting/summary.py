@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
-from test_framework.modes import ON_REQUEST
+from test_framework.modes import OF_THE_SERVICE
 from test_framework.reporting import compare, flakes, gates, rates, timing, told, trends
 from test_framework.reporting.config import ReportConfig
 from test_framework.reporting.facts import Part
@@ -67,10 +67,11 @@ def summarise(
     # what only the whole of a suite shows: not a selection, and not one shard of it
     everything = now.measurable and not merged.share
     # the kit's own tests cut runs of an agent short on purpose, and performance looks at few
-    of_the_service = everything and now.facts.mode not in ON_REQUEST
+    timed = now.measurable and now.facts.mode in OF_THE_SERVICE
+    of_the_service = everything and timed
     measured = gates.Measured(
         counts=counts,
-        suite_seconds=merged.run.seconds if now.measurable and now.facts.mode not in ON_REQUEST else None,
+        suite_seconds=merged.run.seconds if timed else None,
         services=services,
         cleanup_seconds=max(cleanup, default=None),
         peak_memory_bytes=max((curve.peak_memory_bytes for curve in curves), default=None),

@@ -204,6 +204,16 @@ def test_only_a_whole_suite_must_show_every_kind_of_event(changed: dict[str, obj
     assert summarise([made]).verdict.colour is Colour.GREEN
 
 
+@pytest.mark.parametrize(("suite", "timed"), [(Mode.FULL, True), (Mode.KIT, False), ("template", False)])
+def test_only_a_suite_of_the_service_is_held_to_a_time(suite: str, timed: bool) -> None:
+    made = sample.green()
+
+    report = summarise([replace(made, run=replace(made.run, mode=suite))], by_itself=True)
+
+    (gate,) = [gate for gate in report.gates if gate.name == "suite"]
+    assert (gate.value is not None) == timed
+
+
 def test_memory_counts_per_four_workers() -> None:
     """A machine with more processors starts more workers, which is no leak."""
     made = replace(sample.green(), samples=(Sample(1.0, 5_000_000_000, 0.0, 1, 1, 1),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,7 +43,8 @@ class Reader:
     requests: list[str] = field(default_factory=list)
 
     async def opens(self, report: Report, place: str = "") -> None:
-        self.file.write_text(page.render(report), encoding="utf-8")
+        text = await asyncio.to_thread(page.render, report)  # seconds, for a large report
+        self.file.write_text(text, encoding="utf-8")
         await self.page.goto(f"{self.file.as_uri()}{place}")
         await self.page.wait_for_selector("footer")
 
@@ -153,7 +155,7 @@ async def test_what_a_test_says_is_text_and_never_markup(reader: Reader, report:
 
 
 async def test_ten_thousand_tests_of_fifty_runs_are_a_few_rows_at_a_time(reader: Reader) -> None:
-    await reader.opens(sample.demo(size=sample.Size(tests=10_000, runs=50)))
+    await reader.opens(await asyncio.to_thread(sample.demo, size=sample.Size(tests=10_000, runs=50)))
     rows = reader.page.locator(".row")
 
     await expect(reader.page.locator("output.count")).to_contain_text("10,0")

@@ -31,7 +31,7 @@ from test_framework.waiting import comes_true
 
 DEADLINE = 20.0
 BEGUN_SECONDS = 5.0
-pytestmark = pytest.mark.needs("docker")
+pytestmark = [pytest.mark.needs("docker"), pytest.mark.timeout(120)]  # a busy engine is slow
 
 
 class Bench:

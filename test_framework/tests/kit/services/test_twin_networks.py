@@ -16,7 +16,7 @@ from test_framework.services.stack import Stack
 from test_framework.services.state import SERVICE_NAMES
 from test_framework.tests.kit.services.conftest import invoke
 
-pytestmark = pytest.mark.needs("docker")
+pytestmark = [pytest.mark.needs("docker"), pytest.mark.timeout(120)]  # a busy engine is slow
 CONFLICT = 409
 
 

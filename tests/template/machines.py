@@ -215,7 +215,8 @@ class Place:
 
 def commands(readme: Path) -> dict[str, str]:
     """Read the commands that a README shows, by the session they run."""
-    return {session: line for line, session in COMMAND.findall(readme.read_text(encoding="utf-8"))}
+    found = COMMAND.findall(readme.read_text(encoding="utf-8"))
+    return {session: line.partition(" #")[0].rstrip() for line, session in found}  # options follow the line
 
 
 @contextmanager

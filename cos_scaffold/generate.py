@@ -1,6 +1,6 @@
 """Make a project: the live files, less what makes this a template, under the identity its user chose.
 
-The hooks of cookiecutter and cruft and copier's task call these functions. They run two or three times for every update,
+The hooks of cookiecutter and cruft and copier's task call these functions. They run two or three times for each update,
 in temporary folders: so they fetch nothing, start nothing, initialise no repository, and the same answers give the same bytes.
 """
 

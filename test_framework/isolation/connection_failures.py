@@ -1,6 +1,6 @@
 """Counts the connections to the run's own Postgres that fail or break, where the driver meets it.
 
-A test that breaks a Postgres has one of its own, at another address (see faults/fixtures.py): what fails there is not counted.
+A test that breaks a Postgres has a separate one, at another address (see faults/fixtures.py): what fails there is not counted.
 """
 
 from __future__ import annotations

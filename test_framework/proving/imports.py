@@ -50,7 +50,7 @@ def import_first(module: str) -> int:
 
 
 def import_each(modules: Sequence[str], jobs: int) -> list[str]:
-    """Import each module in a process of its own, and return those that failed."""
+    """Import each module in a separate process, and return those that failed."""
     if not hasattr(os, "fork"):
         command = [sys.executable, "-P", __file__, "--only"]
         return [

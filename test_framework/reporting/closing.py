@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def close_run(recorder: Recorder, session: pytest.Session, reporter: TerminalReporter) -> None:
-    """Sum a run up. Losing a worker or a test makes it red, and a broken gate ends it with a code of its own."""
+    """Sum a run up. Losing a worker or a test makes it red, and a broken gate ends it with exit code 12."""
     lost = [f"worker {worker} died" for worker in recorder.dead_workers]
     if recorder.trouble is None:
         try:

@@ -1,4 +1,4 @@
-"""What a run must hold, measured: a limit that ends a run with a code of its own, and a tighter target that only shows.
+"""What a run must hold, measured: a limit that ends a run with exit code 12, and a tighter target that only shows.
 
 A gate without data says so and is not held: silence is no proof.
 """

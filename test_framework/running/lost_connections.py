@@ -1,4 +1,4 @@
-"""A write to a lost connection is ignored on each Python, and whoever waits for its end learns of the loss.
+"""A write to a lost connection is ignored on each Python, and the task that waits for its end gets the error.
 
 asyncio's `writelines` raises an AttributeError there on Python 3.12 and 3.13, which no client expects. Python 3.11, later ones and
 uvloop, which serves the service, ignore the write; the `drain` after it raises ConnectionResetError.

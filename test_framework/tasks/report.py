@@ -128,7 +128,7 @@ def gates(context: Context, run: str = "", mode: str = "") -> None:
 
 
 def refuse_broken_gates(reports: Iterable[Report]) -> None:
-    """End the command with a code of its own if one of these runs broke a gate."""
+    """End the command with exit code 12 if one of these runs broke a gate."""
     from test_framework.reporting.model import GateState
     from test_framework.running.exits import GATE_BROKEN
 

@@ -192,7 +192,7 @@ class Place:
     logs: Path
 
     def start(self, command: str) -> Run:
-        """Start a shell command in the project's folder, in a session of its own."""
+        """Start a shell command in the project's folder, in a new session."""
         line = f"{self.machine.before}; {command}" if self.machine.before else command
         words = [*(("nohup",) if self.machine.nohup else ()), "/bin/sh", "-c", line]
         log = self.logs / f"{len(list(self.logs.iterdir()))}.log"
@@ -314,7 +314,7 @@ def make_locale(name: str, folder: Path) -> str | None:
 
 @contextmanager
 def empty_engine(folder: Path) -> Iterator[str]:
-    """Start a container engine that has no image and, in a network of its own, no registry."""
+    """Start a container engine that has no image and, in a separate network, no registry."""
     folder.mkdir()
     address = f"unix://{folder}/docker.sock"
     command = ["unshare", "--net", "dockerd", "--host", address, "--bridge=none", "--iptables=false"]

@@ -48,7 +48,7 @@ def stamped(workbench: Workbench) -> Path:
 
 
 def run(machine: str, project: Path, *sessions: str, options: Sequence[str] = ()) -> str:
-    """Run README commands on a machine in a process of its own; they must succeed."""
+    """Run README commands on a machine in a separate process; they must succeed."""
     sudo = ["sudo", "-n", "--preserve-env"]
     can = os.geteuid() != 0 and shutil.which("sudo") and subprocess.run([*sudo, "true"], check=False).returncode == 0
     program = [

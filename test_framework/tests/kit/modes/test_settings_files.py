@@ -13,7 +13,7 @@ from test_framework import CHECKOUT
 from test_framework.environment.env_files import OF_EACH_TEST, read_entries
 from test_framework.running.planted import Planted
 
-pytestmark = pytest.mark.timeout(120)  # each starts Pythons of its own, on a machine that may be busy
+pytestmark = pytest.mark.timeout(120)  # each starts separate Pythons, on a machine that may be busy
 
 OTHER_VALUES = {
     "APP_ENVIRONMENT": "production",

@@ -1,4 +1,4 @@
-"""Gates that a run breaks: each is planted in a run of its own, which ends with code 12, beside a twin that ends with 0."""
+"""Gates that a run breaks: each is planted in a separate run, which ends with code 12, beside a twin that ends with 0."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from test_framework.tests.kit.reporting.suites import CONFIGURATION, Suite, report_task
 
-pytestmark = pytest.mark.timeout(150)  # each starts Pythons of its own, on a machine that may be busy
+pytestmark = pytest.mark.timeout(150)  # each starts separate Pythons, on a machine that may be busy
 
 GATE_BROKEN = 12
 WHOLE = ("-o", "testpaths=tests")  # a run of what is configured; of a selection some gates have no data

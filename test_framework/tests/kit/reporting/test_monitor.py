@@ -19,7 +19,7 @@ import pytest
 
 from test_framework.tests.kit.reporting.suites import Suite, report_task
 
-pytestmark = pytest.mark.timeout(150)  # each starts Pythons of its own, on a machine that may be busy
+pytestmark = pytest.mark.timeout(150)  # each starts separate Pythons, on a machine that may be busy
 
 REPOSITORY = "org/project"
 TOKEN = "a-token"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 from test_framework.reporting.flakes import BROKEN_RUNS
 from test_framework.reporting.model import AlertState, GateState, Report, Steadiness
 from test_framework.reporting.outcome import ABSENT, OF_LETTER
+from test_framework.reporting.web import call
 
 SEND_SECONDS = 20.0
 DAY_SECONDS = 86_400.0
@@ -191,13 +191,4 @@ def _post(method: str, url: str, body: Mapping[str, object], headers: Mapping[st
         headers={"Content-Type": "application/json", **headers},
         method=method,
     )
-    try:
-        with urllib.request.urlopen(request, timeout=SEND_SECONDS) as answer:
-            text: bytes = answer.read()
-            return text
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(300).decode(errors="replace")
-        raise AlertError(f"{method} {url} was answered {error.code}: {said}") from None
-    except OSError as error:
-        raise AlertError(f"{method} {url} failed: {error}") from None
+    return call(request, SEND_SECONDS, AlertError)

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from urllib.parse import quote
 
 from test_framework.reporting.alerts import Problem
 from test_framework.reporting.naming import RECORD
+from test_framework.reporting.web import call
 
 if TYPE_CHECKING:
     from test_framework.reporting.history import History
@@ -173,18 +173,7 @@ class GitHubActions:
         request = urllib.request.Request(url, headers={"Accept": "application/vnd.github+json"})
         # an artifact is answered with a redirection to another host, which must not get the token
         request.add_unredirected_header("Authorization", f"Bearer {self.token}")
-        try:
-            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
-                body: bytes = answer.read()
-                return body
-        except urllib.error.HTTPError as error:
-            with error:
-                said = error.read(300).decode(errors="replace")
-            raise CiError(
-                f"GET {url} was answered {error.code}: {said}; the job needs the permission `actions: read`"
-            ) from None
-        except OSError as error:
-            raise CiError(f"GET {url} failed: {error}") from None
+        return call(request, CALL_SECONDS, CiError, "; the job needs the permission `actions: read`")
 
 
 def problems_of(jobs: Iterable[JobOutcome]) -> Iterator[Problem]:

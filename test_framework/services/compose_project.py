@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from test_framework.services import engine
@@ -30,7 +31,11 @@ class ComposeProject:
         self.stack = stack
 
     def compose(
-        self, *arguments: str, service: ServiceName | Literal["the stack"], seconds: float = UP_SECONDS
+        self,
+        *arguments: str,
+        service: ServiceName | Literal["the stack"],
+        seconds: float = UP_SECONDS,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Run compose on this stack; say what its failure means and what helps."""
         files = [option for file in self.files() for option in ("--file", str(file))]
@@ -38,7 +43,7 @@ class ComposeProject:
         what = f"compose {' '.join(arguments)} failed"
         process = subprocess.Popen(
             command,
-            env=self.environment(),
+            env={**self.environment(), **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -36,6 +36,7 @@ class Replicas:
         self.stack = stack or Stack.dev()
         self.provider = ComposeProvider(self.stack, pull=True)
         self.dev = DevStack(self.stack, wanted="compose")
+        self.secret = secrets.token_hex(32)
 
     def up(self) -> str:
         """Heal the services, build the image, wait until its replicas are healthy, and return where they listen."""
@@ -46,11 +47,6 @@ class Replicas:
 
     def heal(self) -> str:
         """Bring replicas and proxy up from whatever state they are in, without a build, and return where they listen."""
-        local = values_in(self.stack.checkout / ".env.local")
-        os.environ.setdefault(SECRET, local.get(SECRET) or secrets.token_hex(32))
-        for name in passed_settings():
-            if name in local:
-                os.environ.setdefault(name, local[name])
         with self.dev.alone():
             self.dev.up(SERVICE_NAMES)
             for last_try in (False, True):  # a replica that turns unhealthy after it was unpaused is replaced
@@ -131,5 +127,14 @@ class Replicas:
             "the proxy publishes no port", "its container has ended", "invoke services.logs --only proxy"
         )
 
+    def settings(self) -> dict[str, str]:
+        """Return the containers' settings: the environment's, and for the dev stack those of `.env.local` behind them."""
+        local = values_in(self.stack.checkout / ".env.local") if self.stack.lasting else {}
+        given = {name: local[name] for name in passed_settings() if name in local}
+        given[SECRET] = local.get(SECRET) or self.secret
+        return {name: os.environ.get(name, value) for name, value in given.items()}
+
     def run(self, *arguments: str, seconds: float) -> None:
-        self.provider.compose("--profile", "app", *arguments, service="the stack", seconds=seconds)
+        self.provider.compose(
+            "--profile", "app", *arguments, service="the stack", seconds=seconds, settings=self.settings()
+        )

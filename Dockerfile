@@ -21,9 +21,10 @@ ENV PATH=/packages/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
 WORKDIR /service
 COPY --from=packages /packages /packages
 COPY pyproject.toml ./
+COPY commitstream commitstream
 COPY app app
 # a checkout under umask 077 is for its owner's eyes, and the service runs as another user
-RUN chmod -R a+rX . && python -m compileall -q app
+RUN chmod -R a+rX . && python -m compileall -q app commitstream
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=5 \

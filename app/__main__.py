@@ -6,15 +6,17 @@ import argparse
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 try:
-    from app import logs
     from app.dev_secret import kept_secret
     from app.identity import identity
-    from app.settings import ROOT, Settings, SettingsError, load_settings
+    from app.settings import ROOT, Settings, load_settings
+    from commitstream.service import logs
+    from commitstream.settings import SettingsError
 except ModuleNotFoundError as missing:
-    if str(missing.name).startswith("app"):
+    if str(missing.name).startswith(("app", "commitstream")):
         raise
     sys.exit(f"python -m app needs the package {missing.name}, which is not installed; next: nox -s setup")
 
@@ -39,17 +41,19 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error))
     logs.set_up(settings.log_level, settings.log_format)
     if chosen["command"] == "migrate":
-        from app import migration
+        from app.db.schema import migrations
+        from commitstream.db import migrate_command
 
-        return migration.run(settings, chosen["wait"])
+        return migrate_command.run(settings, migrations, chosen["wait"])
 
-    from app.serve import CannotListen, listen, run
+    from app.main import create_app
+    from commitstream.service.server import CannotListen, listen, run
 
     try:
         listener = listen(settings)
     except CannotListen as error:
         return _complain(str(error))
-    return run(settings, listener, lambda: print(_banner(settings, listener), flush=True))  # noqa: T201
+    return run(partial(create_app, settings), listener, lambda: print(_banner(settings, listener), flush=True))  # noqa: T201
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from app.settings import guessable
+from commitstream.settings import guessable
 
 NAME = "dev-token-secret"  # pragma: allowlist secret
 

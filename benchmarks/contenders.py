@@ -9,13 +9,13 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from app.api.tokens import Tokens
-from app.events.channels import Channels
-from app.events.envelope import Draft, frame
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from app.settings import Settings
 from benchmarks.crowd import MARK, Crowd
 from benchmarks.peers import USER
+from commitstream.bus.channels import Channels
+from commitstream.envelope import Draft, frame
+from commitstream.service.tokens import Tokens
 
 MOST_SOCKETS = 100_000
 

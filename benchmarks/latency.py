@@ -16,20 +16,20 @@ from time import perf_counter
 from broadcaster import Broadcast
 from broadcaster._backends.redis import RedisBackend
 
-from app.db import migrate
-from app.db.database import Database
-from app.events.envelope import Draft
-from app.events.journal import Journal
-from app.events.kinds import EventKind
-from app.events.outbox import Outbox, Relay
-from app.events.redis_bus import RedisBus
-from app.events.tally import Tally
+from app.agents.events import EventKind
+from app.db.schema import migrations
 from app.settings import Settings
 from benchmarks.contenders import Broadcaster, Ours, event_payload, event_text
 from benchmarks.measure import Row, percentile, say
 from benchmarks.peers import USER
 from benchmarks.stage import OTHER_CORE, Audience, pin, raise_limits, stage
 from benchmarks.writing import create_plain_table, plain_row
+from commitstream.bus.redis import RedisBus
+from commitstream.counters import EventCounters
+from commitstream.db.database import Database
+from commitstream.envelope import Draft
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox, Relay
 from test_framework.service_pool import ServicePool
 from test_framework.waiting import becomes
 
@@ -52,7 +52,7 @@ def run() -> list[Row]:
 
 async def _measure(redis_url: str, database_url: str) -> list[Row]:
     database = Database(database_url)
-    await migrate.upgrade(database.engine)
+    await migrations.upgrade(database.engine)
     await create_plain_table(database.engine)
     rows = []
     async with AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ async def _measure(redis_url: str, database_url: str) -> list[Row]:
 @asynccontextmanager
 async def _our_commit(database: Database, redis_url: str, user: str) -> AsyncIterator[Commit]:
     """An event through journal, hook, relay and bus, as a service's process has them."""
-    tally = Tally()
+    tally = EventCounters()
     outbox = Outbox(tally)
     journal = Journal(database, outbox)
     bus = RedisBus(redis_url, Settings.model_fields["channel_prefix"].default, "benchmark")

@@ -31,7 +31,7 @@ CODE = f"""
 import asyncio, json, time
 import pytest, pytest_asyncio
 from sqlalchemy import text
-from app.db.database import Database
+from commitstream.db.database import Database
 from app.main import create_app
 
 MOMENTS = []

@@ -14,15 +14,16 @@ from sqlalchemy import JSON, Index, String
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import migrate
-from app.db.database import Database
-from app.db.models import ID_LENGTH, Base, Moment
-from app.events.bus import MemoryBus
-from app.events.envelope import Draft
-from app.events.journal import Journal
-from app.events.kinds import EventKind
-from app.events.outbox import Outbox, Relay
-from app.events.tally import Tally
+from app.agents.events import EventKind
+from app.db.base import Base
+from app.db.schema import migrations
+from commitstream.bus.base import MemoryBus
+from commitstream.counters import EventCounters
+from commitstream.db.base import ID_LENGTH, Moment
+from commitstream.db.database import Database
+from commitstream.envelope import Draft
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox, Relay
 
 PAYLOAD: dict[str, JsonValue] = {"tool": "search", "arguments": {"query": "the tool looks up what the user asked for"}}
 
@@ -46,8 +47,8 @@ class PlainEvent(Base):
 @asynccontextmanager
 async def desk(url: str) -> AsyncIterator[tuple[Database, Journal]]:
     """A migrated database with a journal whose events go by the hook and the relay to a bus."""
-    database, tally = Database(url), Tally()
-    await migrate.upgrade(database.engine)
+    database, tally = Database(url), EventCounters()
+    await migrations.upgrade(database.engine)
     await create_plain_table(database.engine)
     outbox = Outbox(tally)
     journal = Journal(database, outbox)

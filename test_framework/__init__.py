@@ -5,3 +5,5 @@ from __future__ import annotations
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+SERVICE = ("app", "commitstream")
+"""The packages of the service under test: its own code, and the engine below it."""

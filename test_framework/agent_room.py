@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.models import Turn
+from app.agents.events import EventKind
+from app.agents.model import Turn
 from app.agents.runner import Runner
 from app.agents.runs import Origin, Runs
+from app.agents.tables import Run
 from app.agents.tool_context import Tool
-from app.db.models import Run
-from app.events.envelope import Envelope
-from app.events.kinds import EventKind
+from commitstream.envelope import Envelope
 from test_framework.event_path import EventPath
 from test_framework.websocket_capture import WebSocketEventCapture
 
@@ -85,4 +85,4 @@ async def agent_room(
 
 
 def kinds(events: Sequence[Envelope]) -> list[EventKind]:
-    return [event.kind for event in events]
+    return [EventKind(event.kind) for event in events]

@@ -19,11 +19,11 @@ from typing import Any, Self
 import httpx
 from pydantic import TypeAdapter
 
-from app.api.dev import Token
-from app.api.health import Readiness
-from app.api.runs import RunView
-from app.events.envelope import Envelope
-from app.lifecycle.plan import StartupReport
+from app.agents.routes import RunView
+from app.dev import Token
+from commitstream.envelope import Envelope
+from commitstream.lifecycle.plan import StartupReport
+from commitstream.service.health import Readiness
 from test_framework.servers import Server
 from test_framework.users import TestUserContext
 from test_framework.websocket.http_errors import NoAnswer, UnexpectedAnswer, told

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from app.db.database import Database
-from app.events.bus import BusAway, Receive
-from app.events.envelope import Batch, Draft
-from app.events.journal import Journal
-from app.events.kinds import EventKind
-from app.events.outbox import Outbox, Relay
-from app.events.tally import Tally
+from app.agents.events import EventKind
+from commitstream.bus.base import BusAway, Receive
+from commitstream.counters import EventCounters
+from commitstream.db.database import Database
+from commitstream.envelope import Batch, Draft
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox, Relay
 
 IDLE_SECONDS = 5.0
 HEAR_SECONDS = 10.0
@@ -77,7 +77,7 @@ class RecordingBus:
 @dataclass
 class EventPath:
     database: Database
-    tally: Tally
+    tally: EventCounters
     outbox: Outbox
     journal: Journal
     bus: RecordingBus
@@ -96,7 +96,7 @@ class EventPath:
 @asynccontextmanager
 async def event_path(database_url: str) -> AsyncIterator[EventPath]:
     """Wire journal, outbox and relay on a migrated database until the block ends."""
-    tally = Tally()
+    tally = EventCounters()
     database = Database(database_url, POOL)
     outbox = Outbox(tally)
     journal = Journal(database, outbox)

@@ -19,12 +19,12 @@ from typing import IO, Protocol, cast
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from app.api.tokens import Tokens
-from app.api.wire import LendingProtocol
 from app.main import create_app
-from app.serve import listen, server_for
-from app.service import Service
-from app.settings import Settings, variable_name
+from app.settings import Settings
+from commitstream.engine import Engine
+from commitstream.service.server import listen, server_for
+from commitstream.service.tokens import Tokens
+from commitstream.transports.direct_write import DirectWriteProtocol
 from test_framework.overrides import at_work
 from test_framework.running.hearing import hearing
 from test_framework.websocket.front_door import front_door
@@ -45,8 +45,8 @@ class InLoopServer:
     settings: Settings
     url: str
     app: FastAPI
-    service: Service
-    connections: Collection[LendingProtocol]
+    engine: Engine
+    connections: Collection[DirectWriteProtocol]
 
 
 @dataclass
@@ -81,12 +81,12 @@ async def in_loop(settings: Settings, app: FastAPI | None = None) -> AsyncIterat
     try:
         await app.state.startup.wait_ready(START_SECONDS)
         host, port = listener.getsockname()[:2]
-        connections = cast("Collection[LendingProtocol]", server.server_state.connections)
-        service = cast("Service", app.state.service)
+        connections = cast("Collection[DirectWriteProtocol]", server.server_state.connections)
+        engine = cast("Engine", app.state.engine)
         with at_work(app):
-            yield InLoopServer(settings, f"http://{host}:{port}", app, service, connections)
+            yield InLoopServer(settings, f"http://{host}:{port}", app, engine, connections)
     finally:
-        await cast("Service", app.state.service).drain()
+        await cast("Engine", app.state.engine).drain()
         server.should_exit = True
         await serving
 
@@ -151,7 +151,7 @@ def _text(log: IO[bytes]) -> str:
 
 def _environment(settings: Settings) -> Mapping[str, str]:
     """The environment that makes `python -m app` load the same settings, the secret ones too."""
-    given = {variable_name(name): _spelled(value) for name, value in settings}
+    given = {Settings.variable(name): _spelled(value) for name, value in settings}
     return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **given}
 
 

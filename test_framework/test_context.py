@@ -17,9 +17,9 @@ from typing import Self
 
 from websockets.asyncio.client import ClientConnection
 
-from app.api.runs import RunView
-from app.events.envelope import Envelope
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from app.agents.routes import RunView
+from commitstream.envelope import Envelope
 from test_framework.backend_client import BackendClient
 from test_framework.running.telling import tell_lanes, tell_losses
 from test_framework.servers import Server
@@ -212,7 +212,7 @@ class TestContext:
         """The first events that are of these kinds, as many as there are."""
         found: list[Envelope] = []
         for event in self.capture.events:
-            if len(found) < len(kinds) and event.kind is kinds[len(found)] and run_id in {None, event.run_id}:
+            if len(found) < len(kinds) and event.kind == kinds[len(found)] and run_id in {None, event.run_id}:
                 found.append(event)
         return found
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 
-from app.api.tokens import LIFETIME, Tokens
 from app.settings import Settings
+from commitstream.service.tokens import LIFETIME, Tokens
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 
 from pydantic import JsonValue, ValidationError
 
-from app.events.envelope import Envelope
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from commitstream.envelope import Envelope
 from test_framework.users import TestUserContext
 from test_framework.websocket.difference import difference, label, unbroken, ungrammatical
 
@@ -69,7 +69,7 @@ class WebSocketEventCapture:
 
     @property
     def counts(self) -> Counter[EventKind]:
-        return Counter(event.kind for event in self.events)
+        return Counter(EventKind(event.kind) for event in self.events)
 
     @property
     def runs(self) -> list[str]:
@@ -126,10 +126,10 @@ class WebSocketEventCapture:
         return [event for event in self.events if event.run_id == run_id]
 
     def of_kind(self, kind: EventKind) -> list[Envelope]:
-        return [event for event in self.events if event.kind is kind]
+        return [event for event in self.events if event.kind == kind]
 
     def kinds(self, run_id: str) -> list[EventKind]:
-        return [event.kind for event in self.of_run(run_id)]
+        return [EventKind(event.kind) for event in self.of_run(run_id)]
 
     def assert_unbroken(self) -> None:
         """Every event once, in order, none missing and nothing malformed, from the cursor on."""

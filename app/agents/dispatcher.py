@@ -14,9 +14,9 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
-from app.agents.models import Arguments
+from app.agents.events import EventKind
+from app.agents.model import Arguments
 from app.agents.tool_context import Caller, Tool, ToolContext, as_models_see_it, context_parameters
-from app.events.kinds import EventKind
 
 Announce = Callable[[EventKind, dict[str, JsonValue]], Awaitable[None]]
 

@@ -6,7 +6,7 @@ import re
 
 from pydantic_ai import exceptions as failures
 
-from app.agents.models import ModelError
+from app.agents.model import ModelError
 
 SAFE_CODE = re.compile(r"[a-z][a-z0-9_]{2,40}")
 

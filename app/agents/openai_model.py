@@ -33,7 +33,7 @@ from pydantic_core import SchemaValidator, core_schema
 from app.agents import transcript
 from app.agents.dispatcher import ToolError
 from app.agents.endpoint_errors import EndpointError, explain
-from app.agents.models import ModelError, Turn, recorded
+from app.agents.model import ModelError, Turn, recorded
 from app.agents.tool_context import Tool, as_models_see_it
 
 pydantic_ai.BANNER_ENABLED = False  # it would greet whoever looks at a terminal

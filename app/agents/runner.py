@@ -14,16 +14,17 @@ from itertools import count
 from opentelemetry.trace import get_current_span, use_span
 from pydantic import JsonValue
 
-from app import logs
 from app.agents.dispatcher import Dispatcher, demand_instrumented
-from app.agents.models import Model, ModelError
+from app.agents.model import Model, ModelError
 from app.agents.runs import LEASE_SECONDS, Origin, RunOver, Runs
+from app.agents.tables import Run, RunStatus
 from app.agents.tool_context import Caller
 from app.agents.turn import JournaledTurn
-from app.db.database import CONNECTION_LOST
-from app.db.models import Run, RunStatus
-from app.events.envelope import Draft
-from app.tracing import tracer
+from commitstream.db.database import CONNECTION_LOST
+from commitstream.envelope import Draft
+from commitstream.service import logs
+from commitstream.service.problems import Draining
+from commitstream.service.tracing import tracer
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,6 @@ SILENT_SECONDS = 90.0
 ENDING_SECONDS = 5.0
 HEEDS_SECONDS = 1.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 5
-
-
-class Draining(Exception):
-    """This process is about to end and takes no more runs."""
 
 
 class RunsAbandoned(Exception):
@@ -73,7 +70,7 @@ class Runner:
     async def start(self, origin: Origin, message: str, key: str | None = None) -> Run:
         """Begin to work on a message; the same key twice is the same run."""
         if self._draining:
-            raise Draining("this process is shutting down")
+            raise Draining
         run, new = await self._runs.start(origin, message, key)
         if new:
             self._begin(origin, run)

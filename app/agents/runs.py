@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 from pydantic import JsonValue
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.agents.models import ModelCall
-from app.db.database import Database
-from app.db.models import ModelCallEntry, Run, RunStatus
-from app.events.envelope import Draft
-from app.events.journal import Journal
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from app.agents.model import ModelCall
+from app.agents.tables import ModelCallEntry, Run, RunStatus
+from commitstream.db.database import Database
+from commitstream.envelope import Draft
+from commitstream.journal import Journal
+from commitstream.service.problems import Problem
 
 LEASE_SECONDS = 15.0
 
@@ -35,8 +37,15 @@ class Origin:
         return Draft.write(run_id, kind, payload, request_id=self.request_id, trace_id=self.trace_id)
 
 
-class IdempotencyConflict(Exception):
+class IdempotencyConflict(Problem):
     """A key that was used before, for another message."""
+
+    def __init__(self, key: str | None, run_id: str) -> None:
+        super().__init__(
+            HTTPStatus.CONFLICT,
+            f"the key {key!r} was used for another message, by run {run_id}: "
+            "take a new Idempotency-Key for a new message",
+        )
 
 
 class RunOver(Exception):
@@ -79,7 +88,7 @@ class Runs:
         if earlier is None:
             raise RuntimeError(f"a run of {user_id} with key {key} was refused, but there is none")
         if earlier.message != message:
-            raise IdempotencyConflict(f"the key {key!r} was used for another message, by run {earlier.id}")
+            raise IdempotencyConflict(key, earlier.id)
         return earlier
 
     async def log(self, origin: Origin, event: Draft, *, again: bool = False) -> None:
@@ -166,10 +175,10 @@ class Runs:
 
 
 def closing(
-    origin: Origin, run_id: str, last: EventKind | None, status: RunStatus, ending: dict[str, JsonValue]
+    origin: Origin, run_id: str, last: str | None, status: RunStatus, ending: dict[str, JsonValue]
 ) -> list[Draft]:
     """The events that end a run, whatever it was doing: a call that is open is closed first."""
     events = [origin.draft(run_id, EventKind.AGENT_COMPLETED, {"status": str(status), **ending})]
-    if last is EventKind.TOOL_EXECUTING:
+    if last == EventKind.TOOL_EXECUTING:
         events.insert(0, origin.draft(run_id, EventKind.TOOL_COMPLETED, {"status": str(status)}))
     return events

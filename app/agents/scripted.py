@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from app.agents.dispatcher import ToolError
-from app.agents.models import ModelError, Turn, recorded
+from app.agents.model import ModelError, Turn, recorded
 
 LONGEST_STALL = 3600.0
 

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
-from app.events.kinds import FOLLOWERS, EventKind, GrammarError
+from app.agents.events import FOLLOWERS, EventKind, GrammarError
 
 Tool = Callable[..., Awaitable[JsonValue]]
 

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pydantic import JsonValue
 
 from app.agents.dispatcher import Dispatcher
-from app.agents.models import Arguments, ModelCall
+from app.agents.events import EventKind, Grammar
+from app.agents.model import Arguments, ModelCall
 from app.agents.tool_context import Caller
-from app.events.kinds import EventKind, Grammar
-from app.tracing import tracer
+from commitstream.service.tracing import tracer
 
 logger = logging.getLogger(__name__)
 

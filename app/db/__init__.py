@@ -1,1 +1,1 @@
-"""The database: engine, transactions, tables and their migrations."""
+"""The database of this service: its declarative base and its migrations."""

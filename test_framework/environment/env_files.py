@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
-from app.settings import Settings, variable_name
+from app.settings import Settings
 from test_framework.guards.source import Finding
 from test_framework.settings import IsolatedSettings
 
@@ -46,13 +46,13 @@ class Entry:
 
 def setting_names() -> list[str]:
     """List every setting as the environment spells it, in the order of the schema."""
-    return [variable_name(field) for field in Settings.model_fields]
+    return [Settings.variable(field) for field in Settings.model_fields]
 
 
 def secret_names() -> frozenset[str]:
     """List the settings that must never stand in git."""
     return frozenset(
-        variable_name(name) for name, field in Settings.model_fields.items() if field.annotation is SecretStr
+        Settings.variable(name) for name, field in Settings.model_fields.items() if field.annotation is SecretStr
     )
 
 
@@ -131,12 +131,12 @@ def _bad_values(path: Path, entries: list[Entry]) -> Iterator[tuple[int, str]]:
         for error in invalid.errors():
             reason = error["msg"].removeprefix("Value error, ")
             name = str(error["loc"][0]) if error["loc"] else ""
-            key = variable_name(name) if name in Settings.model_fields else name
+            key = Settings.variable(name) if name in Settings.model_fields else name
             yield _line_of(key, reason, entries), _refusal(key, reason, entries)
 
 
 def _refusal(key: str, reason: str, entries: list[Entry]) -> str:
-    field = next((field for name, field in Settings.model_fields.items() if variable_name(name) == key), None)
+    field = next((field for name, field in Settings.model_fields.items() if Settings.variable(name) == key), None)
     if field is None:
         return reason
     value = next((entry.value or "" for entry in reversed(entries) if entry.key == key), "")
@@ -159,8 +159,11 @@ def _without_effect(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
 def _missing(entries: Iterable[Entry], needless: frozenset[str]) -> Iterator[tuple[int, str]]:
     here = {entry.key for entry in entries} | needless
     for field, declared in Settings.model_fields.items():
-        if variable_name(field) not in here:
-            yield 1, f"{variable_name(field)} is missing; add it with a line on what it does: {declared.description}"
+        if Settings.variable(field) not in here:
+            yield (
+                1,
+                f"{Settings.variable(field)} is missing; add it with a line on what it does: {declared.description}",
+            )
 
 
 def _published(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from test_framework import CHECKOUT
+from test_framework import CHECKOUT, SERVICE
 from test_framework.errors.failure import Frame, Owner
 
 OURS_KEPT, LIBRARIES_KEPT = 8, 3
@@ -67,7 +67,7 @@ def owner_of(relative: Path) -> Owner:
         return "test"
     if relative.name == "conftest.py":
         return "test"
-    return "app" if relative.parts[:1] == ("app",) else "kit"
+    return "app" if relative.parts and relative.parts[0] in SERVICE else "kit"
 
 
 def of_traceback(trace: TracebackType | None, places: Places) -> tuple[Frame, ...]:

@@ -6,8 +6,8 @@ import errno
 import inspect
 import re
 import sys
-from pathlib import Path
 
+from test_framework import SERVICE
 from test_framework.errors.failure import Fact
 
 _MISSING = re.compile(
@@ -36,13 +36,13 @@ def limits(error: BaseException) -> dict[str, Fact]:
 def schema(said: str) -> dict[str, Fact]:
     """Tell whether the models and the migrations know a table or a column that the database lacks."""
     match = _MISSING.search(said)
-    models = sys.modules.get("app.db.models")
-    if match is None or models is None:
+    schema_module = sys.modules.get("app.db.schema")
+    if match is None or schema_module is None:
         return {}
     name = next(group for group in match.groups() if group).rpartition(".")[2]
-    tables = models.Base.metadata.tables.values()
+    tables = schema_module.migrations.metadata.tables.values()
     in_models = any(name == table.name or name in table.columns for table in tables)
-    versions = Path(str(models.__file__)).parent / "migrations" / "versions"
+    versions = schema_module.migrations.folder / "versions"
     written = any(f'"{name}"' in file.read_text(encoding="utf-8") for file in versions.glob("*.py"))
     return {"missing": name, "in_models": in_models, "in_migrations": written}
 
@@ -53,8 +53,8 @@ def forgotten(said: str) -> dict[str, Fact]:
     if match is None:
         return {}
     ours = any(
-        inspect.iscoroutinefunction(found) and str(found.__module__).partition(".")[0] == "app"
+        inspect.iscoroutinefunction(found) and str(found.__module__).partition(".")[0] in SERVICE
         for name, module in list(sys.modules.items())
-        if name.partition(".")[0] == "app" and (found := getattr(module, match.group(1), None))
+        if name.partition(".")[0] in SERVICE and (found := getattr(module, match.group(1), None))
     )
     return {"coroutine_owner": "app" if ours else "test"}

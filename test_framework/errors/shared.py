@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection
 from types import FrameType, ModuleType
 
+from test_framework import SERVICE
+
 OF_THE_PROCESS = re.compile(r"\bos\.(?:environ|getenv|getcwd|umask)\b|\bsys\.(?:path|modules)\b|\bPath\.cwd\b")
 
 
@@ -64,6 +66,6 @@ def replaced(path: str, frame: FrameType) -> bool:
         if not isinstance(value, ModuleType):
             return False
         owner, value = value, getattr(value, part, None)
-    if not isinstance(owner, ModuleType) or owner.__name__.partition(".")[0] != "app":
+    if not isinstance(owner, ModuleType) or owner.__name__.partition(".")[0] not in SERVICE:
         return False
     return callable(value) and getattr(value, "__module__", None) == frame.f_globals.get("__name__")

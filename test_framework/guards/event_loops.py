@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
+from test_framework import SERVICE
 from test_framework.guards.source import Finding, Guard, Source, python_below, words
 
 RUNS_A_LOOP = words("asyncio.run asyncio.Runner uvloop.run anyio.run")
@@ -127,4 +128,4 @@ def _only_as_program(statement: ast.stmt) -> bool:
             return False
 
 
-GUARD = Guard("event_loops", python_below("app", "test_framework", "tests"), check)
+GUARD = Guard("event_loops", python_below(*SERVICE, "test_framework", "tests"), check)

@@ -11,6 +11,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
+from test_framework import SERVICE
 from test_framework.guards.source import Finding, Guard, Source, python_below, words
 
 MADE_FOR_TESTS = words(
@@ -166,4 +167,4 @@ def _dotted(node: ast.AST) -> str:
             return ""
 
 
-GUARD = Guard("ignorance", python_below("app"), check)
+GUARD = Guard("ignorance", python_below(*SERVICE), check)

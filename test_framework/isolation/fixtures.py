@@ -38,12 +38,12 @@ async def migrated_file(mode: Mode, tmp_path_factory: pytest.TempPathFactory) ->
     """An empty SQLite file, migrated once: a copy of it costs a hundredth of migrating another."""
     if mode is not Mode.LIGHTWEIGHT:
         return None
-    from app.db import migrate
-    from app.db.database import Database
+    from app.db.schema import migrations
+    from commitstream.db.database import Database
 
     file = tmp_path_factory.mktemp("migrated") / "empty.db"
     database = Database(f"sqlite+aiosqlite:///{file}")
-    await migrate.upgrade(database.engine)
+    await migrations.upgrade(database.engine)
     await database.close()
     return file
 

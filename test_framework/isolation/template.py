@@ -16,8 +16,9 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy import make_url
 
-from app.db import migrate, models
-from app.db.database import Database
+from app.db.schema import migrations
+from commitstream.db import base, migrate
+from commitstream.db.database import Database
 from test_framework.services.run import is_held, lease_of
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceError
@@ -83,7 +84,7 @@ class PostgresTemplate:
             await connection.execute(f'DROP DATABASE IF EXISTS "{draft}" WITH (FORCE)')
             await connection.execute(f'CREATE DATABASE "{draft}"')
             database = Database(self._of(draft))
-            await migrate.upgrade(database.engine)
+            await migrations.upgrade(database.engine)
             await database.close()
             await connection.execute(f'ALTER DATABASE "{draft}" RENAME TO "{self._name}"')
             await connection.execute(f'ALTER DATABASE "{self._name}" IS_TEMPLATE true ALLOW_CONNECTIONS false')
@@ -130,7 +131,7 @@ async def one_at_a_time(connection: asyncpg.Connection) -> AsyncIterator[None]:
 @cache
 def digest_of_migrations() -> str:
     """A hash of all that decides which tables the migrations make."""
-    sources = [*migrate.MIGRATIONS.rglob("*.py"), Path(migrate.__file__), Path(models.__file__)]
+    sources = [*migrations.folder.rglob("*.py"), Path(migrate.__file__), Path(base.__file__)]
     content = hashlib.sha256()
     for source in sorted(sources):
         content.update(source.name.encode() + b"\0" + source.read_bytes())

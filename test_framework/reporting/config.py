@@ -39,7 +39,7 @@ class ReportConfig:
     """How far ahead an entry may expire."""
     reminder_days: int = 7
     """How often an alert that lasts is repeated."""
-    event_kinds: str = "app.events.kinds:EventKind"
+    event_kinds: str = "app.agents.events:EventKind"
     """The enumeration of the kinds of event that the project has, as `module:name`; empty where it has none."""
     gates: dict[str, GateRule] = field(default_factory=dict)
     """Limits and targets other than the kit's."""

@@ -305,7 +305,7 @@ def _result(test: str, outcome: Outcome, seconds: float, quarantined: bool) -> T
 def _failure(test: str) -> Failure:
     """What is kept of a test that fell because Redis had been killed."""
     types = ("redis.exceptions.ConnectionError", "redis.exceptions.RedisError", "builtins.Exception")
-    frames = (Frame("app/events/redis_link.py", 103, "connect", "app"),)
+    frames = (Frame("commitstream/bus/redis_link.py", 103, "connect", "app"),)
     return Failure(
         test,
         "call",
@@ -372,4 +372,4 @@ def _samples(made_up: World, began: float, ended: float, results: Sequence[TestR
 _MESSAGE = "redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:41987. Connect call failed ('127.0.0.1', 41987)"
 _DETAIL = f"""E   {_MESSAGE}
 
-app/events/redis_link.py:103: ConnectionError"""
+commitstream/bus/redis_link.py:103: ConnectionError"""

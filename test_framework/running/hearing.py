@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from app.lifecycle.signals import STOP_SIGNALS
+from commitstream.lifecycle.signals import STOP_SIGNALS
 
 
 def hearing() -> Callable[[], None] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from app.lifecycle.plan import StartupReport
+    from commitstream.lifecycle.plan import StartupReport
     from test_framework.websocket_capture import WebSocketEventCapture
 
 LANES = 4

@@ -45,7 +45,8 @@ def check(context: Context) -> None:
 @task
 def show(context: Context) -> None:
     """Show the settings that count, and who set them."""
-    from app.settings import SettingsError, load_settings
+    from app.settings import load_settings
+    from commitstream.settings import SettingsError
 
     try:
         settings = load_settings(CHECKOUT / ".env.local")
@@ -61,7 +62,7 @@ def effective(settings: Settings, root: Path, environment: dict[str, str]) -> li
     """List every setting: its name, its value as it may be shown, and which source won."""
     from pydantic import SecretStr
 
-    from app.settings import variable_name
+    from app.settings import Settings
     from test_framework.environment.env_files import LOCAL, masked, read_entries
 
     local = root / LOCAL
@@ -69,7 +70,7 @@ def effective(settings: Settings, root: Path, environment: dict[str, str]) -> li
     in_environment = {name.upper() for name in environment}
     rows = []
     for field in type(settings).model_fields:
-        name, value = variable_name(field), getattr(settings, field)
+        name, value = Settings.variable(field), getattr(settings, field)
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         text = ",".join(plain) if isinstance(plain, tuple) else str(plain)
         source = "the environment" if name in in_environment else LOCAL if name in in_file else "default"

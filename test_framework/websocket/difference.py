@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from app.events.envelope import Envelope
-from app.events.kinds import EventKind, Grammar, GrammarError
+from app.agents.events import EventKind, Grammar, GrammarError
+from commitstream.envelope import Envelope
 
 ALIKE_AT_MOST = 6
 WIDEST = 40
@@ -42,7 +42,7 @@ def ungrammatical(events: Sequence[Envelope]) -> str:
     grammar = Grammar()
     for place, event in enumerate(events):
         try:
-            grammar.accept(event.kind)
+            grammar.accept(EventKind(event.kind))
         except GrammarError as error:
             return f"{error}\n{_pointed_at(events, place)}"
     if not grammar.complete:

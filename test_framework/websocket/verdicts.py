@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.events.kinds import EventKind, Grammar, GrammarError
+from app.agents.events import EventKind, Grammar, GrammarError
 from test_framework.websocket.difference import label
 
 if TYPE_CHECKING:

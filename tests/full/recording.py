@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from app import logs
 from app.settings import Settings
+from commitstream.service import logs
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
 
@@ -40,7 +40,7 @@ async def record(settings: Settings, parent: str) -> dict[str, object]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(memory))
     trace.set_tracer_provider(provider)
-    requests = logging.getLogger("app.requests")
+    requests = logging.getLogger("commitstream.requests")
     requests.setLevel(logging.INFO)
     async with in_loop(settings) as server, TestContext(server) as ada:
         await ada.client.request("GET", "/health/ready")
@@ -49,7 +49,7 @@ async def record(settings: Settings, parent: str) -> dict[str, object]:
         answer = await ada.client.request("POST", "/api/runs", json={"message": MESSAGE}, headers=headers)
         requests.removeHandler(lines)
         await ada.wait_for_end(answer.json()["id"])
-        written = await server.service.journal.after(ada.user.id, 0)
+        written = await server.engine.journal.after(ada.user.id, 0)
     assert written is not None
     return {
         "logged": [ids["trace_id"] for ids in lines.ids],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT
+from test_framework import SERVICE
 from test_framework.services import engine
 
 pytestmark = [
@@ -19,8 +20,9 @@ pytestmark = [
 def test_an_image_of_a_private_checkout_serves_as_another_user(tmp_path: Path) -> None:
     for name in ("Dockerfile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (tmp_path / "pyproject.toml", tmp_path / "app", *(tmp_path / "app").rglob("*")):
+    for package in SERVICE:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in tmp_path.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)  # as a checkout is under umask 077
 
     client = engine.connect()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import websockets
 
-from app.events.watchers import Goodbye
+from commitstream.watchers import Goodbye
 from test_framework.backend_client import BackendClient
 from test_framework.service_pool import ServicePool
 from tests.full.processes import DEADLINE_SECONDS, Ended, run
@@ -166,8 +166,8 @@ async def drains(client: BackendClient) -> None:
 
 
 def production_token() -> str:
-    from app.api.tokens import Tokens
     from app.settings import load_settings
+    from commitstream.service.tokens import Tokens
 
     return Tokens(load_settings(None, {"token_secret": SECRET})).issue("ada")
 

@@ -6,7 +6,8 @@ import asyncio
 
 from sqlalchemy import text
 
-from app.service import Service
+from app.db.schema import migrations
+from commitstream.engine import Engine
 from test_framework.fixtures import MakeSettings
 
 WAITS_SECONDS = 0.3
@@ -18,7 +19,7 @@ OURS = text(
 
 
 async def test_a_process_has_no_more_connections_to_postgres_than_it_is_allowed(make_settings: MakeSettings) -> None:
-    database = Service(make_settings(database_pool=2)).database
+    database = Engine(make_settings(database_pool=2), migrations).database
     async with database.reading() as one, database.reading() as other:
         await one.execute(text("SELECT 1"))
         assert await other.scalar(OURS) == 2

@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ViewportSize, expect
 
-from app.db.models import RunStatus
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from app.agents.tables import RunStatus
 from app.settings import Settings
 from test_framework.fixtures import Serve
 from test_framework.servers import Server, token

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Error, Locator, Page, Route, WebSocketRoute, expect
 
-from app.db.models import RunStatus
+from app.agents.tables import RunStatus
 from test_framework.backend_client import BackendClient
 from test_framework.servers import Server, token
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from app.db.models import RunStatus
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from app.agents.tables import RunStatus
 from test_framework.backend_client import UnexpectedAnswer
 from test_framework.test_context import TestContext
 from tests.mission_critical.ways import CALL, ENDED, STARTED, THINKING

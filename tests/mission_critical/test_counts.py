@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.lifecycle.plan import StartupReport
+from commitstream.lifecycle.plan import StartupReport
 from test_framework.running.telling import tell_delivery, tell_startup
 from test_framework.servers import Server
 from test_framework.test_context import TestContext

@@ -11,13 +11,14 @@ import pytest
 
 from app.dev_secret import NAME, kept_secret
 from app.settings import ROOT
+from test_framework import SERVICE
 from tests.full.processes import run
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A checkout of nothing but the service, whose `.data` is the test's own."""
-    for part in ("app", "pyproject.toml"):
+    for part in (*SERVICE, "pyproject.toml"):
         source = ROOT / part
         if source.is_dir():
             shutil.copytree(source, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))

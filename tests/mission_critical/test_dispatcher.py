@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from app import service as service_module
+from app.agents import domain as agents
 from app.agents.dispatcher import Announce, ToolDispatcher, ToolError
-from app.agents.models import Arguments, Turn
+from app.agents.events import EventKind
+from app.agents.model import Arguments, Turn
 from app.agents.tool_context import Caller
-from app.events.kinds import EventKind
-from app.lifecycle.startup import StartupError
 from app.main import create_app
 from app.settings import Settings
+from commitstream.lifecycle.startup import StartupError
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
 from tests.mission_critical.ways import CALL, COMPLETED, ENDED, EXECUTING, STARTED
@@ -60,7 +60,7 @@ CARELESS = {
 async def test_a_service_does_not_start_with_one_that(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, dispatcher: type[ToolDispatcher], complaint: str
 ) -> None:
-    monkeypatch.setattr(service_module, "ToolDispatcher", dispatcher)
+    monkeypatch.setattr(agents, "ToolDispatcher", dispatcher)
     app = create_app(settings)
 
     async with app.router.lifespan_context(app):
@@ -74,7 +74,7 @@ async def test_a_service_does_not_start_with_one_that(
 async def test_a_service_starts_with_one_that_tells_everything(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "ToolDispatcher", announcing(EXECUTING, COMPLETED))
+    monkeypatch.setattr(agents, "ToolDispatcher", announcing(EXECUTING, COMPLETED))
     app = create_app(settings)
 
     async with app.router.lifespan_context(app):

@@ -12,11 +12,11 @@ from sqlalchemy import event, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from app.agents.models import Turn
+from app.agents.events import EventKind
+from app.agents.model import Turn
 from app.agents.runs import IdempotencyConflict, RunOver
-from app.db.models import Run, RunStatus
-from app.events.envelope import Draft
-from app.events.kinds import EventKind
+from app.agents.tables import Run, RunStatus
+from commitstream.envelope import Draft
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
 

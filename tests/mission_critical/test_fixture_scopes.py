@@ -205,7 +205,7 @@ CASES: dict[str, Case] = {
     "the rows of one test are not there in the next": Case(
         """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         @pytest.mark.parametrize("time", [1, 2])
         async def test_it(database_url, time):

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from app.api.sockets import CloseCode
-from app.settings import CONNECTIONS
+from commitstream.settings import CONNECTIONS
+from commitstream.transports.websocket import CloseCode
 from test_framework.backend_client import UnexpectedAnswer
 from test_framework.fixtures import MakeSettings, Serve
 from test_framework.running.telling import tell_isolation

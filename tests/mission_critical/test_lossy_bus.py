@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app import service as service_module
-from app.events import hub as hub_module
-from app.events.bus import BusAway, MemoryBus
-from app.events.envelope import Batch
 from app.settings import Settings
+from commitstream import engine as engine_module
+from commitstream import hub as hub_module
+from commitstream.bus.base import BusAway, MemoryBus
+from commitstream.envelope import Batch
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
 from test_framework.websocket.clients import two_sockets
@@ -104,7 +104,7 @@ async def served(
     """Ada on two sockets, of a service that has this bus and looks into its journal often."""
     monkeypatch.setattr(hub_module, "RECONCILE_SECONDS", 0.05)
     monkeypatch.setattr(hub_module, "RECONCILE_SECONDS_WITHOUT_BUS", 0.02)
-    monkeypatch.setattr(service_module, "choose_bus", lambda settings, process: bus)
+    monkeypatch.setattr(engine_module, "choose_bus", lambda settings, process: bus)
     async with in_loop(settings) as server, two_sockets(server) as sockets:
         yield sockets
 

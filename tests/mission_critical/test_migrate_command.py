@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from app.db import migrate
-from app.db.database import Database
+from app.db.schema import migrations
+from commitstream.db.database import Database
 from test_framework.faults.breakable import Breakable
 from tests.full.processes import run
 
@@ -53,8 +53,8 @@ async def set_revision(database: Database, revision: str) -> None:
 
 
 async def test_migrate_says_from_where_to_where_it_led(database: Database, environment: Mapping[str, str]) -> None:
-    await migrate.downgrade(database.engine, "base")
-    newest = migrate.newest_revision()
+    await migrations.downgrade(database.engine, "base")
+    newest = migrations.newest_revision()
 
     async with run(environment, "migrate") as process:
         first = await process.ended()
@@ -64,7 +64,7 @@ async def test_migrate_says_from_where_to_where_it_led(database: Database, envir
     assert (first.code, first.complained) == (0, "")
     assert first.said == f"the database went from no migration to {newest}\n"
     assert (second.code, second.said) == (0, f"the database is at {newest}, as before\n")
-    await migrate.check(database.engine)
+    await migrations.check(database.engine)
 
 
 async def test_migrate_leaves_a_database_that_is_ahead(database: Database, environment: Mapping[str, str]) -> None:
@@ -158,7 +158,7 @@ async def test_the_service_starts_on_a_database_that_is_ahead(
         await process.complaint("f00dfeed")
 
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    assert (await migrate.standing(database.engine)).current == "f00dfeed"
+    assert (await migrations.standing(database.engine)).current == "f00dfeed"
 
 
 @pytest.mark.needs("postgres")

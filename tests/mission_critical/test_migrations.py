@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from app.db.models import Base
-from test_framework import CHECKOUT
+from app.db.base import Base
+from test_framework import CHECKOUT, SERVICE
 
 pytestmark = [pytest.mark.isolation("clone"), pytest.mark.timeout(150)]
 
-PARTS = ("app", "test_framework", "tasks.py", "pyproject.toml")
+PARTS = (*SERVICE, "test_framework", "tasks.py", "pyproject.toml")
 TIMEOUT = 60.0
 
 
@@ -29,7 +29,7 @@ class Copy:
 
     @property
     def models(self) -> Path:
-        return self.root / "app" / "db" / "models.py"
+        return self.root / "app" / "agents" / "tables.py"
 
     def migrations(self) -> set[Path]:
         return set((self.root / "app" / "db" / "migrations" / "versions").glob("*.py"))

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.agents.events import EventKind
 from app.agents.runs import Origin, Runs
-from app.db.models import RunStatus
-from app.events.envelope import Draft
-from app.events.journal import PAGE_CHARACTERS
-from app.events.kinds import EventKind
+from app.agents.tables import RunStatus
+from commitstream.envelope import Draft
+from commitstream.journal import PAGE_CHARACTERS
 from test_framework.backend_client import BackendClient
 from test_framework.event_path import EventPath
 from test_framework.fixtures import MakeSettings

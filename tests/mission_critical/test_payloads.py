@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import JsonValue
 
-from app.api.runs import LONGEST_MESSAGE
+from app.agents.routes import LONGEST_MESSAGE
 from test_framework.backend_client import UnexpectedAnswer
 from test_framework.test_context import TestContext
 from tests.mission_critical.ways import COMPLETED, EXECUTING, THINKING
@@ -37,7 +37,7 @@ async def test_a_tool_is_given_what_was_said_and_shown_with_it(ada: TestContext,
     spoken = json.dumps({"text": text})
     run = await ada.run_agent(f"!call count_words {spoken}\n!call no_such_tool {spoken}")
 
-    executing = [event for event in ada.capture.of_run(run.id) if event.kind is EXECUTING]
+    executing = [event for event in ada.capture.of_run(run.id) if event.kind == EXECUTING]
     assert [event.payload["arguments"] for event in executing] == [{"text": text}] * 2
     assert ada.capture.events[2].payload["result"] == len(text.split())
     ada.capture.assert_unbroken()
@@ -67,7 +67,7 @@ async def test_a_message_arrives_as_it_was_sent(ada: TestContext, text: str) -> 
 async def test_arguments_arrive_as_they_were_given(ada: TestContext, arguments: dict[str, JsonValue]) -> None:
     run = await ada.run_agent(f"!call no_such_tool {json.dumps(arguments)}")
 
-    (executing,) = [event for event in ada.capture.of_run(run.id) if event.kind is EXECUTING]
+    (executing,) = [event for event in ada.capture.of_run(run.id) if event.kind == EXECUTING]
     assert executing.payload == {"tool": "no_such_tool", "arguments": arguments}
 
 
@@ -88,7 +88,7 @@ async def test_what_is_small_is_not_lost_between_what_is_large(ada: TestContext)
     large = "x" * 300_000
     run = await ada.run_agent(f"!think {large}\n!think small\n!think {large}\n!call current_time\n!think {large}")
 
-    thoughts = [str(event.payload["thought"]) for event in ada.capture.of_run(run.id) if event.kind is THINKING]
+    thoughts = [str(event.payload["thought"]) for event in ada.capture.of_run(run.id) if event.kind == THINKING]
     assert [len(thought) for thought in thoughts] == [300_000, 5, 300_000, 300_000]
     assert len(ada.capture.of_kind(COMPLETED)) == 1
     ada.capture.assert_unbroken()

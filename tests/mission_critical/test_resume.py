@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from app.events.envelope import Envelope
-from app.events.journal import LARGEST_NUMBER
+from commitstream.envelope import Envelope
+from commitstream.journal import LARGEST_NUMBER
 from test_framework.backend_client import UnexpectedAnswer
 from test_framework.servers import Server
 from test_framework.test_context import TestContext

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.api.health import Check
-from app.db.models import RunStatus
+from app.agents.tables import RunStatus
 from app.identity import identity
-from app.lifecycle.plan import Phase, State
 from app.settings import ROOT
+from commitstream.lifecycle.plan import Phase, State
+from commitstream.service.health import Check
 from test_framework.backend_client import BackendClient
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
@@ -71,9 +71,11 @@ async def test_it_shows_its_page_under_its_own_name(ada: TestContext) -> None:
     assert identity().name in await ada.client.page()
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "app/web").iterdir() if path.suffix != ".html"))
+@pytest.mark.parametrize(
+    "file", sorted(path.name for path in (ROOT / "app/agents/web").iterdir() if path.suffix != ".html")
+)
 async def test_it_serves_what_its_page_is_made_of(ada: TestContext, file: str) -> None:
-    assert await ada.client.web_file(file) == (ROOT / "app/web" / file).read_text(encoding="utf-8")
+    assert await ada.client.web_file(file) == (ROOT / "app/agents/web" / file).read_text(encoding="utf-8")
 
 
 async def test_it_gives_a_token_that_it_accepts(shared_server: Server) -> None:
@@ -154,7 +156,7 @@ async def test_it_shows_a_run_live_on_a_stream(ada: TestContext) -> None:
     async with ada.client.stream() as stream:
         await ada.start_run("!stall 0")
 
-        assert (await anext(stream)).kind is STARTED
+        assert (await anext(stream)).kind == STARTED
 
 
 async def test_it_tells_errors_as_problems_with_the_request_s_own_id(ada: TestContext) -> None:

@@ -11,11 +11,12 @@ from alembic.util import CommandError
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from app.db import migrate
-from app.db.database import Database
-from app.db.migrate import SchemaError
-from app.db.models import Base, JournalEntry
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from app.db.base import Base
+from app.db.schema import migrations
+from commitstream.db.database import Database
+from commitstream.db.migrate import SchemaError
+from commitstream.db.tables import JournalEntry
 
 pytestmark = pytest.mark.isolation("clone")  # the schema is what is changed here
 
@@ -33,7 +34,7 @@ async def tables(database: Database) -> set[str]:
 
 
 async def test_the_tables_as_migrated_are_the_tables_as_declared(database: Database) -> None:
-    await migrate.check(database.engine)
+    await migrations.check(database.engine)
 
 
 async def test_a_table_that_strays_from_its_declaration_is_found(database: Database) -> None:
@@ -41,35 +42,35 @@ async def test_a_table_that_strays_from_its_declaration_is_found(database: Datab
         await connection.execute(text("ALTER TABLE runs ADD COLUMN stray INTEGER"))
 
     with pytest.raises(CommandError, match="stray"):
-        await migrate.check(database.engine)
+        await migrations.check(database.engine)
 
 
 async def test_the_migrations_lead_down_to_nothing_and_up_again(database: Database) -> None:
-    await migrate.downgrade(database.engine, "base")
+    await migrations.downgrade(database.engine, "base")
     assert await tables(database) == {"alembic_version"}
-    assert (await migrate.standing(database.engine)).behind
+    assert (await migrations.standing(database.engine)).behind
 
-    await migrate.upgrade(database.engine)
+    await migrations.upgrade(database.engine)
 
     assert await tables(database) == {"alembic_version", *Base.metadata.tables}
-    await migrate.check(database.engine)
+    await migrations.check(database.engine)
 
 
 async def test_every_single_step_can_be_undone_and_done_again(database: Database) -> None:
-    while (step := (await migrate.standing(database.engine)).current) is not None:
-        await migrate.downgrade(database.engine, "-1")
-        below = (await migrate.standing(database.engine)).current
-        await migrate.upgrade(database.engine, "+1")
-        assert (await migrate.standing(database.engine)).current == step
-        await migrate.downgrade(database.engine, "-1")
-        assert (await migrate.standing(database.engine)).current == below
+    while (step := (await migrations.standing(database.engine)).current) is not None:
+        await migrations.downgrade(database.engine, "-1")
+        below = (await migrations.standing(database.engine)).current
+        await migrations.upgrade(database.engine, "+1")
+        assert (await migrations.standing(database.engine)).current == step
+        await migrations.downgrade(database.engine, "-1")
+        assert (await migrations.standing(database.engine)).current == below
 
 
 async def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(database: Database) -> None:
-    await migrate.downgrade(database.engine, "base")
+    await migrations.downgrade(database.engine, "base")
 
     with pytest.raises(SchemaError, match=r"at migration none, this code needs \w+: run `python -m app migrate`"):
-        await migrate.demand_newest(database.engine)
+        await migrations.require_newest(database.engine)
 
 
 async def test_a_database_of_a_newer_release_is_used_with_a_warning(
@@ -77,21 +78,21 @@ async def test_a_database_of_a_newer_release_is_used_with_a_warning(
 ) -> None:
     await applied_elsewhere(database)
 
-    await migrate.upgrade(database.engine)
-    await migrate.demand_newest(database.engine)
+    await migrations.upgrade(database.engine)
+    await migrations.require_newest(database.engine)
 
     (warning,) = caplog.messages
     assert "at migration f00dfeed, which this code doesn't have" in warning
-    assert (await migrate.standing(database.engine)).current == "f00dfeed"
+    assert (await migrations.standing(database.engine)).current == "f00dfeed"
 
 
 async def test_an_unknown_migration_without_a_column_of_ours_is_refused(database: Database) -> None:
     await applied_elsewhere(database, "ALTER TABLE model_calls DROP COLUMN error", "DROP TABLE dead_letters")
 
     with pytest.raises(SchemaError, match=r"f00dfeed, which this code doesn't have, and lacks .*model_calls\.error"):
-        await migrate.demand_newest(database.engine)
+        await migrations.require_newest(database.engine)
     with pytest.raises(SchemaError, match="dead_letters"):
-        await migrate.demand_newest(database.engine)
+        await migrations.require_newest(database.engine)
 
 
 async def applied_elsewhere(database: Database, *statements: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.db.models import Stream
+from commitstream.db.tables import Stream
 from test_framework.event_path import EventPath, thought
 
 Shape = Callable[[EventPath], Awaitable[None]]

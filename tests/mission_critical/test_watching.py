@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from app.db.models import RunStatus
-from app.events.envelope import Envelope
+from app.agents.tables import RunStatus
+from commitstream.envelope import Envelope
 from test_framework.backend_client import BackendClient, UnexpectedAnswer
 from test_framework.servers import Server
 from test_framework.test_context import TestContext

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.db.models import RunStatus
-from app.events.envelope import Envelope
+from app.agents.tables import RunStatus
+from commitstream.envelope import Envelope
 from test_framework.test_context import TestContext
 from tests.mission_critical.ways import WAYS, Way
 

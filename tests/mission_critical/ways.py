@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from app.events.envelope import Envelope
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from commitstream.envelope import Envelope
 
 STARTED, THINKING, EXECUTING, COMPLETED, ENDED = EventKind
 CALL = (EXECUTING, COMPLETED)
@@ -34,7 +34,7 @@ class Way:
         """The events are of this way, and their payloads say what happened."""
         assert [event.kind for event in events] == self.kinds
         assert events[0].payload == {"message": self.message}
-        completed = [event.payload for event in events if event.kind is COMPLETED]
+        completed = [event.payload for event in events if event.kind == COMPLETED]
         assert len(completed) == len(self.calls)
         for came, expected in zip([*completed, events[-1].payload], [*self.calls, self.ending], strict=True):
             assert fits(came, expected), f"{came} lacks some of {expected}"

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from app.settings import CONNECTIONS, Settings
+from app.settings import Settings
+from commitstream.settings import CONNECTIONS
 from test_framework.faults.breakable import Breakable, Network
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import ProcessServer, in_process

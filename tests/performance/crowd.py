@@ -22,12 +22,12 @@ import websockets
 from sqlalchemy import func, select
 from websockets.asyncio.client import ClientConnection
 
-from app.db.database import Database
-from app.db.models import Run, RunStatus
-from app.events.journal import Journal
-from app.events.outbox import Outbox
-from app.events.tally import Tally
+from app.agents.tables import Run, RunStatus
 from app.settings import Settings
+from commitstream.counters import EventCounters
+from commitstream.db.database import Database
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox
 from test_framework.users import TestUserContext
 
 PATIENCE_SECONDS = 5.0
@@ -195,7 +195,7 @@ class Crowd:
 
     async def assert_all_shown(self, deadline: float) -> int:
         """Every socket was shown what the journal holds of its user: each event once, in order, nothing else."""
-        journal = Journal(self.database, Outbox(Tally()))
+        journal = Journal(self.database, Outbox(EventCounters()))
         total = 0
         truths: dict[str, list[str]] = {}
         for user in self.users:

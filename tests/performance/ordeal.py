@@ -18,8 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from app.api.health import CHECK_SECONDS
-from app.db.database import CONNECT_SECONDS, STATEMENT_SECONDS
+from commitstream.db.database import CONNECT_SECONDS, STATEMENT_SECONDS
+from commitstream.service.health import CHECK_SECONDS
 from test_framework.backend_client import BackendClient
 from test_framework.faults.breakable import Breakable, Network
 from test_framework.servers import ProcessServer

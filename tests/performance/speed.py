@@ -20,9 +20,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
-from app.db.models import Run, RunStatus
-from app.serve import listen, server_for
+from app.agents.tables import Run, RunStatus
 from app.settings import Settings
+from commitstream.service.server import listen, server_for
 from test_framework.event_path import thought
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
@@ -112,7 +112,7 @@ class Bench:
     async def commit(self) -> None:
         """Insert a row by the same engine, and nothing else."""
         now, name = datetime.now(UTC), uuid.uuid4().hex
-        async with self.server.service.database.transaction() as session:
+        async with self.server.engine.database.transaction() as session:
             session.add(
                 Run(
                     id=name,
@@ -128,8 +128,8 @@ class Bench:
 
     async def event(self) -> float:
         """Write an event; how long after its commit it is at its user's."""
-        journal = self.server.service.journal
-        async with self.server.service.database.transaction() as session:
+        journal = self.server.engine.journal
+        async with self.server.engine.database.transaction() as session:
             await journal.log_event(session, self.ada.user.id, thought("late?"))
         began = time.perf_counter()
         self.seq += 1

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from app.api.gate import Gate
-from app.events.redis_bus import RedisBus
+from commitstream.bus.redis import RedisBus
+from commitstream.service.request_context import RequestContextMiddleware
 from test_framework import CHECKOUT
 from test_framework.fixtures import MakeSettings
 from tests.performance.speed import BASELINE, LIMIT, MEASURED_BY, Bench, Ratios, bench, median_of, ratios, slower
@@ -96,7 +96,7 @@ def slowed(call: Call, seconds: float) -> Call:
 @pytest.mark.parametrize(
     ("place", "method", "hurts"),
     [
-        pytest.param(Gate, "__call__", "GET /health/live", id="every request"),
+        pytest.param(RequestContextMiddleware, "__call__", "GET /health/live", id="every request"),
         pytest.param(RedisBus, "publish", "from commit to socket", id="every event"),
     ],
 )

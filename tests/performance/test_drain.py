@@ -7,7 +7,7 @@ import signal
 import time
 from urllib.parse import urlsplit
 
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_process
 from test_framework.services.service import Service

@@ -12,9 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from app.lifecycle.plan import Phase, State
-from app.lifecycle.startup import StartupManager
 from app.main import create_app
+from commitstream.lifecycle.plan import Phase, State
+from commitstream.lifecycle.startup import StartupManager
 from test_framework.backend_client import BackendClient
 from test_framework.faults.breakable import Breakable, Network
 from test_framework.fixtures import MakeSettings

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.api.wire import ROOM_BYTES
-from app.events import hub as hub_module
 from app.settings import Settings
+from commitstream import hub as hub_module
+from commitstream.transports.direct_write import ROOM_BYTES
 from test_framework.event_path import thought
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
@@ -33,8 +33,8 @@ async def server(settings: Settings) -> AsyncIterator[InLoopServer]:
 
 
 async def write(server: InLoopServer, user_id: str, *texts: str) -> None:
-    async with server.service.database.transaction() as session:
-        await server.service.journal.log_event(session, user_id, *(thought(text) for text in texts))
+    async with server.engine.database.transaction() as session:
+        await server.engine.journal.log_event(session, user_id, *(thought(text) for text in texts))
 
 
 async def keep_writing(server: InLoopServer, user_id: str, number: int) -> None:
@@ -53,7 +53,7 @@ async def test_there_is_no_seam_between_replay_and_live_while_many_write(server:
         await contexts[-1].connect()
         await asyncio.wait([writing], timeout=0.03)
     await writing
-    head = await server.service.journal.head(ada.id)
+    head = await server.engine.journal.head(ada.id)
 
     for context in contexts:
         await context.wait_for_seq(head)
@@ -75,13 +75,13 @@ async def test_a_socket_cut_off_again_and_again_resumes_without_loss_or_repetiti
 async def test_what_a_publisher_took_to_its_grave_is_shown_all_the_same(server: InLoopServer) -> None:
     """A process that dies between its commit and its publishing leaves events that no bus will ever bring."""
     async with TestContext(server) as ada:
-        server.service.outbox.feed(None)
+        server.engine.outbox.feed(None)
 
         run = await ada.run_agent("how many words are these")
 
         ada.capture.assert_unbroken()
         ada.capture.assert_grammatical(run.id)
-        assert server.service.tally.published == 0
+        assert server.engine.counters.published == 0
 
 
 async def test_a_socket_that_does_not_read_is_let_go_and_holds_up_nobody(
@@ -94,7 +94,7 @@ async def test_a_socket_that_does_not_read_is_let_go_and_holds_up_nobody(
         await ada.wait_for_seq(LARGE_EVENTS)
 
         ada.capture.assert_unbroken()
-        tally, hub = server.service.tally, server.service.hub
+        tally, hub = server.engine.counters, server.engine.hub
         await becomes(lambda: tally.slow_sockets_closed == 1 and hub.watchers == 1, "the stuck socket let go")
 
 

@@ -23,7 +23,7 @@ LABELS = [
 ENTER_AT_ALL = [(label, ENTER) for label in LABELS]
 STAMPING = (ROOT / "docs/stamping.md").read_text(encoding="utf-8")
 README = (ROOT / "{{cookiecutter.project_slug}}/README.md").read_text(encoding="utf-8")
-KIT, TOKENS = "test_framework/tests/planted.txt", "app/api/tokens.py"
+KIT, TOKENS = "test_framework/tests/planted.txt", "commitstream/service/tokens.py"
 
 
 def commands(markdown: str, heading: str, block: int = 0) -> list[str]:

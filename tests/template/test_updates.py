@@ -14,7 +14,7 @@ UPDATE = {
     "copier": ("copier", "update", "--trust", "--skip-answered"),
     "cruft": ("cruft", "update", "--skip-apply-ask"),
 }
-TOKENS = "app/api/tokens.py"
+TOKENS = "commitstream/service/tokens.py"
 MIGRATION = "app/db/migrations/versions/0099_of_the_template.py"
 
 
@@ -81,7 +81,7 @@ def test_an_update_brings_the_kit_and_leaves_the_projects_own_alone(
 ) -> None:
     (desk / "app/planted/mine.py").write_text("# of the project\n")
     appended(desk / "app/main.py", "# of the project\n")
-    (desk / "app/web/index.html").unlink()
+    (desk / "app/agents/web/index.html").unlink()
     identity = (desk / "pyproject.toml").read_text()
     (desk / "pyproject.toml").write_text(identity.replace('version = "0.1.0"', 'version = "0.4.0"'))
     workbench.commit(desk, "work of the project")
@@ -92,7 +92,7 @@ def test_an_update_brings_the_kit_and_leaves_the_projects_own_alone(
     (upstream / MIGRATION).write_text("# new\n")
     (upstream / "app/planted/picture.png").unlink()
     appended(upstream / "app/main.py", "# of the template\n")
-    appended(upstream / "app/web/index.html", "<!-- of the template -->\n")
+    appended(upstream / "app/agents/web/index.html", "<!-- of the template -->\n")
     (upstream / "test_framework/planted/new.bin").write_bytes(bytes(range(256)))
     (upstream / "test_framework/planted/goes.txt").unlink()
     learned = (
@@ -182,9 +182,9 @@ def test_a_fix_that_no_update_brings_is_listed_until_it_is_applied(
 
 @pytest.mark.parametrize("tool", ["copier"])
 def test_the_command_leaves_out_migrations_and_template_tests(workbench: Workbench, desk: Path, upstream: Path) -> None:
-    (desk / "app/web/index.html").unlink()
+    (desk / "app/agents/web/index.html").unlink()
     workbench.commit(desk, "a project without a page")
-    appended(upstream / "app/web/index.html", "<!-- changed -->\n")
+    appended(upstream / "app/agents/web/index.html", "<!-- changed -->\n")
     (upstream / "app/new one.py").write_text("new = 1\n")
     (upstream / MIGRATION).write_text("# new\n")
     (upstream / "tests/template/test_new.py").write_text("# of the template\n")

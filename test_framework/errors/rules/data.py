@@ -17,7 +17,7 @@ AWAY = r"connection (?:was )?(?:closed|refused|reset|lost|terminated)|connect ca
 
 def migration(seen: Evidence) -> Finding | None:
     """Tables that are not those of the code: never migrated, or a migration that is wrong or was never written."""
-    behind = seen.link("app.db.migrate.SchemaError")
+    behind = seen.link("commitstream.db.migrate.SchemaError")
     alembic = seen.link("alembic.")
     inside = next((frame for frame in seen.frames if frame.file.startswith(MIGRATIONS)), None)
     if alembic or (inside and not behind):
@@ -69,7 +69,7 @@ def migration(seen: Evidence) -> Finding | None:
 
 
 def redis(seen: Evidence) -> Finding | None:
-    link = seen.link("redis.exceptions.", "app.events.bus.BusAway")
+    link = seen.link("redis.exceptions.", "commitstream.bus.base.BusAway")
     if link is None:
         return None
     wrong = seen.exactly(
@@ -106,7 +106,7 @@ def database(seen: Evidence) -> Finding | None:
         "sqlalchemy.exc.",
         "asyncpg.",
         "sqlite3.",
-        "app.db.database.DatabaseAway",
+        "commitstream.db.database.DatabaseAway",
         "psycopg.",
         "app.main.DatabaseRefused",
     )
@@ -132,7 +132,7 @@ def database(seen: Evidence) -> Finding | None:
 
 
 def away(seen: Evidence) -> bool:
-    known = seen.link("app.db.database.DatabaseAway", "sqlite3.DatabaseError") and seen.says(
+    known = seen.link("commitstream.db.database.DatabaseAway", "sqlite3.DatabaseError") and seen.says(
         r"unable to open database|malformed|not a database|disk I/O error|readonly database"
     )
     connecting = seen.link("ConnectionError", "TimeoutError") or seen.errno(*REFUSED) or seen.says(AWAY)

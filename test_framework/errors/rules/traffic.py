@@ -24,13 +24,13 @@ STATUS = re.compile(
 )
 ROUTED = {404, 405, 422, 400, 415, 406}
 TIMED_OUT = (
-    "TimeoutError", "subprocess.TimeoutExpired", "filelock._error.Timeout", "app.lifecycle.attempt.OutOfTimeError",
+    "TimeoutError", "subprocess.TimeoutExpired", "filelock._error.Timeout", "commitstream.lifecycle.attempt.OutOfTimeError",
     "httpx.TimeoutException", "concurrent.futures._base.TimeoutError", "queue.Empty",
 )  # fmt: skip
 
 
 def startup_plan(seen: Evidence) -> Finding | None:
-    link = seen.link("app.lifecycle.plan.StartupPlanError")
+    link = seen.link("commitstream.lifecycle.plan.StartupPlanError")
     if link is None:
         return None
     fault = plan_owner(seen)
@@ -49,7 +49,7 @@ def plan_owner(seen: Evidence) -> Fault:
     places = [
         frame
         for frame in seen.frames
-        if frame.owner in {"app", "test", "kit"} and not frame.file.startswith("app/lifecycle/")
+        if frame.owner in {"app", "test", "kit"} and not frame.file.startswith("commitstream/lifecycle/")
     ]
     planned = any(frame.owner in {"app", "kit"} for frame in places)
     via_app = (
@@ -61,7 +61,7 @@ def plan_owner(seen: Evidence) -> Fault:
 
 
 def startup_component(seen: Evidence) -> Finding | None:
-    link = seen.link("app.lifecycle.startup.StartupError")
+    link = seen.link("commitstream.lifecycle.startup.StartupError")
     waiting = seen.says(r"not ready within [\d.]+ s: ([^\n]*)")
     if link is None and waiting is None:
         return None
@@ -106,7 +106,7 @@ def server_process(seen: Evidence) -> Finding | None:
 
 def event(seen: Evidence) -> Finding | None:
     """An event that is missing, doubled or out of order; or the grammar that says so."""
-    grammar = seen.link("app.events.kinds.GrammarError")
+    grammar = seen.link("app.agents.events.GrammarError")
     match = seen.says(MISSING)
     if grammar is None and match is None:
         return None
@@ -253,7 +253,7 @@ def time_out(seen: Evidence) -> Finding | None:
             "no answer",
             REPRODUCE,
         )
-    if seen.link("app.lifecycle.attempt.OutOfTimeError"):
+    if seen.link("commitstream.lifecycle.attempt.OutOfTimeError"):
         hung = True
     if place is None:
         return Finding(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 
+from test_framework import SERVICE
 from test_framework.guards.leaks.origins import Line, birth, is_ours, stack
 from test_framework.guards.loops.allowed import allowed_callers
 from test_framework.guards.loops.cpu import watch_cpu
@@ -22,7 +23,6 @@ from test_framework.guards.loops.waits import CONDITION, waits
 from test_framework.guards.offences import Offence, commit, excused, here
 from test_framework.guards.source import words
 
-SERVICE = "app"
 TESTS = ("tests", "test_framework")
 WAITS_LONG = ("time.sleep", "socket.", "ssl.", "builtins.input")
 CALLERS = 4
@@ -56,8 +56,8 @@ def watch_blocking(root: Path) -> Callable[[], None]:
 
     blockbuster.BlockingError = Blocked  # type: ignore[misc, assignment]
     guards = [_folder(root / "test_framework" / "guards")]
-    everywhere = [_folder(root / folder) for folder in (SERVICE, *TESTS)]
-    service = BlockBuster([_folder(root / SERVICE)]).functions
+    everywhere = [_folder(root / folder) for folder in (*SERVICE, *TESTS)]
+    service = BlockBuster([_folder(root / folder) for folder in SERVICE]).functions
     everything = BlockBuster(everywhere, excluded_modules=guards).functions
     watched = [name for name in service if not name.startswith(LEFT_ALONE)]
     functions = {name: (everything if name.startswith(WAITS_LONG) else service)[name] for name in watched}

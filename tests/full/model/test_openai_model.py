@@ -15,11 +15,11 @@ from pydantic import JsonValue
 
 from app.agents import openai_model
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.models import Arguments, ModelCall, ModelError
+from app.agents.events import EventKind
+from app.agents.model import Arguments, ModelCall, ModelError
 from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
 from app.agents.tool_context import Caller
 from app.agents.tools import TOOLS
-from app.events.kinds import EventKind
 from test_framework.waiting import becomes
 from tests.full.model.endpoint import CUT, HANG, ChatServer, Reply, chat_server, refuses, says
 
@@ -364,7 +364,9 @@ async def test_what_the_environment_says_of_other_endpoints_is_not_sent_to_this_
 
 
 def test_the_service_is_imported_without_what_drives_a_real_model() -> None:
-    lines = "import sys, app.main, app.service; print([m for m in ('pydantic_ai', 'openai') if m in sys.modules])"
+    lines = (
+        "import sys, app.main, commitstream.engine; print([m for m in ('pydantic_ai', 'openai') if m in sys.modules])"
+    )
 
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True, timeout=20)
 

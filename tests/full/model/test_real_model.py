@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import Server, in_process
 from test_framework.test_context import TestContext
@@ -32,8 +32,8 @@ async def test_a_run_shows_its_events_in_order_and_the_tools_it_called(server: S
         ada.capture.assert_grammatical(run.id)
         ada.capture.assert_unbroken()
         shown = ada.capture.of_run(run.id)
-        called = [event.payload for event in shown if event.kind is EventKind.TOOL_COMPLETED]
-        assert shown[0].kind is EventKind.AGENT_STARTED
+        called = [event.payload for event in shown if event.kind == EventKind.TOOL_COMPLETED]
+        assert shown[0].kind == EventKind.AGENT_STARTED
         assert ("count_words", "ok") in [(call["tool"], call["status"]) for call in called]
         assert shown[-1].payload["status"] == "completed"
         assert "4" in str(shown[-1].payload["answer"])

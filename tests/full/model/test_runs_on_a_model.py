@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
+from app.agents import domain as agents
+from app.agents.events import EventKind
 from app.agents.tool_context import ToolContext
-from app.events.kinds import EventKind
 from app.main import create_app
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
@@ -47,7 +49,7 @@ async def test_a_real_models_tool_knows_its_run_and_emits(make_settings: MakeSet
     )
     async with chat_server(*replies) as endpoint:
         settings = make_settings(model="openai", model_url=endpoint.url, model_name="tiny")
-        app = create_app(settings, tools=[note_for_the_user])
+        app = create_app(settings, domains=[partial(agents.create, tools=[note_for_the_user])])
         async with in_loop(settings, app) as server, TestContext(server) as ada:
             run = await ada.run_agent("note this")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from app.db.database import Database
-from app.db.models import ModelCallEntry
+from app.agents.tables import ModelCallEntry
+from commitstream.db.database import Database
 
 
 async def recorded(database_url: str) -> Sequence[ModelCallEntry]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from app.agents.models import ModelCall
+from app.agents.model import ModelCall
 from app.agents.runs import Origin, Runs
-from app.db.database import Database
-from app.events.journal import Journal
-from app.events.outbox import Outbox
-from app.events.tally import Tally
+from commitstream.counters import EventCounters
+from commitstream.db.database import Database
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
@@ -47,7 +47,7 @@ async def test_a_cancelled_run_leaves_its_call_too(make_settings: MakeSettings, 
 
 async def test_a_call_that_is_written_twice_stands_there_once(database_url: str) -> None:
     database = Database(database_url)
-    runs = Runs(database, Journal(database, Outbox(Tally())), owner="here")
+    runs = Runs(database, Journal(database, Outbox(EventCounters())), owner="here")
     call = ModelCall("tiny", "prompt", "answer")
 
     await runs.record(Origin("ada"), "run", call)

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from app.api.wire import ROOM_BYTES, LendingProtocol
+from commitstream.transports.direct_write import ROOM_BYTES, DirectWriteProtocol
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
@@ -104,7 +104,7 @@ async def tasks_of_the_service() -> Counter[str]:
 
 
 async def watchers_of(server: InLoopServer) -> int:
-    return server.service.hub.watchers
+    return server.engine.hub.watchers
 
 
 @pytest.mark.timeout(60)
@@ -113,7 +113,7 @@ async def test_whatever_clients_send_nothing_breaks_nothing_stays_and_nobody_not
 ) -> None:
     async with in_loop(make_settings(sockets_per_user=1000, requests_per_minute=100_000)) as server:
         eve = TestUserContext.of(server.settings, "eve")
-        await eventually(lambda: asyncio.sleep(0, server.service.bus.healthy), bool)
+        await eventually(lambda: asyncio.sleep(0, server.engine.bus.healthy), bool)
         before = await tasks_of_the_service()
         async with nothing_goes_wrong(caplog), TestContext(server) as ada:
             codes = Counter[int]()
@@ -135,13 +135,13 @@ async def test_pings_whose_answers_nobody_reads_do_not_pile_up(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffered: list[int] = []
-    answer = LendingProtocol.handle_ping
+    answer = DirectWriteProtocol.handle_ping
 
-    def answer_and_measure(protocol: LendingProtocol) -> None:
+    def answer_and_measure(protocol: DirectWriteProtocol) -> None:
         answer(protocol)
         buffered.append(protocol.transport.get_write_buffer_size())
 
-    monkeypatch.setattr(LendingProtocol, "handle_ping", answer_and_measure)
+    monkeypatch.setattr(DirectWriteProtocol, "handle_ping", answer_and_measure)
     async with in_loop(make_settings()) as server, wire(server) as client:
         await client.handshake()
         await client.introduce(TestUserContext.of(server.settings).token)

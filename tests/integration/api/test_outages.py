@@ -16,7 +16,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from app.events.channels import Channels
+from commitstream.bus.channels import Channels
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from app.api import stream
-from app.api.runs import LONGEST_MESSAGE
+from app.agents.routes import LONGEST_MESSAGE
+from commitstream.transports import sse as stream
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
@@ -31,5 +31,5 @@ async def test_a_stream_whose_client_stops_reading_is_cut_and_watched_for_no_lon
             for _ in range(16):
                 await ada.start_run("x" * LONGEST_MESSAGE)
 
-            await eventually(lambda: asyncio.sleep(0, server.service.hub.watchers), lambda watchers: watchers == 0)
+            await eventually(lambda: asyncio.sleep(0, server.engine.hub.watchers), lambda watchers: watchers == 0)
             assert "reads too slowly" in caplog.text

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from app.events.channels import Channels
-from app.events.redis_bus import RedisBus
+from commitstream.bus.channels import Channels
+from commitstream.bus.redis import RedisBus
 from tests.unit.api.inside import eventually
 
 STEPS = range(0, 60, 2)

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from app.events.bus import BusAway
-from app.events.envelope import Batch, frame
-from app.events.redis_bus import RedisBus
+from commitstream.bus.base import BusAway
+from commitstream.bus.redis import RedisBus
+from commitstream.envelope import Batch, frame
 from test_framework.waiting import becomes
 
 DEADLINE_SECONDS = 5.0

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.agents.models import Turn
-from app.db.database import CONNECTION_LOST, Database
-from app.events.hub import Hub
-from app.events.watchers import Mailbox
+from app.agents.model import Turn
+from commitstream.db.database import CONNECTION_LOST, Database
+from commitstream.hub import Hub
+from commitstream.watchers import Mailbox
 from test_framework.agent_room import agent_room
 from test_framework.event_path import EventPath
 from test_framework.services.service import Service

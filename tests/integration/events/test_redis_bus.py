@@ -14,12 +14,13 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import MovedError
 
-from app.events import redis_bus, redis_link, redis_topology
-from app.events.bus import BusAway
-from app.events.channels import Channels
-from app.events.redis_bus import RedisBus
-from app.events.redis_link import ANSWER_SECONDS
-from app.events.redis_topology import Server
+from commitstream.bus import redis as redis_bus
+from commitstream.bus import redis_link, redis_topology
+from commitstream.bus.base import BusAway
+from commitstream.bus.channels import Channels
+from commitstream.bus.redis import RedisBus
+from commitstream.bus.redis_link import ANSWER_SECONDS
+from commitstream.bus.redis_topology import Server
 from test_framework.faults.slow_proxy import slow_proxy
 from test_framework.services.service import Service
 from test_framework.waiting import becomes

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from app.events.bus import BusAway
-from app.events.channels import Channels
-from app.events.redis_bus import RedisBus
+from commitstream.bus.base import BusAway
+from commitstream.bus.channels import Channels
+from commitstream.bus.redis import RedisBus
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
@@ -164,18 +164,18 @@ async def test_the_service_is_degraded_while_a_master_is_away_and_shows_everythi
         here, there = [await stack.enter_async_context(in_loop(settings)) for _ in range(2)]
         ada = await stack.enter_async_context(TestContext(there))
         anywhere = await stack.enter_async_context(BackendClient(here.url, ada.user.token))
-        await becomes(lambda: here.service.bus.healthy and there.service.bus.healthy, "both healthy")
+        await becomes(lambda: here.engine.bus.healthy and there.engine.bus.healthy, "both healthy")
         calm = await anywhere.start_run("while all is well")
         await ada.wait_for_end(calm.id)
-        by_bus = there.service.tally.received
+        by_bus = there.engine.counters.received
 
         getattr(home_of(cluster, settings.channel_prefix, ada.user.id), fault)()
-        await becomes(lambda: not (here.service.bus.healthy or there.service.bus.healthy), "both degraded")
+        await becomes(lambda: not (here.engine.bus.healthy or there.engine.bus.healthy), "both degraded")
         readiness = await anywhere.request("GET", "/health/ready")
         run = await anywhere.start_run("while one of three is away")
         await ada.wait_for_end(run.id)
         await asyncio.to_thread(cluster.heal)
-        await becomes(lambda: here.service.bus.healthy and there.service.bus.healthy, "both healthy")
+        await becomes(lambda: here.engine.bus.healthy and there.engine.bus.healthy, "both healthy")
         last = await anywhere.start_run("when it is back")
         await ada.wait_for_end(last.id)
 

@@ -14,18 +14,18 @@ from contextlib import AsyncExitStack
 import pytest_asyncio
 from sqlalchemy import text
 
-from app.db import migrate
-from app.db.database import Database
-from app.events.envelope import Draft
-from app.events.kinds import EventKind
-from app.events.positions import Positions
+from app.agents.events import EventKind
+from app.db.schema import migrations
+from commitstream.consumers.positions import Positions
+from commitstream.db.database import Database
+from commitstream.envelope import Draft
 from test_framework import CHECKOUT
 from tests.unit.events.consumption import Keeper, Ledger, consuming, eventually, ledger
 
 HANDLES_AND_DIES = """
 import asyncio, os, signal, sys
 from tests.unit.events.consumption import Ledger
-from app.events.subscriber import Subscriber
+from commitstream.consumers.consumer import Consumer
 
 async def handle(user_id, events):
     print([event.seq for event in events], flush=True)
@@ -33,7 +33,7 @@ async def handle(user_id, events):
 
 async def main():
     ours = Ledger(sys.argv[1])
-    await Subscriber(ours.database, ours.journal, name="audit", handler=handle, seconds=0.1).start()
+    await Consumer(ours.database, ours.journal, name="audit", handler=handle, seconds=0.1).start()
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -49,10 +49,10 @@ async def ours(database_url: str) -> AsyncIterator[Ledger]:
 async def test_the_tables_as_migrated_are_the_tables_as_declared(database_url: str) -> None:
     database = Database(database_url)
 
-    await migrate.check(database.engine)
-    await migrate.downgrade(database.engine, "0001")
-    await migrate.upgrade(database.engine)
-    await migrate.check(database.engine)
+    await migrations.check(database.engine)
+    await migrations.downgrade(database.engine, "0001")
+    await migrations.upgrade(database.engine)
+    await migrations.check(database.engine)
 
     await database.close()
 

@@ -17,8 +17,8 @@ from types import FrameType
 import psutil
 import pytest
 
-from app.lifecycle import NotTheMainThreadError, signals_routed
-from app.lifecycle.signals import STOP_SIGNALS
+from commitstream.lifecycle import NotTheMainThreadError, signals_routed
+from commitstream.lifecycle.signals import STOP_SIGNALS
 from test_framework.running.hearing import hearing, rest_of
 from test_framework.waiting import becomes
 
@@ -76,7 +76,7 @@ def end_of(process: subprocess.Popen[str]) -> tuple[str, int]:
 
 SERVICE = """
     import asyncio, sys
-    from app.lifecycle import signals_routed
+    from commitstream.lifecycle import signals_routed
 
     async def serve():
         stopping, forced = asyncio.Event(), asyncio.Event()
@@ -130,7 +130,7 @@ def test_a_second_signal_forces_the_end(loop: str) -> None:
 def test_a_signal_that_hits_another_thread_wakes_the_loop_all_the_same(loop: str) -> None:
     program = f"""
         import asyncio, signal, threading, {loop}
-        from app.lifecycle import signals_routed
+        from commitstream.lifecycle import signals_routed
 
         async def serve():
             stopping, idle = asyncio.Event(), threading.Event()
@@ -154,7 +154,7 @@ def test_a_signal_that_hits_another_thread_wakes_the_loop_all_the_same(loop: str
 def test_without_an_event_loop_the_listener_is_called_at_once() -> None:
     program = """
         import signal
-        from app.lifecycle import signals_routed
+        from commitstream.lifecycle import signals_routed
 
         heard = []
         with signals_routed(heard.append, heard.append):
@@ -172,7 +172,7 @@ def test_without_an_event_loop_the_listener_is_called_at_once() -> None:
 def test_after_the_block_a_signal_ends_the_process_as_before() -> None:
     program = """
         import asyncio, signal
-        from app.lifecycle import signals_routed
+        from commitstream.lifecycle import signals_routed
 
         async def serve():
             with signals_routed(print, print):
@@ -191,7 +191,7 @@ def test_after_the_block_a_signal_ends_the_process_as_before() -> None:
 def test_a_signal_that_nobody_else_hears_ends_the_process_when_it_is_passed_on() -> None:
     program = """
         import asyncio
-        from app.lifecycle import signals_routed
+        from commitstream.lifecycle import signals_routed
 
         async def serve():
             told = asyncio.get_running_loop().create_future()
@@ -225,7 +225,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 def test_a_forked_child_dies_of_the_signal_and_its_parent_does_not_hear_it() -> None:
     program = """
         import asyncio, os, signal, time
-        from app.lifecycle import signals_routed
+        from commitstream.lifecycle import signals_routed
 
         async def serve():
             with signals_routed(lambda number: print("parent heard", number), print):

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, Field, JsonValue
 
 from app.agents.dispatcher import ToolDispatcher, ToolError
+from app.agents.events import EventKind
 from app.agents.tool_context import Caller
-from app.events.kinds import EventKind
 
 
 class Place(BaseModel):

@@ -16,10 +16,10 @@ from app.agents.dispatcher import (
     UninstrumentedDispatcher,
     demand_instrumented,
 )
-from app.agents.models import Arguments, ModelError, Turn
-from app.agents.runner import Draining
+from app.agents.events import EventKind
+from app.agents.model import Arguments, ModelError, Turn
 from app.agents.tool_context import Caller, Tool
-from app.events.kinds import EventKind
+from commitstream.service.problems import Draining
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from pydantic import JsonValue
 
+from app.agents import domain as agents
 from app.agents.dispatcher import ToolDispatcher, ToolError, arguments_of
+from app.agents.events import EventKind
 from app.agents.tool_context import Caller, ToolContext
-from app.events.kinds import EventKind
 from app.main import create_app
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
@@ -109,7 +111,10 @@ async def test_a_context_that_outlives_its_call_emits_nothing() -> None:
 
 async def test_a_scripted_run_shows_what_its_tool_emitted(make_settings: MakeSettings) -> None:
     settings = make_settings()
-    async with in_loop(settings, create_app(settings, tools=[whose, wait])) as server, TestContext(server) as ada:
+    async with (
+        in_loop(settings, create_app(settings, domains=[partial(agents.create, tools=[whose, wait])])) as server,
+        TestContext(server) as ada,
+    ):
         run = await ada.run_agent('!call whose {"text": "hm"}')
 
         completed, first, second = (event.payload for event in ada.capture.events[2:5])
@@ -120,7 +125,10 @@ async def test_a_scripted_run_shows_what_its_tool_emitted(make_settings: MakeSet
 
 async def test_without_count_words_a_scripted_run_completes(make_settings: MakeSettings) -> None:
     settings = make_settings()
-    async with in_loop(settings, create_app(settings, tools=[whose])) as server, TestContext(server) as ada:
+    async with (
+        in_loop(settings, create_app(settings, domains=[partial(agents.create, tools=[whose])])) as server,
+        TestContext(server) as ada,
+    ):
         run = await ada.run_agent("hello")
 
         ended = ada.capture.events[-1]
@@ -131,7 +139,10 @@ async def test_without_count_words_a_scripted_run_completes(make_settings: MakeS
 
 async def test_a_cancelled_call_writes_nothing_after_its_end(make_settings: MakeSettings) -> None:
     settings = make_settings()
-    async with in_loop(settings, create_app(settings, tools=[wait])) as server, TestContext(server) as ada:
+    async with (
+        in_loop(settings, create_app(settings, domains=[partial(agents.create, tools=[wait])])) as server,
+        TestContext(server) as ada,
+    ):
         run = await ada.client.start_run("!call wait {}")
         await ada.receive()
         await ada.receive()

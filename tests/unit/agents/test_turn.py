@@ -8,11 +8,11 @@ import gc
 from pydantic import JsonValue
 
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.models import ModelCall
+from app.agents.events import EventKind
+from app.agents.model import ModelCall
 from app.agents.tool_context import Caller
 from app.agents.tools import TOOLS
 from app.agents.turn import JournaledTurn
-from app.events.kinds import EventKind
 
 
 async def write(kind: EventKind, payload: dict[str, JsonValue]) -> None:

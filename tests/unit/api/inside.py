@@ -14,10 +14,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.lifecycle.startup import StartupManager
+from app.agents.runner import Runner
 from app.main import create_app
-from app.service import Service
 from app.settings import Settings
+from commitstream.engine import Engine
+from commitstream.lifecycle.startup import StartupManager
 from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
 
@@ -40,8 +41,8 @@ class Inside:
         return replace(self, somebody=f"ada-{secrets.token_hex(4)}")
 
     @property
-    def service(self) -> Service:
-        return cast("Service", self.app.state.service)
+    def engine(self) -> Engine:
+        return cast("Engine", self.app.state.engine)
 
     @property
     def startup(self) -> StartupManager:
@@ -92,14 +93,14 @@ async def eventually(ask: Callable[[], Awaitable[Answer]], good: Callable[[Answe
 
 async def at_work(inside: Inside) -> int:
     """How many runs the service has not ended yet."""
-    return inside.service.runner.busy
+    return cast("Runner", inside.app.state.runner).busy
 
 
 async def left_over(server: InLoopServer) -> list[str]:
     """What sockets and streams have left in a server: tasks by name, and watchers."""
     names = [task.get_name() for task in asyncio.all_tasks()]
     tasks = [name for name in names if name.startswith(("socket:", "stream:", "hub: lead"))]
-    return [*tasks, *(["a watcher"] * server.service.hub.watchers)]
+    return [*tasks, *(["a watcher"] * server.engine.hub.watchers)]
 
 
 def assert_problem(answer: httpx.Response, status: int, *words: str) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 
-from app.serve import Server, listen, server_for
 from app.settings import Settings
+from commitstream.service.server import Server, listen, server_for
 
 ANSWER_SECONDS = 10.0
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 import websockets
 
-from app.events.journal import LARGEST_NUMBER
+from commitstream.journal import LARGEST_NUMBER
 from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import Inside, assert_problem

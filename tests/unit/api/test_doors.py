@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.api.doors import LARGEST_BODY
-from app.api.runs import LONGEST_MESSAGE
+from app.agents.routes import LONGEST_MESSAGE
 from app.main import create_app
+from commitstream.service.request_guard import LARGEST_BODY
 from test_framework.fixtures import MakeSettings
 from tests.unit.api.inside import Inside, assert_problem, open_up, started
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
-from app.db.database import NotADatabaseError
+from commitstream.db.database import NotADatabaseError
 from tests.unit.api.inside import Inside, assert_problem
 
 Ask = Callable[[Inside], Awaitable[httpx.Response]]
@@ -113,7 +113,7 @@ LOST = [
 async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(inside.service.runs, "list", raising(error))
+    monkeypatch.setattr(inside.app.state.runs, "list", raising(error))
 
     answer = await inside.client.get("/api/runs", headers=inside.user())
 
@@ -129,7 +129,7 @@ FAULTS = [RuntimeError("secret is 4711"), ProgrammingError("SELECT secret", {}, 
 async def test_a_fault_of_ours_is_a_500_without_a_word_and_a_log_with_all_of_them(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    monkeypatch.setattr(inside.service.runs, "list", raising(error))
+    monkeypatch.setattr(inside.app.state.runs, "list", raising(error))
 
     answer = await inside.client.get("/api/runs", headers=inside.user() | {"X-Request-ID": "my-request"})
 

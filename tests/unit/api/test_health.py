@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.api import health
-from app.db.database import Database
-from app.lifecycle.plan import Phase
-from app.lifecycle.startup import StartupError
 from app.main import create_app
 from app.settings import Settings
+from commitstream.db.database import Database
+from commitstream.lifecycle.plan import Phase
+from commitstream.lifecycle.startup import StartupError
+from commitstream.service import health
 from test_framework.fixtures import MakeSettings
 from tests.unit.api.inside import Inside, assert_problem, eventually, open_up, started
 
@@ -73,7 +73,7 @@ async def starting_with(
     settings: Settings, start: Callable[[], Awaitable[object]], *, optional: bool = False
 ) -> AsyncIterator[Inside]:
     app = create_app(settings)
-    app.state.startup.add("engine room", phase=Phase.AGENTS, start=start, optional=optional)
+    app.state.startup.add("engine room", phase=Phase.DOMAINS, start=start, optional=optional)
     async with open_up(settings, app) as inside:
         yield inside
 
@@ -118,7 +118,7 @@ async def test_a_bus_that_is_away_degrades_a_service_that_still_serves(
     settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with started(settings) as inside:
-        monkeypatch.setattr(inside.service.bus, "healthy", False)
+        monkeypatch.setattr(inside.engine.bus, "healthy", False)
 
         assert await probes(inside) == {"live": (200, "live"), "ready": (200, "degraded"), "startup": (200, "ready")}
         assert (await inside.client.get("/api/runs", headers=inside.user())).status_code == 200
@@ -128,7 +128,7 @@ async def test_a_bus_that_is_away_excuses_no_database_that_is(
     settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with started(settings) as inside:
-        monkeypatch.setattr(inside.service.bus, "healthy", False)
+        monkeypatch.setattr(inside.engine.bus, "healthy", False)
         ping.answer = ping.refused
 
         assert await probe(inside, "ready") == (503, "failed")
@@ -159,12 +159,12 @@ async def test_a_service_that_starts_is_alive_and_not_ready(settings: Settings, 
 async def test_the_phases_of_a_start_are_told_while_it_lasts(settings: Settings, ping: Ping) -> None:
     async with starting_with(settings, ping.never) as inside:
         answer = await eventually(
-            lambda: inside.client.get("/health/startup"), lambda answer: answer.json()["phase"] == Phase.AGENTS
+            lambda: inside.client.get("/health/startup"), lambda answer: answer.json()["phase"] == Phase.DOMAINS
         )
 
         states = {phase["name"]: phase["state"] for phase in answer.json()["phases"]}
         assert states[Phase.BUS] == "ready"
-        assert states[Phase.AGENTS] == "starting"
+        assert states[Phase.DOMAINS] == "starting"
         assert states[Phase.SOCKETS] == "pending"
 
 
@@ -199,7 +199,7 @@ async def test_outside_dev_a_start_that_failed_says_what_and_not_where(make_sett
 
 async def test_a_service_that_drains_is_alive_and_not_ready(settings: Settings, ping: Ping) -> None:
     async with started(settings) as inside:
-        await inside.service.drain()
+        await inside.engine.drain()
 
         assert await probes(inside) == {"live": (200, "live"), "ready": (503, "draining"), "startup": (200, "ready")}
         assert_problem(await inside.client.post("/api/runs", json={"message": "too late"}, headers=inside.user()), 503)

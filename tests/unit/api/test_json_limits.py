@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.api.doors import LARGEST_BODY
-from app.api.json_limits import DEEPEST, MOST_PARTS
+from commitstream.service.json_limits import DEEPEST, MOST_PARTS
+from commitstream.service.request_guard import LARGEST_BODY
 from tests.unit.api.inside import Inside, assert_problem
 
 CPU_SECONDS = 0.5

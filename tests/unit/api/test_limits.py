@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.api import limits
-from app.api.limits import Bucket, Limits
-from app.api.problems import Problem
+from commitstream.service import limits
+from commitstream.service.limits import Bucket, Limits
+from commitstream.service.problems import Problem
 from test_framework.fixtures import MakeSettings
 from tests.unit.api.inside import assert_problem, started
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from app import logs
-from app.logs import JsonLines, Lines
+from commitstream.service import logs
+from commitstream.service.logs import JsonLines, Lines
 from tests.unit.api.inside import Inside, eventually
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -65,7 +65,7 @@ async def test_what_a_run_logs_carries_its_run_and_the_request_that_began_it(
     async def broken(message: str, turn: object) -> str:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(own.service.runner._model, "answer", broken)
+    monkeypatch.setattr(own.app.state.runner._model, "answer", broken)
     headers = own.user() | {"X-Request-ID": "began-it"}
 
     as_a_server_would = asyncio.create_task(own.client.post("/api/runs", json={"message": "hello"}, headers=headers))

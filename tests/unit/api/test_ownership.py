@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from app.events.bus import MemoryBus
-from app.events.channels import PARTITIONS, Channels
+from commitstream.bus.base import MemoryBus
+from commitstream.bus.channels import PARTITIONS, Channels
 from tests.unit.api.inside import Inside, assert_problem, eventually
 
 LOOKALIKES = (
@@ -70,7 +70,7 @@ async def test_one_key_of_two_users_is_two_runs(own: Inside) -> None:
 
 async def test_the_cursor_of_another_opens_nothing(own: Inside) -> None:
     await run_of(own, "ada")
-    await eventually(lambda: own.service.journal.head("ada"), lambda head: head == 5)
+    await eventually(lambda: own.engine.journal.head("ada"), lambda head: head == 5)
 
     answer = await own.client.get("/api/events?after=5", headers=own.user("bob"))
 
@@ -79,9 +79,9 @@ async def test_the_cursor_of_another_opens_nothing(own: Inside) -> None:
 
 async def test_a_cursor_within_ones_own_stream_shows_ones_own_events(own: Inside) -> None:
     hers, his = await run_of(own, "ada"), await run_of(own, "bob")
-    await eventually(lambda: own.service.journal.head("bob"), lambda head: head == 5)
+    await eventually(lambda: own.engine.journal.head("bob"), lambda head: head == 5)
 
-    found = await own.service.journal.after("bob", 0)
+    found = await own.engine.journal.after("bob", 0)
 
     assert found is not None
     assert all(his in frame and hers not in frame for frame in found.frames)
@@ -98,11 +98,11 @@ def test_the_channels_of_any_two_users_differ() -> None:
 
 
 async def test_the_in_process_bus_brings_a_user_their_own_alone(own: Inside) -> None:
-    assert isinstance(own.service.bus, MemoryBus)
-    before = own.service.tally.received
+    assert isinstance(own.engine.bus, MemoryBus)
+    before = own.engine.counters.received
 
     await run_of(own, "ada")
     await asyncio.gather(*(run_of(own, user) for user in LOOKALIKES[1:4]))
 
-    assert own.service.tally.received == before
-    assert own.service.hub.watchers == 0
+    assert own.engine.counters.received == before
+    assert own.engine.hub.watchers == 0

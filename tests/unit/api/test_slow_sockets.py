@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest_asyncio
 
-from app.api.wire import ROOM_BYTES, SocketWatcher
-from app.events.envelope import Batch
+from commitstream.envelope import Batch
+from commitstream.transports.direct_write import ROOM_BYTES, SocketWatcher
 
 Connected = tuple[asyncio.StreamReader, asyncio.Transport]
 

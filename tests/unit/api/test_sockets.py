@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from app.api import sockets
-from app.api.sockets import MESSAGES_PER_MINUTE
-from app.api.tokens import Tokens, User
-from app.serve import LARGEST_CLIENT_MESSAGE
 from app.settings import Settings
+from commitstream.service.server import LARGEST_CLIENT_MESSAGE
+from commitstream.service.tokens import Tokens, User
+from commitstream.transports import websocket as sockets
+from commitstream.transports.websocket import MESSAGES_PER_MINUTE
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
@@ -320,7 +320,7 @@ async def test_a_database_that_is_away_closes_with_1013_and_never_says_that_the_
     async def away(*_: object) -> None:
         raise TimeoutError("the database did not answer")
 
-    monkeypatch.setattr(server.service.hub, "attach", away)
+    monkeypatch.setattr(server.engine.hub, "attach", away)
     async with wire(server) as client:
         await connected(client, ada)
 
@@ -333,7 +333,7 @@ async def test_a_fault_of_ours_closes_with_1011(
     async def broken(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(server.service.hub, "attach", broken)
+    monkeypatch.setattr(server.engine.hub, "attach", broken)
     async with wire(server) as client:
         await connected(client, ada)
 
@@ -347,7 +347,7 @@ async def test_a_service_that_drains_sends_its_sockets_and_those_that_come_elsew
         async with wire(server) as early, wire(server) as late:
             await connected(early, user)
 
-            await server.service.drain()
+            await server.engine.drain()
             await late.handshake()
 
             assert await early.close_code() == 1012
@@ -355,12 +355,12 @@ async def test_a_service_that_drains_sends_its_sockets_and_those_that_come_elsew
 
 
 async def test_before_it_is_ready_the_handshake_is_answered_503(settings: Settings) -> None:
-    from app.lifecycle.plan import Phase
     from app.main import create_app
-    from app.serve import listen, server_for
+    from commitstream.lifecycle.plan import Phase
+    from commitstream.service.server import listen, server_for
 
     app = create_app(settings)
-    app.state.startup.add("engine room", phase=Phase.AGENTS, start=asyncio.Event().wait)
+    app.state.startup.add("engine room", phase=Phase.DOMAINS, start=asyncio.Event().wait)
     listener = listen(settings)
     uvicorn = server_for(app)
     serving = asyncio.create_task(uvicorn.serve([listener]))

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.api import stream
-from app.api.tokens import Tokens, User
 from app.settings import Settings
+from commitstream.service.tokens import Tokens, User
+from commitstream.transports import sse as stream
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
@@ -68,9 +68,9 @@ class Ada:
 
     async def run(self) -> None:
         """Have five events written."""
-        before = await self.server.service.journal.head(self.user.id)
+        before = await self.server.engine.journal.head(self.user.id)
         await self.client.start_run("hello")
-        await eventually(lambda: self.server.service.journal.head(self.user.id), lambda head: head == before + 5)
+        await eventually(lambda: self.server.engine.journal.head(self.user.id), lambda head: head == before + 5)
 
     @asynccontextmanager
     async def watch(self, after: int | None = None, last_event_id: int | None = None) -> AsyncIterator[Stream]:
@@ -165,7 +165,7 @@ async def test_a_stream_ends_in_good_order_when_the_service_drains(settings: Set
     async with in_loop(settings) as server, somebody(server) as ada, ada.watch(after=0) as ending:
         await ada.run()
 
-        await server.service.drain()
+        await server.engine.drain()
 
         assert await ending.events(5) == [1, 2, 3, 4, 5]
         assert await ending.line("data: ") == ""
@@ -176,7 +176,7 @@ async def test_a_stream_ends_in_good_order_when_the_service_drains(settings: Set
 async def test_a_client_that_leaves_is_watched_for_no_longer(ada: Ada) -> None:
     async with ada.watch() as stream:
         await stream.line("id: ")
-        assert ada.server.service.hub.watchers == 1
+        assert ada.server.engine.hub.watchers == 1
 
     await eventually(lambda: left_over(ada.server), lambda left: not left)
 

@@ -12,8 +12,8 @@ from typing import Any
 import jwt
 import pytest
 
-from app.api.tokens import InvalidToken, Tokens
 from app.settings import ROOT, Settings
+from commitstream.service.tokens import InvalidToken, Tokens
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import Inside, assert_problem, bearer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.tracing import wanted
+from commitstream.service.tracing import wanted
 
 
 @pytest.mark.parametrize(

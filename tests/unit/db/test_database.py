@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.db.database import CONNECTION_LOST, Database, DatabaseAway
+from commitstream.db.database import CONNECTION_LOST, Database, DatabaseAway
 from test_framework.waiting import becomes
 
 DEADLINE_SECONDS = 5.0

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from app.db.database import Database
-from app.db.models import ConsumerPosition
-from app.events.envelope import Draft, Envelope
-from app.events.journal import Journal
-from app.events.kinds import EventKind
-from app.events.outbox import Outbox
-from app.events.subscriber import Subscriber
-from app.events.tally import Tally
+from app.agents.events import EventKind
+from commitstream.consumers.consumer import Consumer
+from commitstream.counters import EventCounters
+from commitstream.db.database import Database
+from commitstream.db.tables import ConsumerPosition
+from commitstream.envelope import Draft, Envelope
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox
 from test_framework.event_path import POOL
 
 DEADLINE_SECONDS = 10.0
@@ -27,7 +27,7 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.database = Database(url, POOL)
-        self.journal = Journal(self.database, Outbox(Tally()))
+        self.journal = Journal(self.database, Outbox(EventCounters()))
 
     async def write(self, user_id: str, count: int = 1) -> None:
         """Commit events of a user, in one transaction."""
@@ -104,9 +104,9 @@ async def consuming(
     seconds: float = 30.0,
     pause: float = 0.01,
     look_every: float = 0.02,
-) -> AsyncIterator[Subscriber]:
+) -> AsyncIterator[Consumer]:
     """A consumer at work until the block ends, and impatient."""
-    subscriber = Subscriber(
+    subscriber = Consumer(
         ours.database,
         ours.journal,
         name=name,

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from app.events.envelope import Draft
-from app.events.kinds import EventKind
-from app.events.subscriber import Subscriber
-from app.lifecycle.cleanup import CleanupCoordinator
-from app.lifecycle.plan import Phase
-from app.main import plan
-from app.service import Service
+from app.agents.events import EventKind
+from app.db.schema import migrations
 from app.settings import ROOT
+from commitstream.application import plan
+from commitstream.consumers.consumer import Consumer
+from commitstream.domain import Domain
+from commitstream.engine import Engine
+from commitstream.envelope import Draft
+from commitstream.lifecycle.cleanup import CleanupCoordinator
+from commitstream.lifecycle.plan import Phase
 from test_framework.fixtures import MakeSettings
 from tests.unit.events.consumption import eventually
 
@@ -25,15 +27,15 @@ async def test_the_consumer_of_the_document_writes_a_line_for_every_event(
     monkeypatch.chdir(tmp_path)
     document = (ROOT / "docs/consumers.md").read_text(encoding="utf-8")
     write, wire, start, *_ = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    service, cleanup = Service(make_settings()), CleanupCoordinator()
-    startup = plan(service, cleanup)
-    names = {"Subscriber": Subscriber, "Phase": Phase, "self": service, "service": service, "startup": startup}
+    engine, cleanup = Engine(make_settings(), migrations), CleanupCoordinator()
+    domain, startup = Domain(), plan(engine, (), cleanup)
+    names = {"Consumer": Consumer, "Phase": Phase, "self": domain, "engine": engine, "startup": startup}
 
     for passage in (write, wire, start):
         exec(compile(passage, "docs/consumers.md", "exec", dont_inherit=True), names)
     await startup.run()
-    async with service.database.transaction() as session:
-        await service.journal.log_event(session, "ada", *[Draft.write("a run", EventKind.AGENT_THINKING)] * 2)
+    async with engine.database.transaction() as session:
+        await engine.journal.log_event(session, "ada", *[Draft.write("a run", EventKind.AGENT_THINKING)] * 2)
 
     async def written() -> bool:
         return len(audited()) == 2

@@ -8,8 +8,8 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import CLIENT, Protocol, State
 
-from app.events.envelope import Batch, Draft, Envelope, batches, frame, merged
-from app.events.kinds import FOLLOWERS, EventKind, Grammar, GrammarError
+from app.agents.events import FOLLOWERS, EventKind, Grammar, GrammarError
+from commitstream.envelope import Batch, Draft, Envelope, batches, frame, merged
 from tests.unit.events.worlds import batch_of
 
 

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.events import hub as hub_module
-from app.events.hub import Hub, UnknownCursor
-from app.events.journal import PAGE
-from app.events.tally import Tally
-from app.events.watchers import MAILBOX_BATCHES, Goodbye, Mailbox
+from commitstream import hub as hub_module
+from commitstream.counters import EventCounters
+from commitstream.hub import Hub, UnknownCursor
+from commitstream.journal import PAGE
+from commitstream.watchers import MAILBOX_BATCHES, Goodbye, Mailbox
 from tests.unit.events.worlds import DEADLINE_SECONDS, Eye, HeldJournal, QuietBus, batch_of
 
 USER = "ada"
@@ -30,12 +30,14 @@ def bus() -> QuietBus:
 
 
 @pytest.fixture
-def tally() -> Tally:
-    return Tally()
+def tally() -> EventCounters:
+    return EventCounters()
 
 
 @pytest_asyncio.fixture
-async def hub(journal: HeldJournal, bus: QuietBus, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+async def hub(
+    journal: HeldJournal, bus: QuietBus, tally: EventCounters, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Hub]:
     """A hub that looks into the journal by itself only when it is told to, so that the bus must do."""
     monkeypatch.setattr(hub_module, "RECONCILE_SECONDS", 3600.0)
     others = asyncio.all_tasks()  # of a server that serves many tests, say
@@ -171,7 +173,7 @@ class TestWhatTheBusBrings:
         eye.assert_exact(6)
 
     async def test_a_gap_is_filled_before_anything_later_is_shown(
-        self, hub: Hub, journal: HeldJournal, tally: Tally
+        self, hub: Hub, journal: HeldJournal, tally: EventCounters
     ) -> None:
         eye = Eye()
         await hub.attach(eye, USER)
@@ -184,7 +186,7 @@ class TestWhatTheBusBrings:
         eye.assert_exact(4)
         assert tally.gaps_filled == 4
 
-    async def test_events_of_users_whom_nobody_watches_are_let_go(self, hub: Hub, tally: Tally) -> None:
+    async def test_events_of_users_whom_nobody_watches_are_let_go(self, hub: Hub, tally: EventCounters) -> None:
         hub.receive(batch_of("bob", 1, 3))
 
         assert (tally.received, tally.delivered) == (0, 0)
@@ -200,7 +202,7 @@ class TestWhatTheBusBrings:
         assert bob.seen == []
 
     async def test_what_a_dead_bus_never_brings_comes_from_the_journal(
-        self, journal: HeldJournal, bus: QuietBus, tally: Tally, monkeypatch: pytest.MonkeyPatch
+        self, journal: HeldJournal, bus: QuietBus, tally: EventCounters, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hub_module, "RECONCILE_SECONDS_WITHOUT_BUS", 0.01)
         bus.healthy = False
@@ -215,7 +217,7 @@ class TestWhatTheBusBrings:
         eye.assert_exact(PAGE + 2)
 
     async def test_a_bus_that_dies_is_not_waited_for_until_the_next_look_that_was_due_with_it_alive(
-        self, journal: HeldJournal, bus: QuietBus, tally: Tally, monkeypatch: pytest.MonkeyPatch
+        self, journal: HeldJournal, bus: QuietBus, tally: EventCounters, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hub_module, "RECONCILE_SECONDS", 3600.0)
         monkeypatch.setattr(hub_module, "RECONCILE_SECONDS_WITHOUT_BUS", 0.01)
@@ -250,7 +252,7 @@ class TestSlowWatchers:
         slow.assert_exact(PAGE * 3)
 
     async def test_one_that_stays_full_is_told_to_come_back(
-        self, hub: Hub, journal: HeldJournal, tally: Tally, monkeypatch: pytest.MonkeyPatch
+        self, hub: Hub, journal: HeldJournal, tally: EventCounters, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hub_module, "SLOW_SECONDS", 0.02)
         slow = Eye()

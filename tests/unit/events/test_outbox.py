@@ -11,11 +11,11 @@ from types import ModuleType
 
 import pytest
 
-from app.events import outbox as outbox_module
-from app.events.bus import MemoryBus
-from app.events.envelope import Batch
-from app.events.outbox import Outbox, Relay
-from app.events.tally import Tally
+from commitstream import outbox as outbox_module
+from commitstream.bus.base import MemoryBus
+from commitstream.counters import EventCounters
+from commitstream.envelope import Batch
+from commitstream.outbox import Outbox, Relay
 from test_framework.event_path import EventPath, thought
 from tests.unit.events.worlds import HeldJournal, batch_of
 
@@ -64,8 +64,8 @@ async def commit(path: EventPath, *texts: str) -> None:
 
 class TestTheHook:
     async def test_a_module_imported_under_two_names_publishes_once(self, path: EventPath) -> None:
-        imported_again().Outbox(Tally())
-        Outbox(Tally())
+        imported_again().Outbox(EventCounters())
+        Outbox(EventCounters())
 
         await commit(path, "a")
         async with path.database.transaction() as session, session.begin_nested():
@@ -114,7 +114,7 @@ class TestTheHook:
 class TestTheRelay:
     async def test_what_comes_together_is_published_together(self) -> None:
         bus = GatedBus()
-        relay = Relay(bus, HeldJournal().after_each, Tally())
+        relay = Relay(bus, HeldJournal().after_each, EventCounters())
 
         for user, first, last in [("ada", 1, 2), ("bob", 1, 1), ("ada", 3, 3), ("ada", 5, 5)]:
             relay.take(batch_of(user, first, last))
@@ -125,7 +125,7 @@ class TestTheRelay:
     async def test_closing_publishes_what_was_taken(self) -> None:
         bus = GatedBus()
         bus.open.clear()
-        relay = Relay(bus, HeldJournal().after_each, Tally())
+        relay = Relay(bus, HeldJournal().after_each, EventCounters())
         relay.take(batch_of("ada", 1, 1))
         await asyncio.sleep(0)
         relay.take(batch_of("ada", 2, 2))
@@ -140,7 +140,7 @@ class TestTheRelay:
     async def test_closing_waits_for_a_bus_that_hangs_until_its_deadline(self) -> None:
         bus = GatedBus()
         bus.open.clear()
-        relay = Relay(bus, HeldJournal().after_each, Tally())
+        relay = Relay(bus, HeldJournal().after_each, EventCounters())
         relay.take(batch_of("ada", 1, 1))
 
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -152,7 +152,7 @@ class TestTheRelay:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         bus = GatedBus()
-        relay = Relay(bus, HeldJournal().after_each, Tally())
+        relay = Relay(bus, HeldJournal().after_each, EventCounters())
         bus.fault = RuntimeError("never thought of")
         with caplog.at_level(logging.ERROR):
             relay.take(batch_of("ada", 1, 1))
@@ -167,7 +167,7 @@ class TestTheRelay:
 
     async def test_it_holds_so_much_and_leaves_the_rest_to_the_journal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(outbox_module, "LONGEST_QUEUE", 3)
-        bus, tally = GatedBus(), Tally()
+        bus, tally = GatedBus(), EventCounters()
         relay = Relay(bus, HeldJournal().after_each, tally)
 
         for seq in range(1, 6):
@@ -180,7 +180,7 @@ class TestTheRelay:
     async def test_of_what_is_in_doubt_it_publishes_what_the_journal_has(self) -> None:
         bus, journal = GatedBus(), HeldJournal()
         journal.write("ada", 3)
-        relay = Relay(bus, journal.after_each, Tally())
+        relay = Relay(bus, journal.after_each, EventCounters())
 
         relay.take(batch_of("ada", 2, 2), certain=False)
         relay.take(batch_of("ada", 4, 4), certain=False)
@@ -192,7 +192,7 @@ class TestTheRelay:
     async def test_a_journal_that_can_not_be_read_holds_up_only_what_is_in_doubt(self) -> None:
         bus, journal = GatedBus(), HeldJournal()
         journal.fault = ConnectionError("away")
-        relay = Relay(bus, journal.after_each, Tally())
+        relay = Relay(bus, journal.after_each, EventCounters())
 
         relay.take(batch_of("ada", 1, 1), certain=False)
         relay.take(batch_of("bob", 1, 1))
@@ -203,8 +203,8 @@ class TestTheRelay:
 
 class TestOtherThreads:
     async def test_a_commit_in_another_thread_and_loop_is_handed_over(self, path: EventPath, database_url: str) -> None:
-        from app.db.database import Database
-        from app.events.journal import Journal
+        from commitstream.db.database import Database
+        from commitstream.journal import Journal
 
         async def commit_there() -> None:
             database = Database(database_url)
@@ -223,7 +223,7 @@ class TestOtherThreads:
 
     async def test_a_relay_whose_loop_has_ended_breaks_no_commit(self, path: EventPath) -> None:
         async def make() -> Relay:
-            relay = Relay(MemoryBus(), path.journal.after_each, Tally())
+            relay = Relay(MemoryBus(), path.journal.after_each, EventCounters())
             await relay.close()
             return relay
 
@@ -235,7 +235,7 @@ class TestOtherThreads:
 
     async def test_many_threads_hand_over_everything(self) -> None:
         bus = GatedBus()
-        relay = Relay(bus, HeldJournal().after_each, Tally())
+        relay = Relay(bus, HeldJournal().after_each, EventCounters())
 
         def hand_over(user: str) -> None:
             for seq in range(1, 101):

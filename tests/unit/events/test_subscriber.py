@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from app.events.envelope import Envelope
-from app.events.positions import Positions
-from app.events.subscriber import Subscriber
+from commitstream.consumers.consumer import Consumer
+from commitstream.consumers.positions import Positions
+from commitstream.envelope import Envelope
 from tests.unit.events.consumption import Keeper, Ledger, consuming, eventually, ledger
 
 ALWAYS_LATER = 60.0
@@ -312,7 +312,7 @@ async def test_a_dead_letter_that_fails_again_stays_and_says_why(ours: Ledger) -
 async def test_a_place_is_noted_also_when_its_consumer_ends_the_moment_events_were_handled(ours: Ledger) -> None:
     keeper = Keeper()
     await ours.write("ada", 2)
-    subscriber = Subscriber(ours.database, ours.journal, name="audit", handler=keeper.handle)
+    subscriber = Consumer(ours.database, ours.journal, name="audit", handler=keeper.handle)
     await subscriber.start()
     await keeper.until_kept("ada", 2)
 
@@ -330,7 +330,7 @@ async def test_closing_waits_for_handlers_at_work(ours: Ledger) -> None:
 
     keeper = Keeper(before=wait)
     await ours.write("ada")
-    subscriber = Subscriber(ours.database, ours.journal, name="audit", handler=keeper.handle)
+    subscriber = Consumer(ours.database, ours.journal, name="audit", handler=keeper.handle)
     await subscriber.start()
     await keeper.until(lambda: bool(keeper.batches), "the event")
 
@@ -414,7 +414,7 @@ async def test_a_database_that_is_away_for_a_moment_ends_nothing(
 
 async def test_a_consumer_needs_a_name_that_fits(ours: Ledger) -> None:
     with pytest.raises(ValueError, match="1 to 64 characters"):
-        Subscriber(ours.database, ours.journal, name="x" * 65, handler=Keeper().handle)
+        Consumer(ours.database, ours.journal, name="x" * 65, handler=Keeper().handle)
 
 
 async def test_a_round_over_ten_thousand_users_is_quick(ours: Ledger) -> None:

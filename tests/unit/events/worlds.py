@@ -6,10 +6,10 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from app.events.bus import Receive
-from app.events.envelope import Batch, frame
-from app.events.journal import ANY_SIZE, PAGE, Journal
-from app.events.watchers import Goodbye
+from commitstream.bus.base import Receive
+from commitstream.envelope import Batch, frame
+from commitstream.journal import ANY_SIZE, PAGE, Journal
+from commitstream.watchers import Goodbye
 
 DEADLINE_SECONDS = 2.0
 BODY = '{"v":1}'

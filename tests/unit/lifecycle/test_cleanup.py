@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 
-from app.lifecycle import CleanupCoordinator, CleanupReport, Outcome, Priority, TooLateError
+from commitstream.lifecycle import CleanupCoordinator, CleanupReport, Outcome, Priority, TooLateError
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ async def test_a_sync_handler_that_hangs_is_abandoned(cleanup: CleanupCoordinato
 def test_a_sync_handler_that_hangs_does_not_keep_the_process() -> None:
     done = run_python("""
         import asyncio, logging, sys, threading
-        from app.lifecycle import CleanupCoordinator
+        from commitstream.lifecycle import CleanupCoordinator
 
         logging.disable()
         cleanup = CleanupCoordinator()
@@ -452,7 +452,7 @@ async def test_a_report_can_not_be_changed(cleanup: CleanupCoordinator) -> None:
 def test_a_forked_child_leaves_its_parents_handlers_alone() -> None:
     done = run_python("""
         import asyncio, os
-        from app.lifecycle import CleanupCoordinator
+        from commitstream.lifecycle import CleanupCoordinator
 
         cleanup = CleanupCoordinator()
         cleanup.register("database", lambda: print("database closed by", who, flush=True))

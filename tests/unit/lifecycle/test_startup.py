@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.lifecycle import (
+from commitstream.lifecycle import (
     CleanupCoordinator,
     ComponentReport,
     Phase,
@@ -101,7 +101,7 @@ async def test_components_of_one_phase_start_side_by_side(startup: StartupManage
 async def test_the_same_plan_starts_in_the_same_order(startup: StartupManager, diary: Diary) -> None:
     names = ["delta", "alpha", "charlie", "bravo"]
     for name in names:
-        startup.add(name, phase=Phase.AGENTS, start=diary.note(name))
+        startup.add(name, phase=Phase.DOMAINS, start=diary.note(name))
 
     await startup.run()
 
@@ -301,7 +301,7 @@ async def test_a_failed_start_is_undone_in_reverse(
     cleanup.register("logs", diary.note("logs"))
     for phase in (Phase.SETTINGS, Phase.DATABASE, Phase.BUS):
         startup.add(phase, phase=phase, start=nothing, stop=diary.note(phase))
-    startup.add("agents", phase=Phase.AGENTS, start=refuse, stop=diary.note("agents, which never started"))
+    startup.add("agents", phase=Phase.DOMAINS, start=refuse, stop=diary.note("agents, which never started"))
     startup.add("hub", phase=Phase.SOCKETS, start=diary.note("hub started"))
 
     with pytest.raises(StartupError):

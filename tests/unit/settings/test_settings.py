@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import EMBEDDED_DATABASE, LOOPBACK, Settings, SettingsError, guessable, load_settings
+from app.settings import EMBEDDED_DATABASE, Settings, load_settings
+from commitstream.settings import LOOPBACK, SettingsError, guessable
 
 GOOD = secrets.token_urlsafe(48)
 WEAK = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.models import Moment
+from commitstream.db.base import Moment
 
 revision = "0002"
 down_revision = "0001"

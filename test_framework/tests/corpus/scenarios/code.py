@@ -67,7 +67,7 @@ SCENARIOS = (
                 await count_words("")
         """),
     Scenario("wrong-state-of-the-app", A, CODE, """
-        from app.events.kinds import EventKind, Grammar
+        from app.agents.events import EventKind, Grammar
 
         def test_complete():
             grammar = Grammar()
@@ -79,7 +79,7 @@ SCENARIOS = (
             grammar = Grammar(EventKind.AGENT_COMPLETED)
             done = grammar.complete
             assert done
-        """, patches=(("app/events/kinds.py", "return self.last is EventKind.AGENT_COMPLETED", "return False"),)),
+        """, patches=(("app/agents/events.py", "return self.last is EventKind.AGENT_COMPLETED", "return False"),)),
     Scenario("wrong-answer-of-the-app", A, CODE, """
         from test_framework.test_context import TestContext
 
@@ -92,7 +92,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 run = await ada.run_agent("one two three")
                 assert "3 words" in ada.capture.events[-1].payload["answer"]
-        """, patches=(("app/agents/tools.py", COUNT, "    return 7"), ("app/api/runs.py", "        return cls.model_validate(run, from_attributes=True)", "        return cls.model_validate(run, from_attributes=True).model_copy(update={'message': ''})"))),
+        """, patches=(("app/agents/tools.py", COUNT, "    return 7"), ("app/agents/routes.py", "        return cls.model_validate(run, from_attributes=True)", "        return cls.model_validate(run, from_attributes=True).model_copy(update={'message': ''})"))),
     Scenario("error-500-of-the-app", A, CODE, """
         import httpx
         from test_framework.test_context import TestContext
@@ -106,11 +106,11 @@ SCENARIOS = (
                 await ada.client.runs()
         """, patches=(("app/main.py", "    app.include_router(runs.router)\n", "    @app.get('/api/runs')\n    async def listed() -> dict[str, str]:\n        return {'runs': {}['nosuch']}\n\n    app.include_router(runs.router)\n"),)),
     Scenario("model-refuses-in-the-app", A, CODE, """
-        from app.events.envelope import Envelope
+        from commitstream.envelope import Envelope
 
         def test_read():
             Envelope.read('{"v": 1}')
-        """, patches=(("app/events/envelope.py", "class Envelope(BaseModel, frozen=True):\n", 'class Envelope(BaseModel, frozen=True):\n    @classmethod\n    def read(cls, text: str) -> "Envelope":\n        return cls.model_validate_json(text)\n\n'),)),
+        """, patches=(("commitstream/envelope.py", "class Envelope(BaseModel, frozen=True):\n", 'class Envelope(BaseModel, frozen=True):\n    @classmethod\n    def read(cls, text: str) -> "Envelope":\n        return cls.model_validate_json(text)\n\n'),)),
     Scenario("raised-at-import-of-the-app", A, CODE, USES, patches=(("app/agents/tools.py", "TOOLS = (count_words, current_time)", 'TOOLS = (count_words, current_time)\nNAMES = {tool.__name__: tool for tool in TOOLS}["nosuch"]'),)),
     Scenario("setting-up-the-app-raises", A, CODE, """
         import pytest
@@ -122,5 +122,5 @@ SCENARIOS = (
 
         def test_title(app):
             assert app.title
-        """, patches=(("app/service.py", "        self.draining = False\n", "        self.draining = False\n        self.limit = settings.drain_secs\n"),)),
+        """, patches=(("commitstream/engine.py", "        self.draining = False\n", "        self.draining = False\n        self.limit = settings.drain_secs\n"),)),
 )  # fmt: skip

@@ -34,7 +34,7 @@ SCENARIOS = (
                 await connection.execute(text("SELECT 1"))
 
         async def test_the_service_reads(dead):
-            from app.db.database import Database
+            from commitstream.db.database import Database
             await Database(dead).ping()
         """, mode="integration"),
     Scenario("postgres-killed-before-the-fixtures", D, INFRASTRUCTURE, PLAIN + """
@@ -88,7 +88,7 @@ SCENARIOS = (
 
         async def test_the_service_reads(pool):
             from sqlalchemy import make_url
-            from app.db.database import Database
+            from commitstream.db.database import Database
             url = make_url(pool.get("postgres").url).set(database="gone").render_as_string(hide_password=False)
             await Database(url).ping()
         """, mode="integration"),
@@ -128,20 +128,20 @@ SCENARIOS = (
                 pass
         """, mode="integration"),
     Scenario("pool-exhausted-by-the-app", D, CODE, """
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_many_reads(database_url):
             database = Database(database_url)
             for _ in range(40):
                 await database.ping()
         """, mode="integration", patches=(
-            ("app/db/database.py", '        async with self.reading() as session:\n            await session.execute(text("SELECT 1"))',
+            ("commitstream/db/database.py", '        async with self.reading() as session:\n            await session.execute(text("SELECT 1"))',
              '        self._held = [*getattr(self, "_held", []), await self.engine.connect()]'),
-            ("app/db/database.py", "CONNECT_SECONDS = 5", "CONNECT_SECONDS = 1"))),
+            ("commitstream/db/database.py", "CONNECT_SECONDS = 5", "CONNECT_SECONDS = 1"))),
     Scenario("tables-never-migrated", M, INFRASTRUCTURE, """
         from sqlalchemy import select, text
-        from app.db.database import Database
-        from app.db.models import Run
+        from commitstream.db.database import Database
+        from app.agents.tables import Run
 
         async def test_runs_are_read(tmp_path):
             database = Database(f"sqlite+aiosqlite:///{tmp_path}/new.db")
@@ -161,8 +161,8 @@ SCENARIOS = (
         """),
     Scenario("tables-never-migrated-postgres", M, INFRASTRUCTURE, """
         from sqlalchemy import select
-        from app.db.database import Database
-        from app.db.models import JournalEntry
+        from commitstream.db.database import Database
+        from app.agents.tables import JournalEntry
 
         async def test_events_are_read(pool):
             database = Database(pool.get("postgres").url)
@@ -176,8 +176,8 @@ SCENARIOS = (
         """, mode="integration"),
     Scenario("column-without-a-migration", M, CODE, """
         from sqlalchemy import select
-        from app.db.database import Database
-        from app.db.models import Run
+        from commitstream.db.database import Database
+        from app.agents.tables import Run
 
         async def test_runs_are_read(database_url):
             async with Database(database_url).reading() as session:
@@ -186,28 +186,28 @@ SCENARIOS = (
         async def test_a_run_shows_its_events(path):
             async with path.database.reading() as session:
                 assert (await session.scalars(select(Run))).all() == []
-        """, patches=(("app/db/models.py", "    message: Mapped[str] = mapped_column(Text)\n",
+        """, patches=(("app/agents/tables.py", "    message: Mapped[str] = mapped_column(Text)\n",
                        "    message: Mapped[str] = mapped_column(Text)\n    priority: Mapped[int] = mapped_column(default=0)\n"),)),
     Scenario("column-without-a-migration-postgres", M, CODE, """
         from sqlalchemy import select
-        from app.db.database import Database
-        from app.db.models import Run
+        from commitstream.db.database import Database
+        from app.agents.tables import Run
 
         async def test_runs_are_read(database_url):
             async with Database(database_url).reading() as session:
                 await session.execute(select(Run))
         """, mode="integration",
-        patches=(("app/db/models.py", "    message: Mapped[str] = mapped_column(Text)\n",
+        patches=(("app/agents/tables.py", "    message: Mapped[str] = mapped_column(Text)\n",
                   "    message: Mapped[str] = mapped_column(Text)\n    priority: Mapped[int] = mapped_column(default=0)\n"),)),
     Scenario("table-without-a-migration", M, CODE, """
         from sqlalchemy import select
-        from app.db.database import Database
-        from app.db.models import Note
+        from commitstream.db.database import Database
+        from app.agents.tables import Note
 
         async def test_notes_are_read(database_url):
             async with Database(database_url).reading() as session:
                 await session.execute(select(Note))
-        """, patches=(("app/db/models.py", "class DeadLetter(Base):", '''class Note(Base):
+        """, patches=(("app/agents/tables.py", "class DeadLetter(Base):", '''class Note(Base):
     __tablename__ = "notes"
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
 
@@ -244,15 +244,15 @@ class DeadLetter(Base):'''),)),
         """, patches=((SECOND, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    {}["priority"]\n'),)),
     Scenario("models-and-migrations-differ", M, CODE, """
         from app.db import migrate
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_tables_are_as_declared(database_url):
             await migrate.check(Database(database_url).engine)
-        """, patches=(("app/db/models.py", "    message: Mapped[str] = mapped_column(Text)\n",
+        """, patches=(("app/agents/tables.py", "    message: Mapped[str] = mapped_column(Text)\n",
                        "    message: Mapped[str] = mapped_column(Text)\n    priority: Mapped[int] = mapped_column(default=0)\n"),)),
     Scenario("wrong-sql-in-the-test", D, TEST, """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_count(database_url):
             async with Database(database_url).reading() as session:
@@ -263,20 +263,20 @@ class DeadLetter(Base):'''),)),
                 await session.execute(text("SELECT * FROM runz"))
         """, mode="integration"),
     Scenario("wrong-sql-in-the-app", D, CODE, """
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_ping(database_url):
             await Database(database_url).ping()
-        """, mode="integration", patches=(("app/db/database.py", 'text("SELECT 1")', 'text("SELEKT 1")'),)),
+        """, mode="integration", patches=(("commitstream/db/database.py", 'text("SELECT 1")', 'text("SELEKT 1")'),)),
     Scenario("wrong-sql-in-the-app-sqlite", D, CODE, """
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_ping(database_url):
             await Database(database_url).ping()
-        """, patches=(("app/db/database.py", 'text("SELECT 1")', 'text("SELECT unknown_function(1)")'),)),
+        """, patches=(("commitstream/db/database.py", 'text("SELECT 1")', 'text("SELECT unknown_function(1)")'),)),
     Scenario("row-twice-in-the-test", D, TEST, """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_insert(database_url):
             async with Database(database_url).transaction() as session:
@@ -284,11 +284,11 @@ class DeadLetter(Base):'''),)),
                     await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('ada', 1)"))
         """, mode="integration"),
     Scenario("row-twice-in-the-app", D, CODE, """
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_open_stream(database_url):
             await Database(database_url).open_stream("ada")
-        """, patches=(("app/db/database.py", "    async def ping(self)", '''    async def open_stream(self, user: str) -> None:
+        """, patches=(("commitstream/db/database.py", "    async def ping(self)", '''    async def open_stream(self, user: str) -> None:
         async with self.transaction() as session:
             for _ in range(2):
                 await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES (:user, 0)"), {"user": user})
@@ -296,7 +296,7 @@ class DeadLetter(Base):'''),)),
     async def ping(self)'''),)),
     Scenario("row-without-what-it-needs", D, TEST, """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_not_null(database_url):
             async with Database(database_url).transaction() as session:
@@ -309,7 +309,7 @@ class DeadLetter(Base):'''),)),
     Scenario("deadlock", D, TEST, """
         import asyncio
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_two_writers(database_url):
             database = Database(database_url)
@@ -324,7 +324,7 @@ class DeadLetter(Base):'''),)),
         """, mode="integration"),
     Scenario("lock-never-given", D, TEST, """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_second_lock(database_url):
             database = Database(database_url)
@@ -353,7 +353,7 @@ class DeadLetter(Base):'''),)),
                 other.close()
         """),
     Scenario("sqlite-file-damaged", D, INFRASTRUCTURE, """
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_read(tmp_path):
             (tmp_path / "a.db").write_bytes(b"not a database at all, but long enough " * 40)
@@ -381,7 +381,7 @@ class DeadLetter(Base):'''),)),
         """, mode="integration"),
     Scenario("transaction-after-an-error", D, TEST, """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_goes_on(database_url):
             async with Database(database_url).transaction() as session:

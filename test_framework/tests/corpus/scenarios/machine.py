@@ -88,7 +88,7 @@ SCENARIOS = (
         """),
     Scenario("disk-full-for-sqlite", R, INFRASTRUCTURE, """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_insert(database_url):
             database = Database(database_url)

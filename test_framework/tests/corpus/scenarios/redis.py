@@ -175,11 +175,11 @@ SCENARIOS = (
         """, mode="integration"),
     Scenario("redis-wrong-command-in-the-app", R, CODE, """
         import pytest
-        from app.events.redis_bus import count_subscribers
+        from commitstream.bus.redis import count_subscribers
 
         async def test_subscribers_are_counted(redis_url):
             assert await count_subscribers(redis_url) == 0
-        """, mode="integration", patches=(("app/events/redis_bus.py", "class RedisBus:", '''async def count_subscribers(url: str) -> int:
+        """, mode="integration", patches=(("commitstream/bus/redis.py", "class RedisBus:", '''async def count_subscribers(url: str) -> int:
     from redis.asyncio import Redis
 
     async with Redis.from_url(url) as client:
@@ -217,8 +217,8 @@ class RedisBus:'''),)),
                 await client.ping()
         """),
     Scenario("redis-died-and-the-service-s-bus-with-it", R, INFRASTRUCTURE, """
-        from app.events.envelope import Batch, Draft
-        from app.events.redis_bus import RedisBus
+        from commitstream.envelope import Batch, Draft
+        from commitstream.bus.redis import RedisBus
 
         async def test_it_is_published(pool, redis_url):
             bus = RedisBus(redis_url, "test", "here")

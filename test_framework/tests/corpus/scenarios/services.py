@@ -70,7 +70,7 @@ SCENARIOS = (
         async def test_it_serves(settings):
             async with in_process(settings):
                 pass
-        """, patches=(("app/serve.py", "    app = create_app(settings)\n", "    app = create_app(settings)\n    app.state.nosuch.attribute\n"),)),
+        """, patches=(("commitstream/service/server.py", "    app = create_app(settings)\n", "    app = create_app(settings)\n    app.state.nosuch.attribute\n"),)),
     Scenario("server-does-not-end", S, CODE, """
         import pytest
         import test_framework.servers
@@ -79,7 +79,7 @@ SCENARIOS = (
             monkeypatch.setattr(test_framework.servers, "STOP_SECONDS", 1.0)
             async with test_framework.servers.in_process(settings):
                 pass
-        """, patches=(("app/serve.py", "            draining = asyncio.create_task(service.drain()", "            await asyncio.sleep(60)\n                draining = asyncio.create_task(service.drain()"),)),
+        """, patches=(("commitstream/service/server.py", "            draining = asyncio.create_task(service.drain()", "            await asyncio.sleep(60)\n                draining = asyncio.create_task(service.drain()"),)),
     Scenario("server-killed-under-a-client", S, INFRASTRUCTURE, """
         import httpx
         from test_framework.servers import in_process
@@ -92,13 +92,13 @@ SCENARIOS = (
                     await client.get(server.url + "/health/live")
         """),
     Scenario("cleanup-comes-too-late", S, CODE, """
-        from app.service import Service
+        from commitstream.engine import Service
 
         async def test_reports_are_closed(settings):
-            from app.lifecycle.cleanup import CleanupCoordinator
+            from commitstream.lifecycle.cleanup import CleanupCoordinator
             cleanup = CleanupCoordinator()
             await Service(settings).let_go(cleanup)
-        """, patches=(("app/service.py", "    async def drain(self) -> None:", '''    async def let_go(self, cleanup) -> None:
+        """, patches=(("commitstream/engine.py", "    async def drain(self) -> None:", '''    async def let_go(self, cleanup) -> None:
         await cleanup.run("the end")
         cleanup.register("reports", lambda: None)
 
@@ -278,7 +278,7 @@ SCENARIOS = (
         """),
     Scenario("port-not-for-this-user", P, INFRASTRUCTURE, """
         import pytest
-        from app.serve import listen
+        from commitstream.service.server import listen
 
         def test_it_listens(make_settings):
             listen(make_settings(host="192.0.2.7", environment="production"))

@@ -49,7 +49,7 @@ SCENARIOS = (
         """),
     Scenario("wrong-call-in-the-test", B, TEST, """
         from app.agents.tools import count_words
-        from app.events.kinds import Grammar
+        from app.agents.events import Grammar
 
         async def test_count():
             await count_words("a", "b")
@@ -204,8 +204,8 @@ SCENARIOS = (
     Scenario("rows-left-behind", I, TEST, """
         import pytest
         from sqlalchemy import func, select, text
-        from app.db.database import Database
-        from app.db.models import Stream
+        from commitstream.db.database import Database
+        from app.agents.tables import Stream
         from test_framework.isolation.postgres import PostgresTemplate
 
         @pytest.fixture(scope="module")

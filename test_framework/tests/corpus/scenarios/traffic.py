@@ -7,7 +7,7 @@ from test_framework.tests.corpus.scenario import Scenario
 
 INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
 W, ORDER, R, T = Category.WEBSOCKET, Category.STARTUP_ORDER, Category.ROUTING, Category.TIMEOUT
-SCRIPTED, SERVICE = "app/agents/scripted.py", "app/service.py"
+SCRIPTED, SERVICE = "app/agents/scripted.py", "commitstream/engine.py"
 MEASURE = '    words = await turn.call("count_words", {"text": message})\n'
 
 SCENARIOS = (
@@ -30,7 +30,7 @@ SCENARIOS = (
         async def test_hello(server):
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
-        """, patches=(("app/api/sockets.py", "        hub = self._service.hub\n        cursor", "        hub = self._service.nosuch\n        cursor"),)),
+        """, patches=(("commitstream/transports/websocket.py", "        hub = self._service.hub\n        cursor", "        hub = self._service.nosuch\n        cursor"),)),
     Scenario("socket-closed-in-the-midst", W, CODE, """
         from test_framework.test_context import TestContext
 
@@ -38,7 +38,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
                 await ada.socket.recv()
-        """, patches=(("app/api/sockets.py", "            self._demand_open()\n            user, hello", "            asyncio.get_running_loop().call_later(0.3, lambda: asyncio.create_task(self._close(4500, 'tired')))\n            self._demand_open()\n            user, hello"),)),
+        """, patches=(("commitstream/transports/websocket.py", "            self._demand_open()\n            user, hello", "            asyncio.get_running_loop().call_later(0.3, lambda: asyncio.create_task(self._close(4500, 'tired')))\n            self._demand_open()\n            user, hello"),)),
     Scenario("socket-at-a-wrong-path", W, TEST, """
         import websockets
 
@@ -66,7 +66,7 @@ SCENARIOS = (
             monkeypatch.setattr(test_framework.test_context, "DEADLINE_SECONDS", 1.0)
             async with TestContext(server):
                 pass
-        """, patches=(("app/api/sockets.py", "        await self._say(to_json(greeting).decode())\n", ""),)),
+        """, patches=(("commitstream/transports/websocket.py", "        await self._say(to_json(greeting).decode())\n", ""),)),
     Scenario("event-missing-at-the-end", W, CODE, """
         from test_framework.test_context import TestContext
 
@@ -79,7 +79,7 @@ SCENARIOS = (
                 await ada.run_agent("hello there", deadline=1.5)
         """, patches=(("app/agents/runner.py", "        await asyncio.wait([answering])\n", "        await asyncio.wait([answering])\n        return\n"),)),
     Scenario("event-missing-in-the-midst", W, CODE, """
-        from app.events.kinds import EventKind as Kind
+        from app.agents.events import EventKind as Kind
         from test_framework.test_context import TestContext
 
         async def test_all_five(server):
@@ -88,7 +88,7 @@ SCENARIOS = (
                 ada.capture.assert_kinds(run.id, list(Kind))
         """, patches=((SCRIPTED, '    await turn.think("How long is this message?")\n', ""),)),
     Scenario("event-out-of-order", W, CODE, """
-        from app.events.kinds import EventKind as Kind
+        from app.agents.events import EventKind as Kind
         from test_framework.test_context import TestContext
 
         async def test_order(server):
@@ -97,13 +97,13 @@ SCENARIOS = (
                 ada.capture.assert_kinds(run.id, list(Kind))
         """, patches=((SCRIPTED, '    await turn.think("How long is this message?")\n' + MEASURE, MEASURE + '    await turn.think("How long is this message?")\n'),)),
     Scenario("event-against-the-grammar", W, CODE, """
-        from app.events.kinds import EventKind, Grammar
+        from app.agents.events import EventKind, Grammar
         from app.events.replay import check
 
         def test_grammar():
             check([EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED])
         """, files={"app/events/replay.py": '''
-            from app.events.kinds import EventKind, Grammar
+            from app.agents.events import EventKind, Grammar
 
             def check(kinds):
                 grammar = Grammar()
@@ -119,7 +119,7 @@ SCENARIOS = (
                 ada.capture.assert_unbroken()
         """, patches=(("test_framework/test_context.py", "        self.capture.capture(text)", "        self.capture.capture(text)\n        self.capture.capture(text)"),)),
     Scenario("event-never-published", W, CODE, """
-        import app.events.kinds
+        import app.agents.events
         import test_framework.event_path
         from test_framework.event_path import thought
 
@@ -127,11 +127,11 @@ SCENARIOS = (
             monkeypatch.setattr(test_framework.event_path, "HEAR_SECONDS", 0.5)
             async with path.database.transaction() as session:
                 await path.journal.log_event(session, "ada", thought("x"))
-            await path.bus.hear(app.events.kinds.EventKind.AGENT_THINKING, "run")
+            await path.bus.hear(app.agents.events.EventKind.AGENT_THINKING, "run")
         """, patches=(("test_framework/event_path.py", "    outbox.feed(relay)\n    try", "    outbox.feed(None)\n    try"),)),
     Scenario("plan-goes-in-a-circle", ORDER, TEST, """
-        from app.lifecycle.cleanup import CleanupCoordinator
-        from app.lifecycle.startup import StartupManager
+        from commitstream.lifecycle.cleanup import CleanupCoordinator
+        from commitstream.lifecycle.startup import StartupManager
 
         async def start():
             pass
@@ -157,8 +157,8 @@ SCENARIOS = (
 
         async def test_plan(settings):
             from app.main import plan
-            from app.lifecycle.cleanup import CleanupCoordinator
-            from app.service import Service
+            from commitstream.lifecycle.cleanup import CleanupCoordinator
+            from commitstream.engine import Service
             plan(Service(settings), CleanupCoordinator()).validate()
         """, patches=(("app/main.py", 'stop=service.hub.close, after=("bus",))', 'stop=service.hub.close, after=("runner",))'),)),
     Scenario("plan-names-nobody", ORDER, CODE, """
@@ -183,9 +183,9 @@ SCENARIOS = (
         """, patches=(("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        await asyncio.sleep(60)\n"),)),
     Scenario("component-out-of-time", ORDER, CODE, """
         async def test_start(settings):
-            from app.lifecycle.cleanup import CleanupCoordinator
+            from commitstream.lifecycle.cleanup import CleanupCoordinator
             from app.main import plan
-            from app.service import Service
+            from commitstream.engine import Service
             await plan(Service(settings), CleanupCoordinator()).run()
         """, patches=(("app/main.py", 'start=service.runner.open, stop=service.runner.close)', 'start=service.runner.open, stop=service.runner.close, timeout=0.3)'),
                       ("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        await asyncio.sleep(60)\n"))),
@@ -280,7 +280,7 @@ SCENARIOS = (
         def test_app(settings):
             from app.main import create_app
             create_app(settings)
-        """, patches=(("app/api/runs.py", "async def start_run(\n    body: NewRun,", "async def start_run(\n    lock: __import__('threading').Lock().__class__,\n    body: NewRun,"),)),
+        """, patches=(("app/agents/routes.py", "async def start_run(\n    body: NewRun,", "async def start_run(\n    lock: __import__('threading').Lock().__class__,\n    body: NewRun,"),)),
     Scenario("dependency-raises", R, CODE, """
         from test_framework.test_context import TestContext
 
@@ -367,7 +367,7 @@ SCENARIOS = (
         """, patches=(("app/main.py", "    app.include_router(health.router)\n", "    @app.get('/health/live')\n    async def hang() -> None:\n        await asyncio.sleep(5)\n\n    app.include_router(health.router)\n"),)),
     Scenario("tool-takes-too-long", T, CODE, """
         import asyncio
-        from app.lifecycle.attempt import attempt, OutOfTimeError
+        from commitstream.lifecycle.attempt import attempt, OutOfTimeError
         from app.agents.tools import current_time
 
         async def test_in_time():

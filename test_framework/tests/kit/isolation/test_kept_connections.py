@@ -6,7 +6,7 @@ import asyncio
 import gc
 from itertools import product
 
-from app.db.database import Database
+from commitstream.db.database import Database
 from test_framework.isolation.databases import Databases
 from test_framework.isolation.levels import Level
 from test_framework.service_pool import ServicePool

@@ -14,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import migrate
-from app.db.database import Database
+from app.db.schema import migrations
+from commitstream.db.database import Database
 from test_framework import CHECKOUT
 from test_framework.isolation.databases import Databases
 from test_framework.isolation.levels import Level
@@ -31,7 +31,7 @@ import asyncio, sys
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from app.db.database import Database
+from commitstream.db.database import Database
 async def write():
     database = Database(sys.argv[1])
     async with database.transaction() as session:
@@ -98,7 +98,7 @@ async def test_only_tables_that_were_written_are_emptied_also_where_the_writer_r
 async def test_migrations_and_models_see_nothing_of_it(worker: Databases, pool: ServicePool) -> None:
     async with worker.give(pool, Level.RESET, "checks") as given:
         database = Database(given.url)
-        await migrate.check(database.engine)
+        await migrations.check(database.engine)
         await database.close()
 
     assert given.emptied == ()
@@ -196,7 +196,7 @@ async def test_rows_that_came_with_the_migrations_come_back(worker: Databases, p
 
     async with worker.give(pool, Level.RESET, "next") as given:
         database = Database(given.url)
-        await migrate.demand_newest(database.engine)
+        await migrations.require_newest(database.engine)
         await database.close()
         assert await count(given.url) == 0
 

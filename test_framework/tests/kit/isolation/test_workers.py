@@ -23,7 +23,7 @@ NOSY = """
     import pytest
     from redis.asyncio import Redis
     from sqlalchemy import text
-    from app.db.database import Database
+    from commitstream.db.database import Database
 
     MEETING = Path({meeting!r})
 
@@ -61,7 +61,7 @@ NOSY = """
 """
 UNEVEN = """
     import time
-    from app.db.database import Database
+    from commitstream.db.database import Database
 
     def test_that_asks_first_and_is_done_first(pool):
         pool.get("postgres"), pool.get("redis")
@@ -117,7 +117,7 @@ def test_a_worker_that_asks_first_and_ends_first_stops_nothing_under_the_others(
 def test_whoever_leaves_the_database_amiss_fails_and_the_next_does_not(pytester: pytest.Pytester) -> None:
     source = """
         from sqlalchemy import text
-        from app.db.database import Database
+        from commitstream.db.database import Database
 
         async def test_that_changes_the_schema(database_url):
             database = Database(database_url)

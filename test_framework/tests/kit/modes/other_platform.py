@@ -89,7 +89,7 @@ def keep_for_the_standard_library(*places: ModuleType) -> None:
 def import_all() -> int:
     """Import every module of the service and of the kit; print those that can't be, and return how many they are."""
     failed = 0
-    for name in ("app", "test_framework"):
+    for name in ("app", "commitstream", "test_framework"):
         for found in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
             if ".tests" in found.name or found.name.endswith(".__main__"):
                 continue

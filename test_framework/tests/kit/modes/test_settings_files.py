@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, variable_name
+from app.settings import Settings
 from test_framework import CHECKOUT
 from test_framework.environment.env_files import OF_EACH_TEST, read_entries
 from test_framework.running.planted import Planted
@@ -38,14 +38,14 @@ from pathlib import Path
 import test_framework
 
 test_framework.CHECKOUT = Path({root!r})
-from app.settings import variable_name
+from app.settings import Settings
 from pydantic import SecretStr
 
 def test_it(make_settings, request):
     found = {{}}
     for name, value in make_settings():
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-        found[variable_name(name)] = ",".join(plain) if isinstance(plain, tuple) else str(plain)
+        found[Settings.variable(name)] = ",".join(plain) if isinstance(plain, tuple) else str(plain)
     Path({root!r}, "seen.json").write_text(json.dumps(found))
 """
 
@@ -71,7 +71,7 @@ def test_each_setting_of_a_file_reaches_the_service(tmp_path: Path, file: str, c
 
     assert ended.code == 0, ended.output
     seen = json.loads((tmp_path / "seen.json").read_text())
-    assert set(planted) == {variable_name(name) for name in Settings.model_fields} - OF_EACH_TEST
+    assert set(planted) == {Settings.variable(name) for name in Settings.model_fields} - OF_EACH_TEST
     assert {key: as_read(seen[key]) for key in planted} == {key: as_read(value) for key, value in planted.items()}
 
 

@@ -11,7 +11,7 @@ import pytest
 from test_framework import CHECKOUT
 from test_framework.proving import imports
 
-FOLDERS = ("app", "test_framework", "tests")
+FOLDERS = ("app", "commitstream", "test_framework", "tests")
 PLANTED = {
     "a cycle": (
         {"one.py": "from app.two import b\na = 1\n", "two.py": "from app.one import a\nb = 2\n"},

@@ -72,7 +72,7 @@ def test_a_red_run_keeps_its_code(tmp_path: Path) -> None:
 
 LOSES = """
 import pytest
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.test_context import TestContext
 from test_framework.tests.unit.kit.liar import liar
@@ -145,7 +145,7 @@ def test_a_service_that_cannot_be_brought_up_ends_the_run(tmp_path: Path, asked:
 LOSES_ITS_DATABASE = """
 import asyncpg, pytest
 from sqlalchemy import text
-from app.db.database import Database, DatabaseAway
+from commitstream.db.database import Database, DatabaseAway
 
 async def test_that_goes_on_without(database_url):
     database = Database(database_url, 2)

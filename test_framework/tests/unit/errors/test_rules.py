@@ -14,11 +14,11 @@ CAME = "agent_completed of run 1 did not come within 10 s; what came: []"
 @pytest.mark.parametrize(
     ("kind", "said", "expected"),
     [
-        ("Failed", LEFT.format(line="app/events/outbox.py:7"), ("leak", "code")),
+        ("Failed", LEFT.format(line="commitstream/outbox.py:7"), ("leak", "code")),
         ("Failed", LEFT.format(line="tests/unit/test_a.py:7"), ("leak", "test")),
         (
             "Failed",
-            "Queue of another loop, app/events/hub.py:3, is used at app/events/hub.py:9: make it",
+            "Queue of another loop, commitstream/hub.py:3, is used at commitstream/hub.py:9: make it",
             ("event-loop", "code"),
         ),
         (
@@ -56,7 +56,7 @@ def test_words_of_the_kit_are_understood(kind: str, said: str, expected: tuple[s
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("task: 'pump', begun at app/events/hub.py:72 in start", "begun at app/events/hub.py:72 in start"),
+        ("task: 'pump', begun at commitstream/hub.py:72 in start", "begun at commitstream/hub.py:72 in start"),
         ("thread: <Thread at 0x7f3a> begun at app/a.py:7", "<Thread> begun at app/a.py:7"),
         ("socket: <socket.socket fd=12, laddr=x>", "<socket.socket, laddr=x>"),
     ],

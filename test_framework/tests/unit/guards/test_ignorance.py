@@ -88,10 +88,10 @@ HARMLESS = {
 
 @pytest.mark.parametrize("code", TELLTALES.values(), ids=TELLTALES)
 def test_a_service_that_could_recognise_a_test_is_refused(plant: Plant, code: str) -> None:
-    findings = ignorance.check([plant("app/events/outbox.py", code + "\n")])
+    findings = ignorance.check([plant("commitstream/outbox.py", code + "\n")])
 
     assert findings
-    assert {finding.path for finding in findings} == {"app/events/outbox.py"}
+    assert {finding.path for finding in findings} == {"commitstream/outbox.py"}
     assert all("let the test choose" in finding.message for finding in findings)
 
 

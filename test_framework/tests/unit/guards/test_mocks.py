@@ -32,16 +32,16 @@ FAULTS = {
         "replaces sqlalchemy.ext.asyncio.AsyncSession.execute",
     ),
     "a path": (
-        "def test_it(monkeypatch):\n    monkeypatch.setattr('app.db.database.connect', None)",
-        "replaces app.db.database.connect",
+        "def test_it(monkeypatch):\n    monkeypatch.setattr('commitstream.db.database.connect', None)",
+        "replaces commitstream.db.database.connect",
     ),
     "the service's bus": (
         "from app.events import redis_bus\ndef test_it(monkeypatch):\n    monkeypatch.setattr(redis_bus, 'ask', None)",
-        "replaces app.events.redis_bus.ask",
+        "replaces commitstream.bus.redis.ask",
     ),
     "an assignment": (
         "from app.events import redis_link\nredis_link.connect = lambda: None",
-        "replaces app.events.redis_link.connect",
+        "replaces commitstream.bus.redis_link.connect",
     ),
 }
 HARMLESS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.db import migrate
+from app.db.schema import migrations
 from test_framework import CHECKOUT
 from test_framework.isolation import template
 from test_framework.isolation.levels import Level, level_named, level_of
@@ -70,9 +70,9 @@ def test_a_template_is_named_after_all_that_its_migrations_are_made_of(
 ) -> None:
     before = template.digest_of_migrations()
     folder = tmp_path_factory.mktemp("migrations")
-    for source in migrate.MIGRATIONS.rglob("*.py"):
+    for source in migrations.folder.rglob("*.py"):
         (folder / source.name).write_bytes(source.read_bytes() + b"# changed without a new number\n")
-    monkeypatch.setattr(migrate, "MIGRATIONS", folder)
+    monkeypatch.setattr(migrations, "folder", folder)
 
     template.digest_of_migrations.cache_clear()
     after = template.digest_of_migrations()

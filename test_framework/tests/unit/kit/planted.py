@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.events.envelope import Draft, frame
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from commitstream.envelope import Draft, frame
 from test_framework.users import TestUserContext
 from test_framework.websocket_capture import WebSocketEventCapture
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from app.db.models import RunStatus
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
+from app.agents.tables import RunStatus
 from test_framework.backend_client import BackendClient, NoAnswer, UnexpectedAnswer
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
@@ -66,7 +66,7 @@ async def test_there_is_a_method_for_every_route(shared_server: Server) -> None:
         assert (await client.cancel(run.id)).id == run.id
         assert [view.id for view in await client.runs(limit=5)] == [run.id]
         assert (await client.run(run.id)).message == "!stall 60"
-        assert (await client.events(run.id, limit=1))[0].kind is EventKind.AGENT_STARTED
+        assert (await client.events(run.id, limit=1))[0].kind == EventKind.AGENT_STARTED
         async with client.stream(after=0) as events:
             kinds = [(await anext(events)).kind, (await anext(events)).kind]
         assert kinds == [EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED]

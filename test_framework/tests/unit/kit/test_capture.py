@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.tests.unit.kit.planted import (
     COMPLETED,

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.api.tokens import InvalidToken, Tokens
 from app.settings import Settings
+from commitstream.service.tokens import InvalidToken, Tokens
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
 from test_framework.tests.unit.kit.liar import liar

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import pytest
 
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.servers import Server
 from test_framework.test_context import TestContext

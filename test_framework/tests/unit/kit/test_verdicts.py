@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.events.kinds import EventKind
+from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.tests.unit.kit.planted import (
     COMPLETED,

@@ -14,9 +14,8 @@ from invoke.exceptions import Exit
 from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db import migrate
-from app.db.migrate import newest_revision
-from app.db.models import Base
+from app.db.base import Base
+from app.db.schema import migrations
 from test_framework.tasks import db
 
 TABLES = {"runs", "streams", "events", "alembic_version"}
@@ -57,7 +56,7 @@ def test_an_upgrade_makes_the_tables_and_says_where_it_led(file: Path, capsys: p
     db.upgrade(Context())
 
     assert tables(file) >= TABLES
-    assert capsys.readouterr().out == f"from no migration to {newest_revision()}\n"
+    assert capsys.readouterr().out == f"from no migration to {migrations.newest_revision()}\n"
 
 
 def test_a_second_upgrade_changes_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +65,7 @@ def test_a_second_upgrade_changes_nothing(file: Path, capsys: pytest.CaptureFixt
 
     db.upgrade(Context())
 
-    assert capsys.readouterr().out == f"{newest_revision()}, as before\n"
+    assert capsys.readouterr().out == f"{migrations.newest_revision()}, as before\n"
 
 
 def test_a_downgrade_to_base_removes_the_tables(file: Path) -> None:
@@ -80,7 +79,10 @@ def test_a_downgrade_to_base_removes_the_tables(file: Path) -> None:
 def test_current_tells_what_to_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     db.current(Context())
 
-    assert capsys.readouterr().out == f"no migration; the newest is {newest_revision()}; run: invoke db.upgrade\n"
+    assert (
+        capsys.readouterr().out
+        == f"no migration; the newest is {migrations.newest_revision()}; run: invoke db.upgrade\n"
+    )
 
 
 def test_the_migrations_make_what_the_models_say(file: Path) -> None:
@@ -98,9 +100,9 @@ def test_a_revision_is_written_where_the_migrations_are(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = tmp_path / "migrations"
-    shutil.copytree(migrate.MIGRATIONS, ours, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(migrations.folder, ours, ignore=shutil.ignore_patterns("__pycache__"))
     before = {*ours.glob("versions/*.py")}
-    monkeypatch.setattr(migrate, "MIGRATIONS", ours)
+    monkeypatch.setattr(migrations, "folder", ours)
     db.upgrade(Context())
 
     db.revision(Context(), message="one more", empty=True)
@@ -114,8 +116,8 @@ def test_a_revision_without_ruff_is_kept_and_says_so(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = tmp_path / "migrations"
-    shutil.copytree(migrate.MIGRATIONS, ours, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(migrate, "MIGRATIONS", ours)
+    shutil.copytree(migrations.folder, ours, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrations, "folder", ours)
     monkeypatch.setitem(sys.modules, "ruff", None)  # as where it is not installed
     db.upgrade(Context())
 
@@ -137,7 +139,7 @@ def test_a_missing_migration_is_named_with_the_next_command(file: Path, monkeypa
     runs.append_column(Column("mood", Text))
     runs.append_constraint(CheckConstraint("mood <> ''", name="mood"))
     runs.c.message.nullable = True
-    monkeypatch.setattr(Base, "metadata", declared)
+    monkeypatch.setattr(migrations, "metadata", declared)
 
     with pytest.raises(Exit, match=r'next: invoke db\.revision --message "…"') as refusal:
         db.check(Context())
@@ -157,7 +159,7 @@ def test_a_migration_that_fails_in_a_check_names_no_scratch_file(file: Path, mon
         async with engine.connect() as connection:
             await connection.execute(text("SELECT wrong"))
 
-    monkeypatch.setattr(migrate, "upgrade", fail)
+    monkeypatch.setattr(migrations, "upgrade", fail)
 
     with pytest.raises(Exit, match="wrong; correct the migrations") as refusal:
         db.check(Context())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, variable_name
+from app.settings import Settings
 from test_framework import CHECKOUT
 from test_framework.environment import env_files
 from test_framework.environment.env_files import (
@@ -46,9 +46,9 @@ def test_every_setting_is_introduced_by_the_line_that_the_schema_has_for_it(name
     introduced = dict(re.findall(r"^# (.*)\n([A-Z_]+)=", text, re.MULTILINE))
 
     assert {key: line for line, key in introduced.items()} == {
-        variable_name(field): declared.description
+        Settings.variable(field): declared.description
         for field, declared in Settings.model_fields.items()
-        if variable_name(field) in expected(name)
+        if Settings.variable(field) in expected(name)
     }
 
 

@@ -1,0 +1,68 @@
+"""The agents as a domain: their runs, their model, their routes and their page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fastapi import FastAPI
+from starlette.routing import Mount
+
+from app.agents import page, routes
+from app.agents.dispatcher import ToolDispatcher
+from app.agents.model import Model
+from app.agents.runner import Runner
+from app.agents.runs import Runs
+from app.agents.scripted import ScriptedModel
+from app.agents.tool_context import Tool
+from app.agents.tools import TOOLS
+from app.settings import Settings
+from commitstream.domain import Domain, Gauge
+from commitstream.engine import Engine
+from commitstream.lifecycle.plan import Phase
+from commitstream.lifecycle.startup import StartupManager
+
+
+class Agents(Domain):
+    routers = (routes.router, page.router)
+    routes = (Mount("/web", page.static, name="web"),)
+
+    def __init__(self, engine: Engine, model: Model, tools: Sequence[Tool]) -> None:
+        self.runs = Runs(engine.database, engine.journal, owner=engine.process)
+        self.model = model
+        self.runner = Runner(self.runs, model, ToolDispatcher(tools))
+
+    def install(self, app: FastAPI) -> None:
+        app.state.runs = self.runs
+        app.state.runner = self.runner
+
+    def plan(self, startup: StartupManager) -> None:
+        startup.add("model", phase=Phase.DOMAINS, start=_nothing, stop=self.model.close)
+        startup.add("runner", phase=Phase.DOMAINS, start=self.runner.open, stop=self.runner.close, after=("model",))
+
+    async def drain(self, timeout: float) -> None:
+        await self.runner.drain(timeout)
+
+    def gauges(self) -> Mapping[str, Gauge]:
+        return {
+            "runs_at_work": Gauge("runs this process works on", self.runner.busy),
+            "runs_silent": Gauge("runs without an event for longer than they should be", self.runner.silent),
+        }
+
+
+def create(engine: Engine, settings: Settings, tools: Sequence[Tool] = TOOLS) -> Agents:
+    """Make the agents of this service; `tools` are what they may call."""
+    return Agents(engine, choose_model(settings, tools), tools)
+
+
+def choose_model(settings: Settings, tools: Sequence[Tool]) -> Model:
+    """Return the model that the settings name; what drives a real one is imported only where there is one."""
+    if settings.model == "scripted":
+        return ScriptedModel()
+    from app.agents.openai_model import Endpoint, OpenAIModel
+
+    key = settings.model_key.get_secret_value()
+    return OpenAIModel(Endpoint(settings.model_url, key, settings.model_name, settings.model_seconds), tools)
+
+
+async def _nothing() -> None:
+    """The start of a component that only has something to close."""

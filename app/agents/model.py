@@ -1,0 +1,82 @@
+"""What thinks: a model answers a message in a turn, through which it may think aloud and call tools."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from opentelemetry.trace import SpanKind
+from pydantic import JsonValue
+
+from commitstream.service.tracing import tracer
+
+Arguments = Mapping[str, JsonValue]
+
+
+class ModelError(Exception):
+    """The model gave no answer; the message says why, without secrets."""
+
+
+@dataclass
+class ModelCall:
+    """One request to a model: what was said to it and not before in its run, and what came of it."""
+
+    model: str
+    prompt: str
+    answer: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    milliseconds: float = 0.0
+    error: str | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class Turn(Protocol):
+    """What a model may do while it works on a message; every act of it is an event."""
+
+    async def think(self, thought: str) -> None: ...
+
+    async def call(self, tool: str, arguments: Arguments) -> JsonValue:
+        """Call a tool and get its result; raises `ToolError` where the tool failed."""
+        ...
+
+    async def record(self, call: ModelCall) -> None:
+        """Keep what was asked and answered, beside the events; nobody is shown it."""
+        ...
+
+
+class Model(Protocol):
+    name: str
+
+    async def answer(self, message: str, turn: Turn) -> str:
+        """Work on a message to the end; raises `ModelError`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what serves all answers."""
+        ...
+
+
+@asynccontextmanager
+async def recorded(turn: Turn, model: str, prompt: str) -> AsyncIterator[ModelCall]:
+    """Keep a request to a model, however it ends; the block fills in what was answered."""
+    call = ModelCall(model, prompt)
+    started = time.monotonic()
+    about = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    with tracer.start_as_current_span(f"chat {model}", kind=SpanKind.CLIENT, attributes=about) as span:
+        try:
+            yield call
+        except BaseException as error:
+            call.error = str(error) if isinstance(error, ModelError) else type(error).__name__
+            raise
+        finally:
+            call.milliseconds = round((time.monotonic() - started) * 1000, 1)
+            span.set_attribute("gen_ai.usage.input_tokens", call.input_tokens)
+            span.set_attribute("gen_ai.usage.output_tokens", call.output_tokens)
+            await turn.record(call)

@@ -1,0 +1,75 @@
+"""The page at `/`: plain files, no build step, nothing from elsewhere.
+
+The browser is told to hold the page to that: it runs our own modules alone, never markup out of an event, and lets no
+other page frame it. What the page can't know, its name and how people sign in, is filled in here.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from http import HTTPStatus
+from pathlib import Path
+from string import Template
+from types import MappingProxyType
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from app.identity import identity
+from commitstream.service.dependencies import EngineDep
+
+WEB = Path(__file__).resolve().parent / "web"
+INDEX = "index.html"
+
+CONTENT_SECURITY = (
+    "default-src 'self'",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+)
+HEADERS = MappingProxyType(
+    {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": "; ".join(CONTENT_SECURITY),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+)
+
+
+class WebFiles(StaticFiles):
+    """The files of the page, which the browser asks for anew and takes for nothing but what they are."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path == INDEX:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "the page is at /")
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+router = APIRouter(include_in_schema=False)
+static = WebFiles(directory=WEB)
+
+
+@router.get("/")
+async def page(engine: EngineDep) -> HTMLResponse:
+    """Serve the page, which says who the service is."""
+    who = identity()
+    words = {
+        "name": who.name,
+        "version": who.version,
+        "description": who.description,
+        "sign_in": "name" if engine.settings.environment == "dev" else "token",
+    }
+    text = Template((WEB / INDEX).read_text(encoding="utf-8"))
+    return HTMLResponse(text.substitute({name: escape(word) for name, word in words.items()}), headers=HEADERS)

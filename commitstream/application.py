@@ -1,0 +1,138 @@
+"""One ASGI application of an engine and the domains on it. Nothing happens at import, nor before its lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
+
+from commitstream.db.database import NotADatabaseError
+from commitstream.domain import Domain
+from commitstream.engine import Engine
+from commitstream.lifecycle.cleanup import CleanupCoordinator
+from commitstream.lifecycle.plan import Phase, StartupPlanError
+from commitstream.lifecycle.startup import StartupError, StartupManager
+from commitstream.service import health, metrics, problems
+from commitstream.service.cors import Cors
+from commitstream.service.health import Health
+from commitstream.service.limits import Limits
+from commitstream.service.request_context import ALWAYS_OPEN, RequestContextMiddleware
+from commitstream.service.request_guard import RequestGuardMiddleware
+from commitstream.service.tokens import Tokens
+from commitstream.transports import sse, websocket
+
+CLEANUP_SECONDS = 5.0
+
+_Lifespan = AbstractAsyncContextManager[None]
+
+
+def build(
+    engine: Engine,
+    domains: Sequence[Domain] = (),
+    cleanup: CleanupCoordinator | None = None,
+    *,
+    title: str,
+    description: str = "",
+    version: str = "0",
+) -> FastAPI:
+    """Build the application; its lifespan starts it and stops it.
+
+    A caller that runs a whole process passes its clean-up.
+    """
+    settings = engine.settings
+    engine.domains = domains
+    cleanup = CleanupCoordinator() if cleanup is None else cleanup
+    startup = plan(engine, domains, cleanup)
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=version,
+        lifespan=_lifespan(startup, cleanup),
+        docs_url=None,  # FastAPI's pages for people load their scripts from elsewhere; /openapi.json is ours
+        redoc_url=None,
+        telemetry={"auto_configure": False, "exclude": lambda scope: scope["path"].startswith(ALWAYS_OPEN)},
+    )
+    app.state.engine = engine
+    app.state.tokens = Tokens(settings)
+    app.state.limits = Limits(settings.requests_per_minute, settings.sockets_per_user)
+    app.state.startup = startup
+    app.state.health = Health(engine, startup)
+    app.state.cleanup = cleanup
+    problems.install(app)
+    for domain in domains:
+        domain.install(app)
+    routers = [health.router, metrics.router, sse.router]
+    for router in [*routers, *(router for domain in domains for router in domain.routers)]:
+        app.include_router(router)
+    app.router.routes.extend([websocket.route, *(route for domain in domains for route in domain.routes)])
+    if settings.allowed_origins:
+        app.add_middleware(Cors, origins=settings.allowed_origins, routes=app.router.routes)
+    app.add_middleware(
+        RequestGuardMiddleware, hosts=settings.allowed_hosts, variable=settings.variable("allowed_hosts")
+    )
+    app.add_middleware(RequestContextMiddleware, startup=startup, requests=engine.requests)
+    return app
+
+
+def plan(engine: Engine, domains: Sequence[Domain], cleanup: CleanupCoordinator) -> StartupManager:
+    """Return what starts in which phase; the cleanup undoes it in reverse."""
+    startup = StartupManager(cleanup)
+    startup.add(
+        "database",
+        phase=Phase.DATABASE,
+        start=unwrapping_database_errors(engine.database.ping),
+        stop=engine.database.close,
+        retries=5,
+        final=(NotADatabaseError,),
+    )
+    startup.add(
+        "migrations", phase=Phase.MIGRATIONS, start=unwrapping_database_errors(engine.prepare_schema), timeout=60.0
+    )
+    startup.add("bus", phase=Phase.BUS, start=engine.open_bus, stop=engine.bus.close)
+    startup.add("relay", phase=Phase.BUS, start=engine.open_relay, stop=engine.close_relay, after=("bus",))
+    startup.add("hub", phase=Phase.BUS, start=engine.hub.start, stop=engine.hub.close, after=("bus",))
+    for domain in domains:
+        domain.plan(startup)
+    return startup
+
+
+class DatabaseRefused(Exception):
+    """What the database had to say against it."""
+
+
+def unwrapping_database_errors(call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Return a call that raises the database's own words, without the SQL around them."""
+
+    async def unwrapped() -> None:
+        try:
+            await call()
+        except Exception as error:
+            refusal = error if isinstance(error, DBAPIError) else error.__cause__
+            if isinstance(refusal, DBAPIError):
+                raise DatabaseRefused(str(refusal.orig)) from error
+            raise
+
+    return unwrapped
+
+
+def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[[FastAPI], _Lifespan]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(_start(startup), name="start the service")
+        try:
+            yield
+        finally:
+            await cleanup.run("the service stops", CLEANUP_SECONDS)
+            starting.cancel()
+            await asyncio.wait([starting])
+
+    return lifespan
+
+
+async def _start(startup: StartupManager) -> None:
+    """Start the service behind the middleware; its server learns of a failure from `startup.wait_ready`."""
+    with suppress(StartupError, StartupPlanError):
+        await startup.run()

@@ -1,0 +1,80 @@
+"""The parts that carry events, wired once; nothing is opened before `StartupManager` says so."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+
+from commitstream.bus.base import Bus, MemoryBus
+from commitstream.counters import EventCounters
+from commitstream.db.database import Database
+from commitstream.db.migrate import Migrations
+from commitstream.domain import Domain
+from commitstream.hub import Hub
+from commitstream.journal import Journal
+from commitstream.outbox import Outbox, Relay
+from commitstream.service.problems import Draining
+from commitstream.settings import EngineSettings
+
+FLUSH_SECONDS = 1.0
+
+
+class Engine:
+    def __init__(self, settings: EngineSettings, migrations: Migrations) -> None:
+        self.settings = settings
+        self.migrations = migrations
+        self.process = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.counters = EventCounters()
+        self.database = Database(settings.database_url, settings.database_pool)
+        self.outbox = Outbox(self.counters)
+        self.journal = Journal(self.database, self.outbox)
+        self.bus = choose_bus(settings, self.process)
+        self.hub = Hub(self.journal, self.bus, self.counters)
+        self.domains: Sequence[Domain] = ()
+        self.draining = False
+        self.requests: dict[tuple[str, str, int], tuple[int, float]] = {}
+        self._relay: Relay | None = None
+
+    async def prepare_schema(self) -> None:
+        """Migrate the database where the settings say so, and require that this code can work on it."""
+        migrates = self.settings.migrate or self.settings.embedded_database
+        if migrates and (await self.migrations.standing(self.database.engine)).behind:
+            await self.migrations.upgrade(self.database.engine)
+        await self.migrations.require_newest(self.database.engine)
+
+    async def open_bus(self) -> None:
+        await self.bus.start(self.hub.receive)
+
+    async def open_relay(self) -> None:
+        self._relay = Relay(self.bus, self.journal.after_each, self.counters)
+        self.outbox.feed(self._relay)
+
+    async def close_relay(self) -> None:
+        self.outbox.feed(None)
+        if self._relay is not None:
+            await self._relay.close()
+
+    def require_open(self) -> None:
+        """Raise `Draining` while the process drains."""
+        if self.draining:
+            raise Draining
+
+    async def drain(self) -> None:
+        """Stop gracefully: end the work of every domain, publish the last events, close the subscriptions."""
+        self.draining = True
+        for domain in self.domains:
+            await domain.drain(self.settings.drain_deadline)
+        if self._relay is not None:
+            await self._relay.idle(FLUSH_SECONDS)
+        await self.hub.dismiss(FLUSH_SECONDS)
+
+
+def choose_bus(settings: EngineSettings, process: str) -> Bus:
+    """Return the bus that the settings name; Redis's client is imported only where there is a Redis."""
+    if settings.embedded_bus:
+        return MemoryBus()
+    from commitstream.bus.redis import RedisBus
+
+    return RedisBus(settings.redis_url, settings.channel_prefix, process)

@@ -1,0 +1,272 @@
+"""From the commit to the bus: the after-commit hook, and the relay that publishes.
+
+The hook never lets out what was not committed. Events are staged on the connection that wrote them, because only its
+transaction tells what becomes of them. Where that was plain, they are handed over as they are: the commit has just made
+them true. Around savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early
+and too often: there, and where somebody wrote `SAVEPOINT` or `COMMIT` as SQL of their own, it is a mere wake-up, and the relay asks
+the journal which of them are really there.
+
+The relay is no guarantee, only speed: what it can't publish, because Redis is away or this process dies, every hub reads
+from the journal by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
+
+from commitstream.bus.base import Bus, BusAway
+from commitstream.counters import EventCounters
+from commitstream.envelope import Batch, merged
+from commitstream.service.tracing import tracer
+
+logger = logging.getLogger(__name__)
+
+STAGED = "events staged for the outbox"
+SAVEPOINT_SEEN = "a savepoint was set in this transaction"
+LONGEST_QUEUE = 10_000
+_TRANSACTION_CONTROL = re.compile(
+    r"(?:\s|;|/\*.*?\*/|--[^\n]*\n)*(?:savepoint|rollback|release|commit|end|abort|prepare)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+Listener = Callable[[str], None]
+
+
+class ReadAfterEach(Protocol):
+    def __call__(self, positions: Mapping[str, int], limit: int, /) -> Awaitable[list[Batch]]: ...
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Events written in a transaction that is still open."""
+
+    outbox: Outbox
+    batch: Batch
+    span: Span
+
+
+class Outbox:
+    def __init__(self, counters: EventCounters) -> None:
+        self._counters = counters
+        self._relay: Relay | None = None
+        self._listeners: set[Listener] = set()
+        _listen()
+
+    def stage(self, session: AsyncSession, connection: AsyncConnection, batch: Batch) -> None:
+        """Remember events until their transaction ends; a rollback forgets them."""
+        written_by = _sync(connection)
+        written_by.info.setdefault(STAGED, []).append(Staged(self, batch, _publishing(batch)))
+        session.sync_session.info.setdefault(STAGED, set()).add(written_by)
+
+    def feed(self, relay: Relay | None) -> None:
+        """Name the relay that takes what is committed; without one, hubs read the journal."""
+        self._relay = relay
+
+    def wake(self, listener: Listener) -> Callable[[], None]:
+        """Tell somebody whose events were committed by this process, until the returned function is called."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def promote(self, staged: Staged, *, certain: bool) -> None:
+        """Have events published: those of a transaction that is over, certain where it committed all that it wrote."""
+        if certain:
+            self._counters.committed += len(staged.batch.frames)
+        if self._relay is not None:
+            self._relay.take(staged.batch, certain=certain, span=staged.span)
+        for listener in self._listeners:
+            listener(staged.batch.user_id)
+
+
+def _publishing(batch: Batch) -> Span:
+    """The record of a publishing that may come: one that is never ended, because of a rollback, is never exported."""
+    about: dict[str, str | int] = {
+        "messaging.operation.type": "send",
+        "messaging.batch.message_count": len(batch.frames),
+    }
+    return tracer.start_span("publish events", kind=SpanKind.PRODUCER, attributes=about)
+
+
+def _sync(connection: AsyncConnection) -> Connection:
+    if connection.sync_connection is None:
+        raise RuntimeError("events can't be staged on a connection that was never opened")
+    return connection.sync_connection
+
+
+def _after_commit(session: Session) -> None:
+    if session.in_nested_transaction():
+        return
+    for connection in session.info.pop(STAGED, ()):
+        if not (connection.in_transaction() or connection.closed or connection.invalidated):
+            _settle(connection.info, certain=SAVEPOINT_SEEN not in connection.info)
+
+
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(STAGED, None)
+
+
+def _begin(connection: Connection) -> None:
+    connection.info.pop(SAVEPOINT_SEEN, None)
+    _settle(connection.info, certain=False)
+
+
+def _savepoint(connection: Connection, name: str) -> None:
+    connection.info[SAVEPOINT_SEEN] = name
+
+
+def _statement(
+    connection: Connection, cursor: object, statement: str, parameters: object, context: object, many: bool
+) -> None:
+    """Notice a transaction's end, and every kind of savepoint, that somebody wrote in SQL of their own."""
+    if _TRANSACTION_CONTROL.match(statement):
+        connection.info[SAVEPOINT_SEEN] = statement
+
+
+def _rollback(connection: Connection) -> None:
+    if not connection.invalidated:
+        connection.info.pop(STAGED, None)
+
+
+def _checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    _settle(record.info, certain=False)
+
+
+def _settle(info: dict[Any, Any], *, certain: bool) -> None:
+    for staged in info.pop(STAGED, ()):
+        staged.outbox.promote(staged, certain=certain)
+
+
+def _listen() -> None:
+    """Register the hooks once, for every session of the process, whichever maker it came from."""
+    for target, name, hook in (
+        (Session, "after_commit", _after_commit),
+        (Session, "after_transaction_end", _after_transaction_end),
+        (Engine, "begin", _begin),
+        (Engine, "savepoint", _savepoint),
+        (Engine, "before_cursor_execute", _statement),
+        (Engine, "rollback", _rollback),
+        (Pool, "checkin", _checkin),
+    ):
+        if not event.contains(target, name, hook):
+            event.listen(target, name, hook)
+
+
+class _Taken(NamedTuple):
+    batch: Batch
+    span: Span
+
+
+class Relay:
+    """Publishes what was committed, in the background, as many events at a time as have come together."""
+
+    def __init__(self, bus: Bus, read: ReadAfterEach, counters: EventCounters) -> None:
+        self._bus = bus
+        self._read = read
+        self._counters = counters
+        self._certain: list[_Taken] = []
+        self._doubtful: list[_Taken] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(self._run(), name="outbox relay")
+
+    def take(self, batch: Batch, *, certain: bool = True, span: Span = INVALID_SPAN) -> None:
+        """Publish this; where it is not certain to be committed, only what the journal has of it. Never raises."""
+        taken = _Taken(batch, span)
+        if _running_loop() is self._loop:
+            self._take(taken, certain)
+        else:
+            with suppress(RuntimeError):  # a loop that is closed: hubs read the journal
+                self._loop.call_soon_threadsafe(self._take, taken, certain)
+
+    async def idle(self, deadline: float) -> bool:
+        """Wait until all that was taken is published or given up; False when the deadline comes first."""
+        try:
+            async with asyncio.timeout(deadline):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, deadline: float = 1.0) -> None:
+        await self.idle(deadline)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def _take(self, taken: _Taken, certain: bool) -> None:
+        queue = self._certain if certain else self._doubtful
+        if len(queue) >= LONGEST_QUEUE:
+            self._counters.left_to_journal += len(taken.batch.frames)
+            return
+        queue.append(taken)
+        self._idle.clear()
+        self._work.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            certain, self._certain = self._certain, []
+            doubtful, self._doubtful = self._doubtful, []
+            try:
+                await self._publish(certain + await self._committed(doubtful))
+            except Exception:
+                logger.exception("the relay could not publish %d batches, hubs will read them", len(certain))
+            if not self._work.is_set():
+                self._idle.set()
+
+    async def _committed(self, doubtful: list[_Taken]) -> list[_Taken]:
+        """Ask the journal which batches it has: it has all of one or nothing, since one statement wrote it."""
+        if not doubtful:
+            return []
+        before: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for batch, _ in doubtful:
+            before[batch.user_id] = min(batch.first - 1, before.get(batch.user_id, batch.first))
+            last[batch.user_id] = max(batch.last, last.get(batch.user_id, 0))
+        try:
+            written = await self._read(before, max(last[user] - before[user] for user in before))
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("the relay could not read the journal, hubs will: %s", error)
+            return []
+        there = {(batch.user_id, frame) for batch in written for frame in batch.frames}
+        found = [taken for taken in doubtful if (taken.batch.user_id, taken.batch.frames[0]) in there]
+        self._counters.committed += sum(len(batch.frames) for batch, _ in found)
+        return found
+
+    async def _publish(self, taken: list[_Taken]) -> None:
+        count = sum(len(batch.frames) for batch, _ in taken)
+        try:
+            await self._bus.publish(merged([batch for batch, _ in taken]))
+        except BusAway as away:
+            self._counters.left_to_journal += count
+            logger.debug("left %d events to the journal: %s", count, away)
+            for _, span in taken:
+                span.set_status(StatusCode.ERROR, "the bus is away: left to the journal")
+        else:
+            self._counters.published += count
+        for _, span in taken:
+            span.end()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -96,7 +96,7 @@ def table_of_every_type() -> str:
     for number, (spelling, kind) in enumerate(sorted(found.items())):
         python = kind.python_type
         mapped = "datetime" if python.__name__ == "datetime" else python.__name__
-        made = spelling if type(kind).__module__.startswith("app.") else f"sqlalchemy.{spelling}"
+        made = f"sqlalchemy.{spelling}" if type(kind).__module__.startswith("sqlalchemy.") else spelling
         lines += [
             f"    required_{number}: Mapped[{mapped}] = mapped_column({made})",
             f"    optional_{number}: Mapped[{mapped} | None] = mapped_column({made})",
@@ -109,7 +109,7 @@ def table_of_every_type() -> str:
                 "    id: Mapped[int] = mapped_column(primary_key=True)",
             ),
             *(*lines, '    grade: Mapped[str] = mapped_column(String(8), server_default="new")'),
-            *("    __table_args__ = (CheckConstraint(\"grade IN ('new', 'old')\", name=\"grade\"),)", ""),
+            *("    __table_args__ = (sqlalchemy.CheckConstraint(\"grade IN ('new', 'old')\", name=\"grade\"),)", ""),
         ]
     )
 
@@ -157,11 +157,25 @@ class Sample(Base):
 
 
 async def test_a_changed_check_is_part_of_the_revision(copy: Copy) -> None:
-    copy.replace("'agent_completed')", "'agent_completed', 'agent_dreamed')")
+    table = """
 
-    written = await copy.revise("Let agents dream")
+import sqlalchemy
 
-    assert "agent_dreamed" in written.read_text(encoding="utf-8")
+
+class Parcel(Base):
+    __tablename__ = "parcels"
+    __table_args__ = (sqlalchemy.CheckConstraint("size IN ('small', 'large')", name="size"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    size: Mapped[str] = mapped_column(Text)
+"""
+    copy.models.write_text(copy.models.read_text(encoding="utf-8") + table, encoding="utf-8")
+    await copy.revise("Parcels")
+    await copy.succeed("invoke", "db.upgrade")
+    copy.replace("'large')", "'large', 'huge')")
+
+    written = await copy.revise("Huge parcels")
+
+    assert "huge" in written.read_text(encoding="utf-8")
     await copy.succeed("invoke", "db.upgrade", "db.check")
     await copy.refuses("no migration was written", "db.revision", "--message", "Nothing more")
 

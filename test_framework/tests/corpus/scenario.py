@@ -20,13 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from test_framework import CHECKOUT
+from test_framework import CHECKOUT, SERVICE
 from test_framework.error_reporter import ErrorReporter
 from test_framework.errors.categories import Category, Fault
 from test_framework.errors.failure import Failure
 
 COPIED = (
-    "app",
+    *SERVICE,
     "test_framework",
     "compose",
     "conftest.py",

@@ -104,7 +104,7 @@ SCENARIOS = (
         async def test_runs(server):
             async with TestContext(server) as ada:
                 await ada.client.runs()
-        """, patches=(("app/main.py", "    app.include_router(runs.router)\n", "    @app.get('/api/runs')\n    async def listed() -> dict[str, str]:\n        return {'runs': {}['nosuch']}\n\n    app.include_router(runs.router)\n"),)),
+        """, patches=(("app/agents/domain.py", "        app.state.runs = self.runs\n", "        @app.get('/api/runs')\n        async def listed() -> dict[str, str]:\n            return {'runs': {}['nosuch']}\n\n        app.state.runs = self.runs\n"),)),
     Scenario("model-refuses-in-the-app", A, CODE, """
         from commitstream.envelope import Envelope
 

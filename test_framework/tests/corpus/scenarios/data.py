@@ -152,17 +152,17 @@ SCENARIOS = (
                 await database.close()
 
         async def test_the_service_demands_the_newest(tmp_path):
-            from app.db import migrate
+            from app.db.schema import migrations
             database = Database(f"sqlite+aiosqlite:///{tmp_path}/new.db")
             try:
-                await migrate.demand_newest(database.engine)
+                await migrations.require_newest(database.engine)
             finally:
                 await database.close()
         """),
     Scenario("tables-never-migrated-postgres", M, INFRASTRUCTURE, """
         from sqlalchemy import select
         from commitstream.db.database import Database
-        from app.agents.tables import JournalEntry
+        from commitstream.db.tables import JournalEntry
 
         async def test_events_are_read(pool):
             database = Database(pool.get("postgres").url)
@@ -207,12 +207,12 @@ SCENARIOS = (
         async def test_notes_are_read(database_url):
             async with Database(database_url).reading() as session:
                 await session.execute(select(Note))
-        """, patches=(("app/agents/tables.py", "class DeadLetter(Base):", '''class Note(Base):
+        """, patches=(("app/agents/tables.py", "class ModelCallEntry(Base):", '''class Note(Base):
     __tablename__ = "notes"
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
 
 
-class DeadLetter(Base):'''),)),
+class ModelCallEntry(Base):'''),)),
     Scenario("migration-with-wrong-sql", M, CODE, """
         def test_one(database_url):
             pass
@@ -243,11 +243,11 @@ class DeadLetter(Base):'''),)),
             pass
         """, patches=((SECOND, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    {}["priority"]\n'),)),
     Scenario("models-and-migrations-differ", M, CODE, """
-        from app.db import migrate
+        from app.db.schema import migrations
         from commitstream.db.database import Database
 
         async def test_tables_are_as_declared(database_url):
-            await migrate.check(Database(database_url).engine)
+            await migrations.check(Database(database_url).engine)
         """, patches=(("app/agents/tables.py", "    message: Mapped[str] = mapped_column(Text)\n",
                        "    message: Mapped[str] = mapped_column(Text)\n    priority: Mapped[int] = mapped_column(default=0)\n"),)),
     Scenario("wrong-sql-in-the-test", D, TEST, """
@@ -302,9 +302,10 @@ class DeadLetter(Base):'''),)),
             async with Database(database_url).transaction() as session:
                 await session.execute(text("INSERT INTO streams (user_id) VALUES ('ada')"))
 
-        async def test_wrong_kind(database_url):
+        async def test_wrong_value(database_url):
             async with Database(database_url).transaction() as session:
-                await session.execute(text("INSERT INTO events (user_id, seq, run_id, kind, body, at) VALUES ('a', 1, 'r', 'odd', '', CURRENT_TIMESTAMP)"))
+                await session.execute(text("CREATE TEMPORARY TABLE parcels (size TEXT CHECK (size IN ('small', 'large')))"))
+                await session.execute(text("INSERT INTO parcels (size) VALUES ('odd')"))
         """),
     Scenario("deadlock", D, TEST, """
         import asyncio

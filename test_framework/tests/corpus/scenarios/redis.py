@@ -226,6 +226,6 @@ class RedisBus:'''),)),
             await bus.publish([Batch("ada", 1, ("{}",))])
 
         async def test_it_is_healthy(server, pool):
-            assert server.service.bus.healthy
+            assert server.engine.bus.healthy
         """, mode="integration"),
 )  # fmt: skip

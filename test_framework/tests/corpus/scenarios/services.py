@@ -70,7 +70,7 @@ SCENARIOS = (
         async def test_it_serves(settings):
             async with in_process(settings):
                 pass
-        """, patches=(("commitstream/service/server.py", "    app = create_app(settings)\n", "    app = create_app(settings)\n    app.state.nosuch.attribute\n"),)),
+        """, patches=(("commitstream/service/server.py", "    app = create_app(cleanup)\n", "    app = create_app(cleanup)\n    app.state.nosuch.attribute\n"),)),
     Scenario("server-does-not-end", S, CODE, """
         import pytest
         import test_framework.servers
@@ -79,7 +79,7 @@ SCENARIOS = (
             monkeypatch.setattr(test_framework.servers, "STOP_SECONDS", 1.0)
             async with test_framework.servers.in_process(settings):
                 pass
-        """, patches=(("commitstream/service/server.py", "            draining = asyncio.create_task(service.drain()", "            await asyncio.sleep(60)\n                draining = asyncio.create_task(service.drain()"),)),
+        """, patches=(("commitstream/service/server.py", "            draining = asyncio.create_task(engine.drain()", "            await asyncio.sleep(60)\n                draining = asyncio.create_task(engine.drain()"),)),
     Scenario("server-killed-under-a-client", S, INFRASTRUCTURE, """
         import httpx
         from test_framework.servers import in_process
@@ -92,12 +92,12 @@ SCENARIOS = (
                     await client.get(server.url + "/health/live")
         """),
     Scenario("cleanup-comes-too-late", S, CODE, """
-        from commitstream.engine import Service
+        from app.main import create_app
 
         async def test_reports_are_closed(settings):
             from commitstream.lifecycle.cleanup import CleanupCoordinator
             cleanup = CleanupCoordinator()
-            await Service(settings).let_go(cleanup)
+            await create_app(settings).state.engine.let_go(cleanup)
         """, patches=(("commitstream/engine.py", "    async def drain(self) -> None:", '''    async def let_go(self, cleanup) -> None:
         await cleanup.run("the end")
         cleanup.register("reports", lambda: None)

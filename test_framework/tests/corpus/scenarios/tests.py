@@ -205,7 +205,7 @@ SCENARIOS = (
         import pytest
         from sqlalchemy import func, select, text
         from commitstream.db.database import Database
-        from app.agents.tables import Stream
+        from commitstream.db.tables import Stream
         from test_framework.isolation.postgres import PostgresTemplate
 
         @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from test_framework.tests.corpus.scenario import Scenario
 
 INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
 W, ORDER, R, T = Category.WEBSOCKET, Category.STARTUP_ORDER, Category.ROUTING, Category.TIMEOUT
-SCRIPTED, SERVICE = "app/agents/scripted.py", "commitstream/engine.py"
-MEASURE = '    words = await turn.call("count_words", {"text": message})\n'
+SCRIPTED = "app/agents/scripted.py"
+THINK = 'await turn.think("How long is this message?")\n'
+MEASURE = 'words = await turn.call("count_words", {"text": message})\n'
 
 SCENARIOS = (
     Scenario("socket-without-a-valid-token", W, TEST, """
@@ -30,7 +31,7 @@ SCENARIOS = (
         async def test_hello(server):
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
-        """, patches=(("commitstream/transports/websocket.py", "        hub = self._service.hub\n        cursor", "        hub = self._service.nosuch\n        cursor"),)),
+        """, patches=(("commitstream/transports/websocket.py", "        hub = self._engine.hub\n        cursor", "        hub = self._engine.nosuch\n        cursor"),)),
     Scenario("socket-closed-in-the-midst", W, CODE, """
         from test_framework.test_context import TestContext
 
@@ -86,7 +87,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 run = await ada.run_agent("hello")
                 ada.capture.assert_kinds(run.id, list(Kind))
-        """, patches=((SCRIPTED, '    await turn.think("How long is this message?")\n', ""),)),
+        """, patches=((SCRIPTED, f"    {THINK}", ""),)),
     Scenario("event-out-of-order", W, CODE, """
         from app.agents.events import EventKind as Kind
         from test_framework.test_context import TestContext
@@ -95,14 +96,14 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 run = await ada.run_agent("hello")
                 ada.capture.assert_kinds(run.id, list(Kind))
-        """, patches=((SCRIPTED, '    await turn.think("How long is this message?")\n' + MEASURE, MEASURE + '    await turn.think("How long is this message?")\n'),)),
+        """, patches=((SCRIPTED, f"    {THINK}    try:\n        {MEASURE}", f"    try:\n        {MEASURE}        {THINK}"),)),
     Scenario("event-against-the-grammar", W, CODE, """
         from app.agents.events import EventKind, Grammar
-        from app.events.replay import check
+        from app.agents.replay import check
 
         def test_grammar():
             check([EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED])
-        """, files={"app/events/replay.py": '''
+        """, files={"app/agents/replay.py": '''
             from app.agents.events import EventKind, Grammar
 
             def check(kinds):
@@ -156,15 +157,13 @@ SCENARIOS = (
             pass
 
         async def test_plan(settings):
-            from app.main import plan
-            from commitstream.lifecycle.cleanup import CleanupCoordinator
-            from commitstream.engine import Service
-            plan(Service(settings), CleanupCoordinator()).validate()
-        """, patches=(("app/main.py", 'stop=service.hub.close, after=("bus",))', 'stop=service.hub.close, after=("runner",))'),)),
+            from app.main import create_app
+            create_app(settings).state.startup.validate()
+        """, patches=(("commitstream/application.py", 'stop=engine.hub.close, after=("bus",))', 'stop=engine.hub.close, after=("runner",))'),)),
     Scenario("plan-names-nobody", ORDER, CODE, """
         def test_server(server):
             pass
-        """, patches=(("app/main.py", 'stop=service.hub.close, after=("bus",))', 'stop=service.hub.close, after=("cache",))'),)),
+        """, patches=(("commitstream/application.py", 'stop=engine.hub.close, after=("bus",))', 'stop=engine.hub.close, after=("cache",))'),)),
     Scenario("component-does-not-start", ORDER, CODE, """
         def test_server(server):
             pass
@@ -183,11 +182,9 @@ SCENARIOS = (
         """, patches=(("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        await asyncio.sleep(60)\n"),)),
     Scenario("component-out-of-time", ORDER, CODE, """
         async def test_start(settings):
-            from commitstream.lifecycle.cleanup import CleanupCoordinator
-            from app.main import plan
-            from commitstream.engine import Service
-            await plan(Service(settings), CleanupCoordinator()).run()
-        """, patches=(("app/main.py", 'start=service.runner.open, stop=service.runner.close)', 'start=service.runner.open, stop=service.runner.close, timeout=0.3)'),
+            from app.main import create_app
+            await create_app(settings).state.startup.run()
+        """, patches=(("app/agents/domain.py", 'stop=self.runner.close, after=("model",))', 'stop=self.runner.close, after=("model",), timeout=0.3)'),
                       ("app/agents/runner.py", "    async def open(self) -> None:\n", "    async def open(self) -> None:\n        await asyncio.sleep(60)\n"))),
     Scenario("route-not-found", R, TEST, """
         import httpx
@@ -212,7 +209,7 @@ SCENARIOS = (
         async def test_list(server):
             async with TestContext(server) as ada:
                 assert await ada.client.runs() == []
-        """, patches=(("app/main.py", "    app.include_router(runs.router)\n", ""),)),
+        """, patches=(("app/agents/domain.py", "routers = (routes.router, page.router)", "routers = (page.router,)"),)),
     Scenario("method-not-allowed", R, TEST, """
         import httpx
 
@@ -266,7 +263,7 @@ SCENARIOS = (
         """),
     Scenario("override-left-on-the-service", R, TEST, """
         import httpx
-        from app.api import dependencies
+        from commitstream.service import dependencies
 
         async def test_who(settings):
             from app.main import create_app
@@ -287,7 +284,7 @@ SCENARIOS = (
         async def test_list(server):
             async with TestContext(server) as ada:
                 assert await ada.client.runs() == []
-        """, patches=(("app/main.py", "    app.include_router(runs.router)\n", "    from fastapi import Depends, HTTPException\n\n    def closed() -> None:\n        raise HTTPException(404, 'no such tenant')\n\n    app.include_router(runs.router, dependencies=[Depends(closed)])\n"),)),
+        """, patches=(("app/agents/routes.py", "router = APIRouter(\n", "def closed() -> None:\n    from fastapi import HTTPException\n\n    raise HTTPException(404, 'no such tenant')\n\n\nrouter = APIRouter(\n    dependencies=[Depends(closed)],\n"),)),
     Scenario("test-waits-for-ever", T, TEST, """
         import asyncio, time, pytest
 
@@ -364,7 +361,7 @@ SCENARIOS = (
         async def test_live(server):
             async with httpx.AsyncClient(trust_env=False, timeout=0.7) as client:
                 await client.get(server.url + "/health/live")
-        """, patches=(("app/main.py", "    app.include_router(health.router)\n", "    @app.get('/health/live')\n    async def hang() -> None:\n        await asyncio.sleep(5)\n\n    app.include_router(health.router)\n"),)),
+        """, patches=(("commitstream/application.py", "    problems.install(app)\n", "    problems.install(app)\n\n    @app.get('/health/live')\n    async def hang() -> None:\n        await asyncio.sleep(5)\n"),)),
     Scenario("tool-takes-too-long", T, CODE, """
         import asyncio
         from commitstream.lifecycle.attempt import attempt, OutOfTimeError

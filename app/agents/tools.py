@@ -1,6 +1,6 @@
 """The tools that agents may call: async functions of JSON arguments, with a docstring for the model.
 
-Add yours to TOOLS, or pass a list in commitstream/service/server.py, which replaces TOOLS: `create_app(…, tools=[*TOOLS, search_orders])`.
+Add yours to TOOLS, or pass another list: `create_app(settings, domains=[partial(agents.create, tools=[*TOOLS, search_orders])])`.
 The scripted model calls a tool by a message's line `!call search_orders {"text": "bread"}`.
 
 A parameter annotated `ToolContext` (app/agents/tool_context.py) is filled by the dispatcher and hidden from the model. It

@@ -1,7 +1,7 @@
 """The service does not know that tests exist.
 
 A service that recognises its tests is not the service that was tested: an event path switched off under pytest is
-green and broken. So `app/` imports nothing made for tests, and asks neither the interpreter, nor the environment,
+green and broken. So `app/` and `commitstream/` import nothing made for tests, and ask neither the interpreter, nor the environment,
 nor an object, nor a flag of its own whether a test is running. There is no exception to this rule.
 """
 

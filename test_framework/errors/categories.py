@@ -103,7 +103,7 @@ TABLE: dict[Category, Entry] = {
     ),
     Category.EVENT_LOOP: Entry(
         "something of asyncio was used in another loop than its own, in none, or in one that runs already",
-        "test; code when the frame is in app/",
+        "test; code when the frame is in app/ or commitstream/",
         "make such objects where they are used, and await instead of running a loop",
         REPRODUCE,
     ),
@@ -121,7 +121,7 @@ TABLE: dict[Category, Entry] = {
     ),
     Category.LEAK: Entry(
         "a task, thread, socket, file or connection outlived the test that opened it",
-        "test; code when app/ opened it",
+        "test; code when app/ or commitstream/ opened it",
         "close it where it was opened: a context manager, or a fixture's end",
         REPRODUCE,
     ),
@@ -152,7 +152,7 @@ TABLE: dict[Category, Entry] = {
     Category.ASSERTION: Entry(
         "the code raised, or gave another value than the test expects",
         "code",
-        "look at the innermost line of app/ that the cause names",
+        "look at the innermost line of app/ or commitstream/ that the cause names",
         REPRODUCE,
     ),
     Category.TEST_BUG: Entry(

@@ -24,7 +24,7 @@ Begin with the first cause: what comes below it may be its echo. `next` is the c
 every single failure has such a line, under `reproduce`. A command that begins with `python -m` works after `nox -s setup`.
 `sure`, `likely` and `perhaps` say how sure the explanation is.
 
-Fault is one of three: **infrastructure** (the machine or its services: no line of the project need change), **code** (`app/`), **test**.
+Fault is one of three: **infrastructure** (the machine or its services: no line of the project need change), **code** (`app/`, `commitstream/`), **test**.
 
 """
 TAIL = """\

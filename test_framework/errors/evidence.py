@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from test_framework import SERVICE
 from test_framework.errors.categories import Category, Fault
 from test_framework.errors.failure import Failure, Frame, Link, Owner, ServiceState
 from test_framework.errors.frames import innermost
 
 WELL = {"healthy", "starting"}
 SENTENCE = 150
-NAMED = re.compile(r"(?<![\w/])(app|tests|test_framework/tests)/[\w/]+\.py:\d+")  # where a guard says that it began
+# where a guard says that it began
+NAMED = re.compile(rf"(?<![\w/])({'|'.join(SERVICE)}|tests|test_framework/tests)/[\w/]+\.py:\d+")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Evidence:
         """Whose the innermost line of the app or the test is."""
         frame = self.place("test", "app")
         if frame is None and (named := NAMED.search(self.text)):
-            return Fault.CODE if named.group(1) == "app" else Fault.TEST
+            return Fault.CODE if named.group(1) in SERVICE else Fault.TEST
         if frame is None:
             return Fault.TEST if self.place("kit") else Fault.UNKNOWN
         return Fault.CODE if frame.owner == "app" else Fault.TEST

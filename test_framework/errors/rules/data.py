@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 
+from test_framework import SERVICE
 from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding, short
 
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.EPIPE, errno.ETIMEDOUT, 10061)
-MIGRATIONS = "app/db/migrations/"
+MIGRATIONS = tuple(f"{package}/db/migrations/" for package in SERVICE)
 GONE_STATES = ("08", "57P", "28", "3D", "53", "55000", "58", "XX")
 MISSING_STATES = ("42P01", "42703")
 WRONG_STATES = ("22", "23", "25", "26", "34", "40", "42", "44", "55P", "57014", "P0", "0A")
@@ -108,7 +109,7 @@ def database(seen: Evidence) -> Finding | None:
         "sqlite3.",
         "commitstream.db.database.DatabaseAway",
         "psycopg.",
-        "app.main.DatabaseRefused",
+        "commitstream.application.DatabaseRefused",
     )
     if link is None:
         return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from test_framework import SERVICE
 from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import NAMED, Evidence, Finding, shortened
 
 UNCLOSED = r"ResourceWarning|unclosed |was never closed|Task was destroyed but it is pending|is still running|left (?:behind|open|running)|outlived|still alive|not put back"
+OPENED_BY_CODE = re.compile(rf"(?:^|[\s'\"(])(?:{'|'.join(SERVICE)})/[\w/]+\.py")
 
 
 def leak(seen: Evidence) -> Finding | None:
@@ -25,7 +27,7 @@ def leak(seen: Evidence) -> Finding | None:
     said = shortened(
         re.sub(r" (?:at 0x[0-9a-f]+|fd=\d+)", "", (left or lines[-1:])[0]).rpartition("ResourceWarning: ")[2]
     )
-    fault = Fault.CODE if re.search(r"(?:^|[\s'\"(])app/[\w/]+\.py", seen.text) and not tests_own(seen) else Fault.TEST
+    fault = Fault.CODE if OPENED_BY_CODE.search(seen.text) and not tests_own(seen) else Fault.TEST
     late = bool(seen.links) and seen.place("test", "app") is None and "Unraisable" in seen.links[0].type
     perhaps = " (found when garbage was collected: an earlier test may have opened it)" if late else ""
     cause = f"something was opened and never closed: {said}{perhaps}"
@@ -35,7 +37,7 @@ def leak(seen: Evidence) -> Finding | None:
 def tests_own(seen: Evidence) -> bool:
     """Say whether the first line that is named is a test's: things are told with the innermost line first."""
     first = NAMED.search(seen.text)
-    return first is not None and first.group(1) != "app"
+    return first is not None and first.group(1) not in SERVICE
 
 
 def shared_state(seen: Evidence) -> Finding | None:

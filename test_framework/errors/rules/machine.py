@@ -200,7 +200,7 @@ def network(seen: Evidence) -> Finding | None:
 
 def setting_refused(seen: Evidence) -> Finding | None:
     """The service's settings, or a variable that somebody reads and nobody sets."""
-    link = seen.link("app.settings.SettingsError")
+    link = seen.link("commitstream.settings.SettingsError")
     invalid = seen.link("pydantic_core._pydantic_core.ValidationError", "pydantic_settings.")
     if link is None and (invalid is None or not seen.says(r"validation errors? for \w*Settings|SettingsError")):
         return None

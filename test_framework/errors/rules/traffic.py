@@ -55,7 +55,7 @@ def plan_owner(seen: Evidence) -> Fault:
     via_app = (
         planned
         or seen.failure.phase != "call"
-        or (seen.failure.subject == "app" and "plan(" in seen.failure.expression)
+        or (seen.failure.subject == "app" and "create_app(" in seen.failure.expression)
     )
     return Fault.CODE if via_app else Fault.TEST
 

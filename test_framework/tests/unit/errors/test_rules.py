@@ -42,6 +42,8 @@ CAME = "agent_completed of run 1 did not come within 10 s; what came: []"
             ("service", "infrastructure"),
         ),
         ("AssertionError", CAME, ("websocket", "code")),
+        ("commitstream.settings.SettingsError", "APP_HOST: odd", ("configuration", "infrastructure")),
+        ("commitstream.application.DatabaseRefused", "odd", ("database", "unknown")),
         ("builtins.Strange", "nobody knows", ("unknown", "unknown")),
     ],
 )

@@ -23,7 +23,7 @@ LABELS = [
 ENTER_AT_ALL = [(label, ENTER) for label in LABELS]
 STAMPING = (ROOT / "docs/stamping.md").read_text(encoding="utf-8")
 README = (ROOT / "{{cookiecutter.project_slug}}/README.md").read_text(encoding="utf-8")
-KIT, TOKENS = "test_framework/tests/planted.txt", "commitstream/service/tokens.py"
+KIT, FIXED = "test_framework/tests/planted.txt", "app/agents/runs.py"
 
 
 def commands(markdown: str, heading: str, block: int = 0) -> list[str]:
@@ -62,7 +62,7 @@ def release(bench: Workbench) -> None:
     upstream = bench.folder / "upstream"
     bench.succeed("git", "clone", "--quiet", f"file://{bench.folder}/org/cos-template.git", str(upstream))
     (upstream / KIT).write_text("the second edition\n")
-    (upstream / TOKENS).write_text(f"# the fix\n{(upstream / TOKENS).read_text()}")
+    (upstream / FIXED).write_text(f"# the fix\n{(upstream / FIXED).read_text()}")
     bench.commit(upstream, "a change of the template")
     bench.succeed("git", "push", "--quiet", "origin", "HEAD", cwd=upstream)
     for command in commands(STAMPING, "Release a version"):
@@ -75,9 +75,9 @@ def update(bench: Workbench, project: Path, lines: Sequence[str]) -> None:
     for command in others:
         typed(bench, command, cwd=project)
     shown = typed(bench, last, cwd=project, code=1)
-    assert TOKENS in shown
+    assert FIXED in shown
     assert (project / KIT).read_text() == "the second edition\n"
-    assert "# the fix" not in (project / TOKENS).read_text()
+    assert "# the fix" not in (project / FIXED).read_text()
 
 
 def test_the_commands_of_all_tools_make_one_project(bench: Workbench, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ UPDATE = {
     "copier": ("copier", "update", "--trust", "--skip-answered"),
     "cruft": ("cruft", "update", "--skip-apply-ask"),
 }
-TOKENS = "commitstream/service/tokens.py"
+FIXED = "app/agents/runs.py"
 MIGRATION = "app/db/migrations/versions/0099_of_the_template.py"
 
 
@@ -76,7 +76,7 @@ def test_a_fresh_project_does_not_differ_from_its_template(workbench: Workbench,
     assert workbench.succeed("git", "status", "--porcelain", cwd=desk) == ""
 
 
-def test_an_update_brings_the_kit_and_leaves_the_projects_own_alone(
+def test_an_update_brings_engine_and_kit_but_no_own_files(
     tool: str, workbench: Workbench, desk: Path, upstream: Path
 ) -> None:
     (desk / "app/planted/mine.py").write_text("# of the project\n")
@@ -86,7 +86,8 @@ def test_an_update_brings_the_kit_and_leaves_the_projects_own_alone(
     (desk / "pyproject.toml").write_text(identity.replace('version = "0.1.0"', 'version = "0.4.0"'))
     workbench.commit(desk, "work of the project")
     before = tree(desk)
-    for name in ("app/planted/__init__.py", "tests/planted/test_planted.py", "test_framework/tests/planted.txt"):
+    brought = ("commitstream/planted.txt", "test_framework/tests/planted.txt")
+    for name in ("app/planted/__init__.py", "tests/planted/test_planted.py", *brought):
         (upstream / name).write_text("# the second edition\n")
     (upstream / "app/planted/new.py").write_text("# new\n")
     (upstream / MIGRATION).write_text("# new\n")
@@ -109,11 +110,11 @@ def test_an_update_brings_the_kit_and_leaves_the_projects_own_alone(
         "pyproject.toml",
         "test_framework/planted/goes.txt",
         "test_framework/planted/new.bin",
-        "test_framework/tests/planted.txt",
+        *brought,
     }
     assert "test_framework/planted/goes.txt" not in after
     assert after["test_framework/planted/new.bin"].content == bytes(range(256))
-    assert after["test_framework/tests/planted.txt"].content == b"# the second edition\n"
+    assert {after[name].content for name in brought} == {b"# the second edition\n"}
     assert b'version = "0.4.0"' in after["pyproject.toml"].content
     assert b'"new>=1"' in after["pyproject.toml"].content
     assert workbench.succeed("git", "diff", "--check", cwd=desk) == ""
@@ -157,11 +158,11 @@ def test_copier_updates_to_the_newest_release_and_no_further(workbench: Workbenc
 def test_a_fix_that_no_update_brings_is_listed_until_it_is_applied(
     workbench: Workbench, tool: str, desk: Path, upstream: Path
 ) -> None:
-    appended(desk / TOKENS, "\n# of the project\n")
+    appended(desk / FIXED, "\n# of the project\n")
     workbench.commit(desk, "work of the project")
     fresh = missed(workbench, desk)
-    source = (upstream / TOKENS).read_text()
-    (upstream / TOKENS).write_text(f"# the fix\n{source}")
+    source = (upstream / FIXED).read_text()
+    (upstream / FIXED).write_text(f"# the fix\n{source}")
     publish(workbench, upstream, why="Refuse a forged token")
     update(workbench, tool, desk)
     workbench.commit(desk, "an update")
@@ -173,9 +174,9 @@ def test_a_fix_that_no_update_brings_is_listed_until_it_is_applied(
 
     assert fresh.code == 0, fresh.said
     assert listed.code == 1
-    assert f"changed  {TOKENS}" in listed.said
+    assert f"changed  {FIXED}" in listed.said
     assert "Refuse a forged token" in listed.said
-    assert (desk / TOKENS).read_text() == f"# the fix\n{source}\n# of the project\n"
+    assert (desk / FIXED).read_text() == f"# the fix\n{source}\n# of the project\n"
     assert applied.code == 0, applied.said
     assert "No change in app/ or tests/ is missing" in applied.said
 

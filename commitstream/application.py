@@ -43,7 +43,7 @@ def build(
     A caller that runs a whole process passes its clean-up.
     """
     settings = engine.settings
-    engine.domains = domains
+    engine.use(domains)
     cleanup = CleanupCoordinator() if cleanup is None else cleanup
     startup = plan(engine, domains, cleanup)
     app = FastAPI(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 
 from commitstream.lifecycle.startup import StartupManager
+from commitstream.topics import Topic
 
 
 class Gauge(NamedTuple):
@@ -21,6 +22,7 @@ class Gauge(NamedTuple):
 class Domain:
     """What an application adds to the engine. A subclass overrides what it has."""
 
+    topics: Sequence[Topic] = ()
     routers: Sequence[APIRouter] = ()
     routes: Sequence[BaseRoute] = ()
     """Routes that no router can hold, as mounted static files."""

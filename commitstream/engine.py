@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from commitstream.bus.base import Bus, MemoryBus
 from commitstream.counters import EventCounters
@@ -17,25 +17,33 @@ from commitstream.journal import Journal
 from commitstream.outbox import Outbox, Relay
 from commitstream.service.problems import Draining
 from commitstream.settings import EngineSettings
+from commitstream.topics import Topic, Topics
 
 FLUSH_SECONDS = 1.0
 
 
 class Engine:
-    def __init__(self, settings: EngineSettings, migrations: Migrations) -> None:
+    def __init__(self, settings: EngineSettings, migrations: Migrations, topics: Iterable[Topic] = ()) -> None:
         self.settings = settings
         self.migrations = migrations
         self.process = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.counters = EventCounters()
         self.database = Database(settings.database_url, settings.database_pool)
         self.outbox = Outbox(self.counters)
-        self.journal = Journal(self.database, self.outbox)
+        self.topics = Topics(topics)
+        self.journal = Journal(self.database, self.outbox, self.topics)
         self.bus = choose_bus(settings, self.process)
         self.hub = Hub(self.journal, self.bus, self.counters)
         self.domains: Sequence[Domain] = ()
         self.draining = False
         self.requests: dict[tuple[str, str, int], tuple[int, float]] = {}
         self._relay: Relay | None = None
+
+    def use(self, domains: Sequence[Domain]) -> None:
+        """Add domains and their topics; to be called once, before the start."""
+        self.domains = domains
+        for topic in (topic for domain in domains for topic in domain.topics):
+            self.topics.add(topic)
 
     async def prepare_schema(self) -> None:
         """Migrate the database where the settings say so, and require that this code can work on it."""

@@ -1,4 +1,4 @@
-"""What travels: an envelope, serialised once in its life, and a batch of them for one user.
+"""What travels: an envelope, serialised once in its life, and a batch of them for one stream.
 
 The journal keeps an envelope's text without its number, because the number is given by the INSERT itself. A frame is that
 text with `seq` put in front; bus, hub and sockets hand frames on and never parse or build JSON again.
@@ -7,7 +7,7 @@ text with `seq` put in front; bus, hub and sockets hand frames on and never pars
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -15,59 +15,55 @@ from typing import Self
 from pydantic import BaseModel, Field, JsonValue
 from pydantic_core import to_json
 
-VERSION = 1
+from commitstream.events import Event, RightsChanged
+from commitstream.topics import Stream, Topic
+
+VERSION = 2
 _SEQ = '{"seq":'
+_RIGHTS_CHANGED = f'"type":"{RightsChanged.event_type}"'
 _AT = re.compile(r'"at":"([^"]+)"')
 
 
 class Envelope(BaseModel, frozen=True):
-    """One event of one run, as every client is shown it."""
+    """One event, as every client is shown it."""
 
-    seq: int = Field(
-        description="the event's number in its user's stream, from 1, without gaps: the cursor to resume at"
-    )
+    seq: int = Field(description="the event's number in its stream, from 1, without gaps: the cursor to resume at")
     v: int = Field(VERSION, description="the version of this envelope")
-    run_id: str
-    kind: str
+    stream: str = Field(description="topic:key")
+    type: str
+    subject: str | None = Field(None, description="what the event is about, where its type says so")
     at: datetime
-    request_id: str | None = Field(None, description="the request that caused the run")
-    trace_id: str | None = None
     payload: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what the topic shows of where the event came from"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An event that has no number yet."""
 
-    run_id: str
-    kind: str
+    stream: Stream
+    type: str
+    subject: str | None
     at: datetime
     body: str
+    metadata: str | None
 
     @classmethod
-    def write(
-        cls,
-        run_id: str,
-        kind: str,
-        payload: dict[str, JsonValue] | None = None,
-        *,
-        request_id: str | None = None,
-        trace_id: str | None = None,
-    ) -> Self:
-        """Put an event into words, once."""
+    def write(cls, topic: Topic, stream: Stream, event: Event, metadata: Mapping[str, JsonValue | None]) -> Self:
+        """Serialise an event, once."""
         at = datetime.now(UTC)
-        body = to_json(
-            {
-                "v": VERSION,
-                "run_id": run_id,
-                "kind": kind,
-                "at": at,
-                "request_id": request_id,
-                "trace_id": trace_id,
-                "payload": payload or {},
-            }
-        )
-        return cls(run_id, kind, at, body.decode())
+        known = {name: value for name, value in metadata.items() if value is not None}
+        shown = {name: value for name, value in known.items() if name in topic.metadata}
+        body: dict[str, object] = {"v": VERSION, "stream": str(stream), "type": event.event_type}
+        if event.subject is not None:
+            body["subject"] = event.subject
+        body |= {"at": at, "payload": event.payload()}
+        if shown:
+            body["metadata"] = shown
+        kept = to_json(known).decode() if known else None
+        return cls(stream, event.event_type, event.subject, at, to_json(body).decode(), kept)
 
 
 def frame(seq: int, body: str) -> str:
@@ -82,12 +78,12 @@ def written_at(frame: str) -> datetime | None:
 
 
 class Batch:
-    """Consecutive events of one user, ready to send: the form in which bus, hub and sockets hand events on."""
+    """Consecutive events of one stream, ready to send: the form in which bus, hub and sockets hand events on."""
 
-    __slots__ = ("_joined_wire", "_wire", "first", "frames", "user_id")
+    __slots__ = ("_joined_wire", "_wire", "first", "frames", "stream")
 
-    def __init__(self, user_id: str, first: int, frames: Sequence[str]) -> None:
-        self.user_id = user_id
+    def __init__(self, stream: str, first: int, frames: Sequence[str]) -> None:
+        self.stream = stream
         self.first = first
         self.frames = frames
         self._wire: bytes | None = None
@@ -99,19 +95,26 @@ class Batch:
 
     def after(self, seq: int) -> Batch:
         """What of this batch comes after a number."""
-        return self if seq < self.first else Batch(self.user_id, seq + 1, self.frames[seq + 1 - self.first :])
+        return self if seq < self.first else Batch(self.stream, seq + 1, self.frames[seq + 1 - self.first :])
+
+    def through_rights_change(self) -> Batch | None:
+        """What of this batch comes up to a change of rights; None where the rights have not changed."""
+        place = next((place for place, frame in enumerate(self.frames) if _RIGHTS_CHANGED in frame), None)
+        if place is None:
+            return None
+        return self if place == len(self.frames) - 1 else Batch(self.stream, self.first, self.frames[: place + 1])
 
     def packed(self) -> str:
         """One text for the bus; JSON text holds no line break of its own."""
         return "\n".join(self.frames)
 
     @classmethod
-    def unpack(cls, user_id: str, text: str) -> Self:
+    def unpack(cls, stream: str, text: str) -> Self:
         """Take a batch from the bus; raises ValueError for what is none."""
         if not text.startswith(_SEQ):
             raise ValueError("not a batch of events")
         frames = text.split("\n")
-        return cls(user_id, int(text[len(_SEQ) : text.index(",")]), frames)
+        return cls(stream, int(text[len(_SEQ) : text.index(",")]), frames)
 
     def wire(self) -> bytes:
         """The bytes of one WebSocket message per event, made once for all sockets."""
@@ -137,26 +140,26 @@ def text_message(payload: bytes) -> bytes:
 
 
 def batches(rows: Iterable[tuple[str, int, str]]) -> Iterator[Batch]:
-    """Gather (user, seq, body) rows, sorted, into one batch per unbroken stretch."""
-    user_id, first, frames = "", 0, list[str]()
-    for user, seq, body in rows:
-        if frames and (user != user_id or seq != first + len(frames)):
-            yield Batch(user_id, first, frames)
+    """Gather (stream, seq, body) rows, sorted, into one batch per unbroken stretch."""
+    current, first, frames = "", 0, list[str]()
+    for stream, seq, body in rows:
+        if frames and (stream != current or seq != first + len(frames)):
+            yield Batch(current, first, frames)
             frames = []
         if not frames:
-            user_id, first = user, seq
+            current, first = stream, seq
         frames.append(frame(seq, body))
     if frames:
-        yield Batch(user_id, first, frames)
+        yield Batch(current, first, frames)
 
 
 def merged(batches: list[Batch]) -> list[Batch]:
-    """Join what follows on one another: a burst of one user's events travels as one message."""
+    """Join what follows on one another: a burst of one stream's events travels as one message."""
     joined: list[Batch] = []
-    for batch in sorted(batches, key=lambda batch: (batch.user_id, batch.first)):
+    for batch in sorted(batches, key=lambda batch: (batch.stream, batch.first)):
         last = joined[-1] if joined else None
-        if last is not None and last.user_id == batch.user_id and batch.first == last.last + 1:
-            joined[-1] = Batch(last.user_id, last.first, [*last.frames, *batch.frames])
+        if last is not None and last.stream == batch.stream and batch.first == last.last + 1:
+            joined[-1] = Batch(last.stream, last.first, [*last.frames, *batch.frames])
         else:
             joined.append(batch)
     return joined

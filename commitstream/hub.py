@@ -1,6 +1,6 @@
-"""Fan-out: every watcher of a user gets that user's events in order, once, from wherever it left off.
+"""Fan-out: every watcher of a stream gets that stream's events in order, once, from wherever it left off.
 
-A feed holds the number that a user's live watchers have been brought to. Whatever arrives, from the bus or from the
+A feed holds the number that a stream's live watchers have been brought to. Whatever arrives, from the bus or from the
 journal, moves a feed on only if it begins where the feed ends: what is older is dropped, what leaves a gap sends the hub to
 the journal. A watcher that is new, or too slow, is behind its feed; it is led up to it page by page and joins the live
 ones in the very step in which it arrives, so there is no seam between replay and live, and memory is bounded by what
@@ -23,7 +23,7 @@ from commitstream.bus.base import Bus
 from commitstream.counters import EventCounters
 from commitstream.envelope import Batch, written_at
 from commitstream.journal import PAGE, PAGE_CHARACTERS, Journal
-from commitstream.watchers import Goodbye, Watcher
+from commitstream.watchers import CloseReason, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ READING_FAILED = (OSError, SQLAlchemyError, TimeoutError)
 
 
 class UnknownCursor(Exception):
-    """A cursor that lies ahead of everything its user's journal holds."""
+    """A cursor that lies ahead of everything its stream's journal holds."""
 
 
 class Feed:
-    def __init__(self, user_id: str) -> None:
-        self.user_id = user_id
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
         self.head = -1
         self.missed = False
         self.live: set[Watcher] = set()
@@ -91,7 +91,7 @@ class Hub:
         showing.cancel()  # and not waited for: a frozen database may keep it as long as it likes
         for feed in self._feeds.values():
             for watcher in (*feed.live, *feed.behind):
-                watcher.dismiss(Goodbye.RESTART)
+                watcher.dismiss(CloseReason.RESTART)
 
     async def _show_all(self) -> None:
         await self._catch_up(set(self._feeds))
@@ -99,58 +99,60 @@ class Hub:
         if leading:
             await asyncio.wait(leading)
 
-    async def attach(self, watcher: Watcher, user_id: str) -> None:
-        """Show a watcher all of a user's events after its position, and then every one as it comes."""
-        self._opening[user_id] = self._opening.get(user_id, 0) + 1
+    async def attach(self, watcher: Watcher, stream: str) -> None:
+        """Show a watcher all of a stream's events after its position, and then every one as it comes."""
+        self._opening[stream] = self._opening.get(stream, 0) + 1
         try:
-            feed = await self._feed(user_id)
+            feed = await self._feed(stream)
             if watcher.position > feed.head:
-                await self._read_up({user_id})
+                await self._read_up({stream})
             if watcher.position > feed.head:
                 raise UnknownCursor(f"cursor {watcher.position} is ahead of the last event, {feed.head}")
             self._lead(feed, watcher)
         finally:
-            self._opening[user_id] -= 1
-            if not self._opening[user_id]:
-                del self._opening[user_id]
-                await self._close_if_unwatched(user_id)
+            self._opening[stream] -= 1
+            if not self._opening[stream]:
+                del self._opening[stream]
+                await self._close_if_unwatched(stream)
 
-    async def detach(self, watcher: Watcher, user_id: str) -> None:
+    async def detach(self, watcher: Watcher, stream: str) -> None:
         """Show a watcher nothing more."""
-        feed = self._feeds.get(user_id)
+        feed = self._feeds.get(stream)
         if feed is None:
             return
         feed.live.discard(watcher)
         if task := feed.behind.pop(watcher, None):
             task.cancel()
-        await self._close_if_unwatched(user_id)
+        await self._close_if_unwatched(stream)
 
-    async def head(self, user_id: str) -> int:
-        """The number of a user's last event, for a watcher that wants only what is to come."""
-        return await self._journal.head(user_id)
+    async def head(self, stream: str) -> int:
+        """The number of a stream's last event, for a watcher that wants only what is to come."""
+        return await self._journal.head(stream)
 
     def receive(self, batch: Batch) -> None:
         """Take events from the bus."""
-        feed = self._feeds.get(batch.user_id)
+        feed = self._feeds.get(batch.stream)
         if feed is None:
             return
         self._counters.received += len(batch.frames)
         if feed.head < 0:
             feed.missed = True
         elif batch.first > feed.head + 1:
-            self._gaps.add(batch.user_id)
+            self._gaps.add(batch.stream)
             self._gap.set()
         elif batch.last > feed.head:
             self._advance(feed, batch.after(feed.head))
 
     def _advance(self, feed: Feed, batch: Batch) -> None:
         feed.head = batch.last
-        slow = [watcher for watcher in feed.live if not watcher.offer(batch)]
-        self._counters.delivered += len(batch.frames) * (len(feed.live) - len(slow))
+        changed = batch.through_rights_change()
+        offered = changed or batch
+        slow = [watcher for watcher in feed.live if not watcher.offer(offered)]
+        self._counters.delivered += len(offered.frames) * (len(feed.live) - len(slow))
         self._sample_lag(batch)
-        for watcher in slow:
+        for watcher in slow if changed is None else list(feed.live):
             feed.live.discard(watcher)
-            self._lead(feed, watcher)
+            self._lead(feed, watcher, review=changed is not None)
 
     def _sample_lag(self, batch: Batch) -> None:
         """Look at one event now and then: how long ago was it written?"""
@@ -160,31 +162,41 @@ class Hub:
             if written := written_at(batch.frames[0]):
                 self._counters.lag_seconds = max(0.0, (datetime.now(UTC) - written).total_seconds())
 
-    def _lead(self, feed: Feed, watcher: Watcher) -> None:
-        if watcher.position == feed.head:
+    def _lead(self, feed: Feed, watcher: Watcher, *, review: bool = False) -> None:
+        if watcher.position == feed.head and not review:
             feed.live.add(watcher)
+            watcher.caught_up()
             return
-        task = asyncio.create_task(self._lead_up(feed, watcher), name=f"hub: lead a watcher of {feed.user_id} up")
-        feed.behind[watcher] = task
+        replay = self._replay(feed, watcher, review=review)
+        feed.behind[watcher] = asyncio.create_task(replay, name=f"hub: replay {feed.stream}")
 
-    async def _lead_up(self, feed: Feed, watcher: Watcher) -> None:
-        while watcher.position < feed.head:
+    async def _replay(self, feed: Feed, watcher: Watcher, *, review: bool) -> None:
+        while review or watcher.position < feed.head:
+            if review:
+                if not await self._still_allowed(feed, watcher):
+                    feed.behind.pop(watcher, None)
+                    watcher.dismiss(CloseReason.FORBIDDEN)
+                    return
+                review = False
+                continue
             try:
-                page = await self._page(feed.user_id, watcher.position)
+                page = await self._page(feed.stream, watcher.position)
             except READING_FAILED as error:
-                logger.warning("a watcher of %s waits for the journal: %s", feed.user_id, error)
+                logger.warning("replay of stream %s waits for the journal: %s", feed.stream, error)
                 await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
                 continue
             except Exception:
-                logger.exception("a watcher of %s can't be led up", feed.user_id)
+                logger.exception("replay of stream %s failed, retrying", feed.stream)
                 await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
                 continue
             if page is None:
                 feed.behind.pop(watcher, None)
-                watcher.dismiss(Goodbye.SLOW)
+                watcher.dismiss(CloseReason.SLOW)
                 return
             if page.last > feed.head:
                 self._advance(feed, page.after(feed.head))
+            if (changed := page.through_rights_change()) is not None:
+                page, review = changed, True
             try:
                 async with asyncio.timeout(SLOW_SECONDS):
                     while not watcher.offer(page):
@@ -192,66 +204,78 @@ class Hub:
             except TimeoutError:
                 self._counters.slow_sockets_closed += 1
                 feed.behind.pop(watcher, None)
-                watcher.dismiss(Goodbye.SLOW)
+                watcher.dismiss(CloseReason.SLOW)
                 return
             self._counters.delivered += len(page.frames)
         if feed.behind.pop(watcher, None) is not None:
             feed.live.add(watcher)
+            watcher.caught_up()
 
-    async def _page(self, user_id: str, after: int) -> Batch | None:
+    async def _still_allowed(self, feed: Feed, watcher: Watcher) -> bool:
+        """Ask until there is an answer: a watcher whose rights can't be checked now is shown nothing meanwhile."""
+        while True:
+            try:
+                return await watcher.allowed()
+            except READING_FAILED as error:
+                logger.warning("the rights to watch stream %s can't be checked, retrying: %s", feed.stream, error)
+            except Exception:
+                logger.exception("the rights to watch stream %s can't be checked, retrying", feed.stream)
+            await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
+
+    async def _page(self, stream: str, after: int) -> Batch | None:
         """Read the journal once for all the watchers that wait at the same place."""
-        key = (user_id, after)
+        key = (stream, after)
         task = self._pages.get(key)
         if task is None:
-            task = self._pages[key] = asyncio.create_task(self._read(user_id, after), name="hub: read a page")
+            task = self._pages[key] = asyncio.create_task(self._read(stream, after), name="hub: read a page")
             task.add_done_callback(lambda done: self._forget_partial(key, done))
             while len(self._pages) > CACHED_PAGES:
                 self._pages.popitem(last=False)
         return await asyncio.shield(task)
 
-    async def _read(self, user_id: str, after: int) -> Batch | None:
-        return await self._journal.after(user_id, after, size=PAGE_CHARACTERS)
+    async def _read(self, stream: str, after: int) -> Batch | None:
+        return await self._journal.after(stream, after, size=PAGE_CHARACTERS)
 
     def _forget_partial(self, key: tuple[str, int], task: asyncio.Task[Batch | None]) -> None:
         page = None if task.cancelled() or task.exception() else task.result()
         if page is None or len(page.frames) < PAGE:
             self._pages.pop(key, None)
 
-    async def _feed(self, user_id: str) -> Feed:
-        feed = self._feeds.get(user_id)
+    async def _feed(self, stream: str) -> Feed:
+        feed = self._feeds.get(stream)
         if feed is None:
-            feed = self._feeds[user_id] = Feed(user_id)
-            feed.ready = asyncio.create_task(self._open(feed), name=f"hub: open the feed of {user_id}")
+            feed = self._feeds[stream] = Feed(stream)
+            feed.ready = asyncio.create_task(self._open(feed), name=f"hub: open the feed of {stream}")
         if feed.ready is not None:
             await asyncio.shield(feed.ready)
         return feed
 
     async def _open(self, feed: Feed) -> None:
         try:
-            await self._bus.watch(feed.user_id)
-            feed.head = await self._journal.head(feed.user_id)
+            await self._bus.watch(feed.stream)
+            feed.head = await self._journal.head(feed.stream)
         except BaseException:
-            if self._feeds.get(feed.user_id) is feed:
-                del self._feeds[feed.user_id]
-                await self._bus.unwatch(feed.user_id)
+            if self._feeds.get(feed.stream) is feed:
+                del self._feeds[feed.stream]
+                await self._bus.unwatch(feed.stream)
             raise
         feed.ready = None
         if feed.missed:
-            self._gaps.add(feed.user_id)
+            self._gaps.add(feed.stream)
             self._gap.set()
 
-    async def _close_if_unwatched(self, user_id: str) -> None:
-        feed = self._feeds.get(user_id)
-        if feed is not None and not feed.watched and user_id not in self._opening:
-            del self._feeds[user_id]
-            await self._bus.unwatch(user_id)
+    async def _close_if_unwatched(self, stream: str) -> None:
+        feed = self._feeds.get(stream)
+        if feed is not None and not feed.watched and stream not in self._opening:
+            del self._feeds[stream]
+            await self._bus.unwatch(stream)
 
     async def _fill_gaps(self) -> None:
         while True:
             await self._gap.wait()
             self._gap.clear()
-            users, self._gaps = self._gaps, set()
-            await self._catch_up(users)
+            streams, self._gaps = self._gaps, set()
+            await self._catch_up(streams)
 
     async def _reconcile(self) -> None:
         """Look for what the bus never brought: the last word of a publisher that died, or everything while it is away."""
@@ -263,26 +287,26 @@ class Hub:
                 await self._catch_up(set(self._feeds))
                 looked = clock()
 
-    async def _catch_up(self, users: set[str]) -> None:
+    async def _catch_up(self, streams: set[str]) -> None:
         """Bring feeds up to the journal; what can't be read now is read at the next look."""
         try:
-            await self._read_up(users)
+            await self._read_up(streams)
         except READING_FAILED as error:
-            logger.warning("the hub could not read the journal of %d users: %s", len(users), error)
+            logger.warning("the hub could not read the journal of %d streams: %s", len(streams), error)
         except Exception:
-            logger.exception("the hub could not read the journal of %d users", len(users))
+            logger.exception("the hub could not read the journal of %d streams", len(streams))
 
-    async def _read_up(self, users: set[str]) -> None:
-        while users:
-            heads = {user: feed.head for user in users if (feed := self._feeds.get(user)) and feed.head >= 0}
-            users = set()
+    async def _read_up(self, streams: set[str]) -> None:
+        while streams:
+            heads = {stream: feed.head for stream in streams if (feed := self._feeds.get(stream)) and feed.head >= 0}
+            streams = set()
             for batch in await self._journal.after_each(heads, size=PAGE_CHARACTERS):
-                feed = self._feeds.get(batch.user_id)
+                feed = self._feeds.get(batch.stream)
                 if feed is not None and batch.last > feed.head >= batch.first - 1:
                     new = batch.after(feed.head)
                     self._counters.gaps_filled += len(new.frames)
                     self._advance(feed, new)
-                    users.add(batch.user_id)
+                    streams.add(batch.stream)
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -1,21 +1,33 @@
-"""The L1 log: events written in the caller's transaction, numbered per user without gaps, read back from any number.
+"""The journal: events written in the caller's transaction, numbered per stream without gaps, read back from any number.
 
-The number is given inside the INSERT's own statement. On Postgres the user's row in `streams` is locked until the commit,
+`append` checks an event and keeps it with its transaction; the commit writes all of them, sorted by stream, in one
+statement. So two transactions lock the streams that they share in one order and can't wait for each other, and a stream is
+locked only from there to the end of the commit. After a savepoint events are written at once, so that a rollback to it takes
+them back; such a transaction locks its streams in the order of its calls.
+
+The number is given inside the INSERT's own statement. On Postgres the stream's row in `streams` is locked until the commit,
 so numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
-from pydantic_core import to_json
-from sqlalchemy import text
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
+from sqlalchemy import func, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from commitstream.db.database import Database
+from commitstream.db.tables import JournalEntry
 from commitstream.envelope import Batch, Draft, batches, frame
+from commitstream.events import Event
 from commitstream.outbox import Listener, Outbox
+from commitstream.topics import OrderError, Stream, Topics
 
 PAGE = 500
 PAGE_CHARACTERS = 1 << 20
@@ -23,89 +35,159 @@ ANY_SIZE = 1 << 62
 LARGEST_NUMBER = (1 << 63) - 1
 
 
-class RunPage(NamedTuple):
-    """Some events of a run, and the number to go on after where there are more."""
+Metadata = Mapping[str, JsonValue | None]
+NO_METADATA: Metadata = MappingProxyType({})
+
+
+class SubjectPage(NamedTuple):
+    """Some events about one subject, and the number to go on after where there are more."""
 
     frames: list[str]
     next: int | None
 
 
 class Journal:
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, topics: Topics) -> None:
         self._database = database
         self._outbox = outbox
+        self.topics = topics
         self._sql = _POSTGRES if database.dialect == "postgresql" else _SQLITE
 
-    async def log_event(self, session: AsyncSession, user_id: str, *drafts: Draft) -> Batch:
-        """Write events of one user, in order, in one statement; they are published if and when the session commits.
+    def draft(self, stream: Stream, event: Event, metadata: Metadata = NO_METADATA) -> Draft:
+        """Check and serialise an event; raises UnknownTopicError or UnknownEventTypeError."""
+        topic = self.topics.of(stream)
+        topic.require(event)
+        return Draft.write(topic, stream, event, metadata)
 
-        Let it be the last statement of its transaction: on Postgres the user's stream is locked from here to the commit.
+    async def append(
+        self, session: AsyncSession, stream: Stream, *events: Event, metadata: Metadata = NO_METADATA
+    ) -> None:
+        """Write events of one stream, in order, in the transaction of a session; they are published after its commit.
+
+        Raises UnknownTopicError or UnknownEventTypeError here. The commit raises OrderError, and rolls back, where the
+        topic's order doesn't allow an event.
         """
+        await self.write(session, *(self.draft(stream, event, metadata) for event in events))
+
+    async def write(self, session: AsyncSession, *drafts: Draft) -> None:
+        """Write events that were serialised before."""
         if not drafts:
-            raise ValueError("log_event needs at least one event")
-        connection = await session.connection()
-        numbers = (await connection.execute(self._sql.append, self._sql.bind(user_id, drafts))).scalars().all()
-        first = min(numbers)
-        written = Batch(user_id, first, [frame(first + n, draft.body) for n, draft in enumerate(drafts)])
-        self._outbox.stage(session, connection, written)
-        return written
+            raise ValueError("an append needs at least one event")
+        await self._outbox.add(session, self._insert, drafts)
+
+    def _insert(self, connection: Connection, drafts: Sequence[Draft]) -> list[Batch]:
+        by_stream: dict[str, list[Draft]] = {}
+        for draft in sorted(drafts, key=lambda draft: str(draft.stream)):  # a stable sort: each stream keeps its order
+            by_stream.setdefault(str(draft.stream), []).append(draft)
+        rows = connection.execute(self._sql.append, self._sql.bind(by_stream)).all()
+        first: dict[str, int] = {}
+        for name, seq in rows:
+            first[name] = min(seq, first.get(name, seq))
+        self._check_order(connection, by_stream, first)
+        return [
+            Batch(name, first[name], [frame(first[name] + place, draft.body) for place, draft in enumerate(written)])
+            for name, written in by_stream.items()
+        ]
+
+    def _check_order(
+        self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], first: Mapping[str, int]
+    ) -> None:
+        """Follow each subject from its last event before these; its stream is locked, so nothing comes between."""
+        last: dict[tuple[int, str, str | None], str | None] = {}
+        for name, drafts in by_stream.items():
+            topic = self.topics.of(drafts[0].stream)
+            for draft in drafts:
+                order = topic.order_of(draft.type)
+                if order is None:
+                    continue
+                followed = (id(order), name, draft.subject)
+                if followed not in last:
+                    about = {"stream": name, "subject": draft.subject, "before": first[name]}
+                    types = to_json(sorted(order.types)).decode()
+                    last[followed] = connection.scalar(self._sql.last_type, {**about, "types": types})
+                try:
+                    order.check(last[followed], draft.type)
+                except OrderError as refused:
+                    subject = "" if draft.subject is None else f", {draft.subject}"
+                    raise OrderError(f"stream {name}{subject}: {refused}") from None
+                last[followed] = draft.type
 
     def on_commit(self, listener: Listener) -> Callable[[], None]:
-        """Have somebody told, by name of the user, of what this process commits; the returned function ends it."""
+        """Call a listener with the name of each stream that this process commits to, until the returned function is called."""
         return self._outbox.wake(listener)
 
-    async def head(self, user_id: str) -> int:
-        """The number of a user's last event; 0 before the first."""
+    async def head(self, stream: str) -> int:
+        """The number of a stream's last event; 0 before the first."""
         async with self._database.reading() as session:
-            return int(await session.scalar(_HEAD, {"user_id": user_id}) or 0)
+            return int(await session.scalar(_HEAD, {"stream": stream}) or 0)
 
-    async def after(self, user_id: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
-        """A user's next events after a number, a page at most; None where there are none."""
-        found = await self.after_each({user_id: seq}, limit, size)
+    async def heads(self, streams: Sequence[str]) -> dict[str, int]:
+        """The numbers of the last events of several streams; those without an event are absent."""
+        if not streams:
+            return {}
+        query = select(JournalEntry.stream, func.max(JournalEntry.seq)).where(JournalEntry.stream.in_(streams))
+        async with self._database.reading() as session:
+            rows = await session.execute(query.group_by(JournalEntry.stream))
+            return {row[0]: row[1] for row in rows}
+
+    async def after(self, stream: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
+        """A stream's next events after a number, a page at most; None where there are none."""
+        found = await self.after_each({stream: seq}, limit, size)
         return found[0] if found else None
 
     async def after_each(self, positions: Mapping[str, int], limit: int = PAGE, size: int = ANY_SIZE) -> list[Batch]:
-        """What each user has after their number, in one query for all: a page each, and no more than fills a size."""
+        """What each stream has after their number, in one query for all: a page each, and no more than fills a size."""
         if not positions:
             return []
         bound = {"positions": to_json(positions).decode(), "page": limit, "size": size}
         async with self._database.reading() as session:
             rows = await session.execute(self._sql.read, bound)
-            return list(batches((row.user_id, row.seq, row.body) for row in rows))
+            return list(batches((row.stream, row.seq, row.body) for row in rows))
 
-    async def last_kind(self, session: AsyncSession, run_id: str) -> str | None:
-        """What happened last in a run."""
-        kind = await session.scalar(_LAST_KIND, {"run_id": run_id})
-        return str(kind) if kind else None
+    async def last_type(self, session: AsyncSession, stream: Stream, subject: str) -> str | None:
+        """Return the type of the last event about a subject."""
+        found = await session.scalar(_LAST_TYPE, {"stream": str(stream), "subject": subject})
+        return None if found is None else str(found)
 
     async def holds(self, session: AsyncSession, draft: Draft) -> bool:
         """Whether an event was written after all, when the answer to its commit got lost."""
-        return await session.scalar(_HOLDS, {"run_id": draft.run_id, "body": draft.body}) is not None
+        bound = {"stream": str(draft.stream), "subject": draft.subject, "body": draft.body}
+        return await session.scalar(_HOLDS if draft.subject is not None else _HOLDS_WITHOUT_SUBJECT, bound) is not None
 
-    async def of_run(
-        self, user_id: str, run_id: str, after: int = 0, limit: int = PAGE, size: int = ANY_SIZE
-    ) -> RunPage:
-        """A run's next events after a number, no more than a limit and no more than fills a size, but one at least."""
-        bound = {"user_id": user_id, "run_id": run_id, "after": after, "page": limit + 1, "size": size}
+    async def metadata(self, stream: Stream, seq: int) -> dict[str, JsonValue]:
+        """Return what was kept with an event beside what its watchers are shown."""
         async with self._database.reading() as session:
-            rows = (await session.execute(_OF_RUN, bound)).all()
+            kept = await session.scalar(_METADATA, {"stream": str(stream), "seq": seq})
+        return {} if kept is None else dict(from_json(kept))
+
+    async def about(
+        self, stream: Stream, subject: str, after: int = 0, limit: int = PAGE, size: int = ANY_SIZE
+    ) -> SubjectPage:
+        """Read the next events about a subject, at most a limit and no more than fills a size, but one at least."""
+        bound = {"stream": str(stream), "subject": subject, "after": after, "page": limit + 1, "size": size}
+        async with self._database.reading() as session:
+            rows = (await session.execute(_ABOUT, bound)).all()
         shown = rows[:limit]
         more = bool(shown) and rows[0].found > len(shown)
-        return RunPage([frame(row.seq, row.body) for row in shown], shown[-1].seq if more else None)
+        return SubjectPage([frame(row.seq, row.body) for row in shown], shown[-1].seq if more else None)
 
 
-_HEAD = text("SELECT max(seq) FROM events WHERE user_id = :user_id")
+_HEAD = text("SELECT max(seq) FROM events WHERE stream = :stream")
 
-_LAST_KIND = text("SELECT kind FROM events WHERE run_id = :run_id ORDER BY seq DESC LIMIT 1")
+_LAST_TYPE = text("SELECT type FROM events WHERE stream = :stream AND subject = :subject ORDER BY seq DESC LIMIT 1")
 
-_HOLDS = text("SELECT seq FROM events WHERE run_id = :run_id AND body = :body")
+_HOLDS = text("SELECT seq FROM events WHERE stream = :stream AND subject = :subject AND body = :body")
 
-_OF_RUN = text(
+_HOLDS_WITHOUT_SUBJECT = text("SELECT seq FROM events WHERE stream = :stream AND subject IS NULL AND body = :body")
+
+_METADATA = text("SELECT metadata FROM events WHERE stream = :stream AND seq = :seq")
+
+_ABOUT = text(
     """
     SELECT seq, body, found FROM (
         SELECT seq, body, count(*) OVER () AS found, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
             SELECT seq, body FROM events
-            WHERE user_id = :user_id AND run_id = :run_id AND seq > :after ORDER BY seq LIMIT :page
+            WHERE stream = :stream AND subject = :subject AND seq > :after ORDER BY seq LIMIT :page
         ) AS page
     ) AS event
     WHERE before < :size
@@ -117,43 +199,57 @@ _OF_RUN = text(
 class _Postgres:
     append = text(
         """
-        WITH numbered AS (
-            INSERT INTO streams (user_id, last_seq) VALUES (:user_id, :count)
-            ON CONFLICT (user_id) DO UPDATE SET last_seq = streams.last_seq + excluded.last_seq
-            RETURNING last_seq
+        WITH draft AS (
+            SELECT stream, type, subject, body, metadata, at,
+                row_number() OVER (PARTITION BY stream ORDER BY n) AS place, count(*) OVER (PARTITION BY stream) AS count
+            FROM unnest(
+                CAST(:streams AS text[]), CAST(:types AS text[]), CAST(:subjects AS text[]), CAST(:bodies AS text[]),
+                CAST(:metadatas AS text[]), CAST(:ats AS timestamptz[])
+            ) WITH ORDINALITY AS given(stream, type, subject, body, metadata, at, n)
+        ), numbered AS (
+            INSERT INTO streams (stream, last_seq) SELECT DISTINCT stream, count FROM draft ORDER BY stream
+            ON CONFLICT (stream) DO UPDATE SET last_seq = streams.last_seq + excluded.last_seq
+            RETURNING stream, last_seq
         )
-        INSERT INTO events (user_id, seq, run_id, kind, body, at)
-        SELECT :user_id, last_seq - :count + n, run_id, kind, body, at
-        FROM numbered, unnest(
-            CAST(:runs AS text[]), CAST(:kinds AS text[]), CAST(:bodies AS text[]), CAST(:ats AS timestamptz[])
-        ) WITH ORDINALITY AS draft(run_id, kind, body, at, n)
-        RETURNING seq
+        INSERT INTO events (stream, seq, type, subject, body, metadata, at)
+        SELECT stream, last_seq - count + place, type, subject, body, metadata, at
+        FROM draft JOIN numbered USING (stream)
+        RETURNING stream, seq
+        """
+    )
+    last_type = text(
+        """
+        SELECT type FROM events
+        WHERE stream = :stream AND subject IS NOT DISTINCT FROM CAST(:subject AS text) AND seq < :before
+        AND type IN (SELECT json_array_elements_text(CAST(:types AS json)))
+        ORDER BY seq DESC LIMIT 1
         """
     )
     read = text(
         """
-        SELECT event.user_id, event.seq, event.body
-        FROM json_each_text(CAST(:positions AS json)) AS position(user_id, seq)
+        SELECT event.stream, event.seq, event.body
+        FROM json_each_text(CAST(:positions AS json)) AS position(stream, seq)
         CROSS JOIN LATERAL (
-            SELECT user_id, seq, body, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
-                SELECT user_id, seq, body FROM events
-                WHERE events.user_id = position.user_id AND events.seq > CAST(position.seq AS bigint)
+            SELECT stream, seq, body, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
+                SELECT stream, seq, body FROM events
+                WHERE events.stream = position.stream AND events.seq > CAST(position.seq AS bigint)
                 ORDER BY seq LIMIT :page
             ) AS page
         ) AS event
         WHERE event.before < :size
-        ORDER BY event.user_id, event.seq
+        ORDER BY event.stream, event.seq
         """
     )
 
     @staticmethod
-    def bind(user_id: str, drafts: Sequence[Draft]) -> dict[str, object]:
+    def bind(by_stream: Mapping[str, Sequence[Draft]]) -> dict[str, object]:
+        drafts = [draft for written in by_stream.values() for draft in written]
         return {
-            "user_id": user_id,
-            "count": len(drafts),
-            "runs": [draft.run_id for draft in drafts],
-            "kinds": [draft.kind for draft in drafts],
+            "streams": [str(draft.stream) for draft in drafts],
+            "types": [draft.type for draft in drafts],
+            "subjects": [draft.subject for draft in drafts],
             "bodies": [draft.body for draft in drafts],
+            "metadatas": [draft.metadata for draft in drafts],
             "ats": [draft.at for draft in drafts],
         }
 
@@ -161,34 +257,51 @@ class _Postgres:
 class _Sqlite:
     append = text(
         """
-        INSERT INTO events (user_id, seq, run_id, kind, body, at)
-        SELECT :user_id, top.seq + draft.key + 1, draft.value ->> 0, draft.value ->> 1, draft.value ->> 2, draft.value ->> 3
-        FROM (SELECT coalesce(max(seq), 0) AS seq FROM events WHERE user_id = :user_id) AS top, json_each(:drafts) AS draft
+        INSERT INTO events (stream, seq, type, subject, body, metadata, at)
+        SELECT draft.value ->> 0,
+            (SELECT coalesce(max(seq), 0) FROM events WHERE stream = draft.value ->> 0) + (draft.value ->> 1),
+            draft.value ->> 2, draft.value ->> 3, draft.value ->> 4, draft.value ->> 5, draft.value ->> 6
+        FROM json_each(:drafts) AS draft
         ORDER BY draft.key
-        RETURNING seq
+        RETURNING stream, seq
+        """
+    )
+    last_type = text(
+        """
+        SELECT type FROM events
+        WHERE stream = :stream AND subject IS :subject AND seq < :before AND type IN (SELECT value FROM json_each(:types))
+        ORDER BY seq DESC LIMIT 1
         """
     )
     read = text(
         """
-        SELECT event.user_id, event.seq, event.body
+        SELECT event.stream, event.seq, event.body
         FROM json_each(:positions) AS position
-        JOIN events AS event ON event.user_id = position.key AND event.seq IN (
+        JOIN events AS event ON event.stream = position.key AND event.seq IN (
             SELECT seq FROM (
                 SELECT seq, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
                     SELECT seq, body FROM events
-                    WHERE user_id = position.key AND seq > position.value ORDER BY seq LIMIT :page
+                    WHERE stream = position.key AND seq > position.value ORDER BY seq LIMIT :page
                 )
             ) WHERE before < :size
         )
-        ORDER BY event.user_id, event.seq
+        ORDER BY event.stream, event.seq
         """
     )
 
     @staticmethod
-    def bind(user_id: str, drafts: Sequence[Draft]) -> dict[str, object]:
-        moments = [draft.at.replace(tzinfo=None).isoformat(" ", "microseconds") for draft in drafts]
-        rows = [[d.run_id, d.kind, d.body, at] for d, at in zip(drafts, moments, strict=True)]
-        return {"user_id": user_id, "drafts": to_json(rows).decode()}
+    def bind(by_stream: Mapping[str, Sequence[Draft]]) -> dict[str, object]:
+        rows = [
+            (str(d.stream), place, d.type, d.subject, d.body, d.metadata, _stored(d.at))
+            for written in by_stream.values()
+            for place, d in enumerate(written, 1)
+        ]
+        return {"drafts": to_json(rows).decode()}
+
+
+def _stored(moment: datetime) -> str:
+    """Return a point in time as SQLAlchemy stores it in SQLite."""
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 _POSTGRES, _SQLITE = _Postgres(), _Sqlite()

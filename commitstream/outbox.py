@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -31,13 +31,15 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from commitstream.bus.base import Bus, BusAway
 from commitstream.counters import EventCounters
-from commitstream.envelope import Batch, merged
+from commitstream.envelope import Batch, Draft, merged
 from commitstream.service.tracing import tracer
 
 logger = logging.getLogger(__name__)
 
+PENDING = "events that the commit will write"
 STAGED = "events staged for the outbox"
 SAVEPOINT_SEEN = "a savepoint was set in this transaction"
+REFUSED = "the events of this transaction could not be written"
 LONGEST_QUEUE = 10_000
 _TRANSACTION_CONTROL = re.compile(
     r"(?:\s|;|/\*.*?\*/|--[^\n]*\n)*(?:savepoint|rollback|release|commit|end|abort|prepare)\b",
@@ -45,6 +47,7 @@ _TRANSACTION_CONTROL = re.compile(
 )
 
 Listener = Callable[[str], None]
+Insert = Callable[[Connection, Sequence[Draft]], list[Batch]]
 
 
 class ReadAfterEach(Protocol):
@@ -60,6 +63,15 @@ class Staged:
     span: Span
 
 
+@dataclass(frozen=True)
+class Pending:
+    """Events of a transaction that are not written yet."""
+
+    outbox: Outbox
+    insert: Insert
+    drafts: Sequence[Draft]
+
+
 class Outbox:
     def __init__(self, counters: EventCounters) -> None:
         self._counters = counters
@@ -67,11 +79,17 @@ class Outbox:
         self._listeners: set[Listener] = set()
         _listen()
 
-    def stage(self, session: AsyncSession, connection: AsyncConnection, batch: Batch) -> None:
-        """Remember events until their transaction ends; a rollback forgets them."""
+    async def add(self, session: AsyncSession, insert: Insert, drafts: Sequence[Draft]) -> None:
+        """Keep events until their transaction commits; after a savepoint, write them at once.
+
+        They are kept on the connection, because only its transaction tells what becomes of them; a rollback forgets them.
+        """
+        connection = await session.connection()
         written_by = _sync(connection)
-        written_by.info.setdefault(STAGED, []).append(Staged(self, batch, _publishing(batch)))
+        written_by.info.setdefault(PENDING, []).append(Pending(self, insert, drafts))
         session.sync_session.info.setdefault(STAGED, set()).add(written_by)
+        if SAVEPOINT_SEEN in written_by.info:
+            await connection.run_sync(_write)
 
     def feed(self, relay: Relay | None) -> None:
         """Name the relay that takes what is committed; without one, hubs read the journal."""
@@ -89,7 +107,7 @@ class Outbox:
         if self._relay is not None:
             self._relay.take(staged.batch, certain=certain, span=staged.span)
         for listener in self._listeners:
-            listener(staged.batch.user_id)
+            listener(staged.batch.stream)
 
 
 def _publishing(batch: Batch) -> Span:
@@ -121,11 +139,35 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 
 
 def _begin(connection: Connection) -> None:
-    connection.info.pop(SAVEPOINT_SEEN, None)
+    for name in (SAVEPOINT_SEEN, REFUSED, PENDING):
+        connection.info.pop(name, None)
     _settle(connection.info, certain=False)
 
 
+def _commit(connection: Connection) -> None:
+    if REFUSED in connection.info:
+        raise connection.info[REFUSED]
+    _write(connection)
+
+
+def _write(connection: Connection) -> None:
+    """Write the events that are kept with a transaction, and stage them for publishing."""
+    kept: dict[Insert, list[Draft]] = {}
+    for pending in (waiting := connection.info.pop(PENDING, ())):
+        kept.setdefault(pending.insert, []).extend(pending.drafts)
+    outboxes = {pending.insert: pending.outbox for pending in waiting}
+    for insert, drafts in kept.items():
+        try:
+            batches = insert(connection, drafts)
+        except Exception as error:
+            connection.info[REFUSED] = error  # a caller that catches it must not commit without its events
+            raise
+        staged = connection.info.setdefault(STAGED, [])
+        staged += [Staged(outboxes[insert], batch, _publishing(batch)) for batch in batches]
+
+
 def _savepoint(connection: Connection, name: str) -> None:
+    _write(connection)
     connection.info[SAVEPOINT_SEEN] = name
 
 
@@ -134,15 +176,24 @@ def _statement(
 ) -> None:
     """Notice a transaction's end, and every kind of savepoint, that somebody wrote in SQL of their own."""
     if _TRANSACTION_CONTROL.match(statement):
+        _write(connection)
         connection.info[SAVEPOINT_SEEN] = statement
+        if "rollback" in statement.lower():
+            connection.info.pop(REFUSED, None)
+
+
+def _rollback_to_savepoint(connection: Connection, name: str, context: object) -> None:
+    connection.info.pop(REFUSED, None)
 
 
 def _rollback(connection: Connection) -> None:
     if not connection.invalidated:
-        connection.info.pop(STAGED, None)
+        for name in (STAGED, PENDING, REFUSED):
+            connection.info.pop(name, None)
 
 
 def _checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info.pop(PENDING, None)
     _settle(record.info, certain=False)
 
 
@@ -157,7 +208,9 @@ def _listen() -> None:
         (Session, "after_commit", _after_commit),
         (Session, "after_transaction_end", _after_transaction_end),
         (Engine, "begin", _begin),
+        (Engine, "commit", _commit),
         (Engine, "savepoint", _savepoint),
+        (Engine, "rollback_savepoint", _rollback_to_savepoint),
         (Engine, "before_cursor_execute", _statement),
         (Engine, "rollback", _rollback),
         (Pool, "checkin", _checkin),
@@ -238,15 +291,15 @@ class Relay:
         before: dict[str, int] = {}
         last: dict[str, int] = {}
         for batch, _ in doubtful:
-            before[batch.user_id] = min(batch.first - 1, before.get(batch.user_id, batch.first))
-            last[batch.user_id] = max(batch.last, last.get(batch.user_id, 0))
+            before[batch.stream] = min(batch.first - 1, before.get(batch.stream, batch.first))
+            last[batch.stream] = max(batch.last, last.get(batch.stream, 0))
         try:
-            written = await self._read(before, max(last[user] - before[user] for user in before))
+            written = await self._read(before, max(last[stream] - before[stream] for stream in before))
         except (OSError, SQLAlchemyError) as error:
             logger.warning("the relay could not read the journal, hubs will: %s", error)
             return []
-        there = {(batch.user_id, frame) for batch in written for frame in batch.frames}
-        found = [taken for taken in doubtful if (taken.batch.user_id, taken.batch.frames[0]) in there]
+        there = {(batch.stream, frame) for batch in written for frame in batch.frames}
+        found = [taken for taken in doubtful if (taken.batch.stream, taken.batch.frames[0]) in there]
         self._counters.committed += sum(len(batch.frames) for batch, _ in found)
         return found
 

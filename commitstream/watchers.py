@@ -1,11 +1,11 @@
-"""Who watches: what the hub asks of a watcher, how it says goodbye, and the watcher that others read from."""
+"""Who watches a stream: what the hub asks of a watcher, and a watcher that is read from, batch by batch."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from enum import IntEnum
+from collections.abc import Awaitable, Callable
+from enum import Enum, IntEnum
 from typing import Protocol
 
 from commitstream.envelope import Batch
@@ -13,15 +13,16 @@ from commitstream.envelope import Batch
 MAILBOX_BATCHES = 64
 
 
-class Goodbye(IntEnum):
-    """Why a watcher is shown nothing more; the number is the WebSocket close code. It may come back with its cursor."""
+class CloseReason(IntEnum):
+    """Why a watcher is shown nothing more; the number is the WebSocket close code."""
 
     RESTART = 1012
     SLOW = 4008
+    FORBIDDEN = 4403
 
 
 class Watcher(Protocol):
-    """One socket, or whatever else is shown a user's events."""
+    """One subscription of a socket, or an event stream over HTTP."""
 
     position: int
 
@@ -33,27 +34,50 @@ class Watcher(Protocol):
         """Wait until an offer may succeed again."""
         ...
 
-    def dismiss(self, goodbye: Goodbye) -> None:
-        """Be told that nothing more will come."""
+    def caught_up(self) -> None:
+        """Take notice that everything committed so far was offered: what comes now comes as it happens."""
+        ...
+
+    async def allowed(self) -> bool:
+        """Say whether the user may still watch; asked after the rights of the stream have changed."""
+        ...
+
+    def dismiss(self, reason: CloseReason) -> None:
+        """Take notice that nothing more will come."""
         ...
 
 
-class Mailbox:
-    """A watcher that somebody reads from, a batch at a time."""
+Allowed = Callable[[], Awaitable[bool]]
 
-    def __init__(self, position: int, dismissed: Callable[[], None] = lambda: None) -> None:
+
+async def always() -> bool:
+    return True
+
+
+class Live(Enum):
+    """What comes between the replay and what happens now."""
+
+    NOW = "live"
+
+
+class Mailbox:
+    """A watcher that a task reads from, a batch at a time."""
+
+    def __init__(self, position: int, dismissed: Callable[[], None] = lambda: None, allowed: Allowed = always) -> None:
         self.position = position
-        self.goodbye: Goodbye | None = None
+        self.reason: CloseReason | None = None
+        self._live = False
         self._dismissed = dismissed
-        self._batches: deque[Batch] = deque()
+        self._allowed = allowed
+        self._waiting: deque[Batch | Live] = deque()
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
 
     def offer(self, batch: Batch) -> bool:
-        if len(self._batches) >= MAILBOX_BATCHES:
+        if len(self._waiting) >= MAILBOX_BATCHES:
             self._taken.clear()
             return False
-        self._batches.append(batch)
+        self._waiting.append(batch)
         self.position = batch.last
         self._arrived.set()
         return True
@@ -61,18 +85,27 @@ class Mailbox:
     async def room(self) -> None:
         await self._taken.wait()
 
-    def dismiss(self, goodbye: Goodbye) -> None:
-        self.goodbye = goodbye
+    def caught_up(self) -> None:
+        if not self._live:
+            self._live = True
+            self._waiting.append(Live.NOW)
+            self._arrived.set()
+
+    async def allowed(self) -> bool:
+        return await self._allowed()
+
+    def dismiss(self, reason: CloseReason) -> None:
+        self.reason = reason
         self._arrived.set()
         self._dismissed()
 
-    async def take(self) -> Batch | None:
-        """Wait for the next batch; None once dismissed and read to the end."""
-        while not self._batches:
-            if self.goodbye is not None:
+    async def take(self) -> Batch | Live | None:
+        """Wait for the next batch, or for the end of the replay; None once dismissed and read to the end."""
+        while not self._waiting:
+            if self.reason is not None:
                 return None
             self._arrived.clear()
             await self._arrived.wait()
-        batch = self._batches.popleft()
+        taken = self._waiting.popleft()
         self._taken.set()
-        return batch
+        return taken

@@ -14,11 +14,11 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
-from app.agents.events import EventKind
+from app.agents.events import RunEvent, ToolCompleted, ToolExecuting
 from app.agents.model import Arguments
 from app.agents.tool_context import Caller, Tool, ToolContext, as_models_see_it, context_parameters
 
-Announce = Callable[[EventKind, dict[str, JsonValue]], Awaitable[None]]
+Announce = Callable[[RunEvent], Awaitable[None]]
 
 TOOL_SECONDS = 30.0
 
@@ -45,7 +45,7 @@ class ToolDispatcher:
     async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
         """Call a tool by name; raises `ToolError` once its end is announced."""
         context = ToolContext(caller)
-        await announce(EventKind.TOOL_EXECUTING, {"tool": tool, "arguments": dict(arguments)})
+        await announce(ToolExecuting(run_id=caller.run_id, tool=tool, arguments=dict(arguments)))
         started = time.monotonic()
         outcome: dict[str, JsonValue] = {"status": "cancelled"}
         try:
@@ -57,10 +57,10 @@ class ToolDispatcher:
         finally:
             outcome |= {"tool": tool, "milliseconds": round((time.monotonic() - started) * 1000, 1)}
             emitted = context.close()
-            await announce(EventKind.TOOL_COMPLETED, outcome)
+            await announce(ToolCompleted.model_validate({"run_id": caller.run_id, **outcome}))
             if outcome["status"] != "cancelled":  # then the run is over, and takes no more events
-                for kind, payload in emitted:
-                    await announce(kind, payload)
+                for event in emitted:
+                    await announce(event)
         return result
 
     async def _execute(self, name: str, arguments: Arguments, context: ToolContext) -> JsonValue:
@@ -112,15 +112,15 @@ def _json(value: object) -> JsonValue:
 
 async def demand_instrumented(dispatcher: Dispatcher) -> None:
     """Call a tool that isn't there, and refuse a dispatcher that doesn't announce both the call and its end."""
-    heard: list[EventKind] = []
+    announced: list[str] = []
 
-    async def listen(kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        heard.append(kind)
+    async def listen(event: RunEvent) -> None:
+        announced.append(event.event_type)
 
     with contextlib.suppress(ToolError):
         await dispatcher.call("is anybody listening?", {}, listen, Caller("", ""))
-    if heard != [EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED]:
+    if announced != [ToolExecuting.event_type, ToolCompleted.event_type]:
         raise UninstrumentedDispatcher(
-            f"{type(dispatcher).__name__} announced {[str(kind) for kind in heard] or 'nothing'} for a tool call: "
+            f"{type(dispatcher).__name__} announced {announced or 'nothing'} for a tool call: "
             "it must announce tool_executing and tool_completed for every call, failed ones too"
         )

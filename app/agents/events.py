@@ -1,54 +1,68 @@
-"""The five events of a run, and the grammar they obey.
+"""The events of a run, and the order they follow.
 
     agent_started (agent_thinking | tool_executing tool_completed)* agent_completed
 
-Failure, cancellation and interruption end in `agent_completed` too; its status says so. The turn of a run checks each
-event against the grammar before it is written, and the tests read the same table; `Journal.log_event` checks nothing.
+They are written to the stream of the user who started the run. Failure, cancellation and interruption end in
+`agent_completed` too; its status says so.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from pydantic import JsonValue
+
+from commitstream.events import Event
+from commitstream.topics import Order, users
 
 
-class EventKind(StrEnum):
-    AGENT_STARTED = "agent_started"
-    AGENT_THINKING = "agent_thinking"
-    TOOL_EXECUTING = "tool_executing"
-    TOOL_COMPLETED = "tool_completed"
-    AGENT_COMPLETED = "agent_completed"
+class RunEvent(Event, subject="run_id"):
+    """An event of one run."""
+
+    run_id: str
+
+    def payload(self) -> dict[str, JsonValue]:
+        return self.model_dump(mode="json", exclude={"run_id"}, exclude_unset=True)
 
 
-_MIDDLE = frozenset({EventKind.AGENT_THINKING, EventKind.TOOL_EXECUTING, EventKind.AGENT_COMPLETED})
-
-FOLLOWERS: dict[EventKind | None, frozenset[EventKind]] = {
-    None: frozenset({EventKind.AGENT_STARTED}),
-    EventKind.AGENT_STARTED: _MIDDLE,
-    EventKind.AGENT_THINKING: _MIDDLE,
-    EventKind.TOOL_EXECUTING: frozenset({EventKind.TOOL_COMPLETED}),
-    EventKind.TOOL_COMPLETED: _MIDDLE,
-    EventKind.AGENT_COMPLETED: frozenset(),
-}
+class AgentStarted(RunEvent):
+    message: str
 
 
-class GrammarError(ValueError):
-    """An event where the grammar of a run allows none of its kind."""
+class AgentThinking(RunEvent):
+    thought: str
 
 
-class Grammar:
-    """Follows one run, event by event."""
+class ToolExecuting(RunEvent):
+    tool: str
+    arguments: dict[str, JsonValue]
 
-    def __init__(self, last: EventKind | None = None) -> None:
-        self.last = last
 
-    @property
-    def complete(self) -> bool:
-        return self.last is EventKind.AGENT_COMPLETED
+class ToolCompleted(RunEvent):
+    status: str
+    tool: str = ""
+    milliseconds: float = 0.0
+    result: JsonValue = None
+    error: str = ""
 
-    def accept(self, kind: EventKind) -> None:
-        """Take the next event, or refuse it."""
-        allowed = FOLLOWERS[self.last]
-        if kind not in allowed:
-            expected = " or ".join(sorted(allowed)) or "nothing more"
-            raise GrammarError(f"{kind} can't follow {self.last or 'the beginning'}: expected {expected}")
-        self.last = kind
+
+class AgentCompleted(RunEvent):
+    status: str
+    answer: str = ""
+    error: str = ""
+
+
+_MIDDLE = (AgentThinking, ToolExecuting, AgentCompleted)
+
+RUN_ORDER = Order(
+    first=[AgentStarted],
+    follows={
+        AgentStarted: _MIDDLE,
+        AgentThinking: _MIDDLE,
+        ToolExecuting: [ToolCompleted],
+        ToolCompleted: _MIDDLE,
+        AgentCompleted: [],
+    },
+)
+
+RUN_EVENTS: tuple[type[RunEvent], ...] = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
+
+TOPIC = users(events=RUN_EVENTS, order=RUN_ORDER)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 from opentelemetry.trace import get_current_span, use_span
-from pydantic import JsonValue
 
 from app.agents.dispatcher import Dispatcher, demand_instrumented
 from app.agents.model import Model, ModelError
@@ -115,7 +114,7 @@ class Runner:
         logs.run_id.set(run.id)
         turn = JournaledTurn(
             self._dispatcher,
-            write=lambda kind, payload: self._write(origin, origin.draft(run.id, kind, payload)),
+            write=lambda event: self._write(run.id, self._runs.draft(origin, event)),
             record=lambda call: self._persist(lambda: self._runs.record(origin, run.id, call)),
             caller=Caller(origin.user_id, run.id),
         )
@@ -171,7 +170,7 @@ class Runner:
         except CONNECTION_LOST:
             logger.exception("run %s could not be ended: it will be when its lease has run out", run.id)
 
-    def _outcome(self, run: Run, answering: asyncio.Task[str]) -> tuple[RunStatus, dict[str, JsonValue]]:
+    def _outcome(self, run: Run, answering: asyncio.Task[str]) -> tuple[RunStatus, dict[str, str]]:
         try:
             return RunStatus.COMPLETED, {"answer": answering.result()}
         except asyncio.CancelledError:
@@ -185,11 +184,11 @@ class Runner:
             logger.exception("run %s failed", run.id)
             return RunStatus.FAILED, {"error": "the agent failed; the service's log says why"}
 
-    async def _write(self, origin: Origin, event: Draft) -> None:
+    async def _write(self, run_id: str, event: Draft) -> None:
         """Write an event, also when the database goes away for a while: once, whatever happens."""
         attempts = count()
-        await self._persist(lambda: self._runs.log(origin, event, again=next(attempts) > 0))
-        self._spoken[event.run_id] = asyncio.get_running_loop().time()
+        await self._persist(lambda: self._runs.log(event, again=next(attempts) > 0))
+        self._spoken[run_id] = asyncio.get_running_loop().time()
 
     async def _persist(self, write: Callable[[], Awaitable[object]]) -> None:
         patience = asyncio.get_running_loop().time() + PERSIST_SECONDS
@@ -221,6 +220,6 @@ class Runner:
                 logger.exception("leases could not be renewed")
 
     async def _end_abandoned(self, run: Run) -> None:
-        left: dict[str, JsonValue] = {"error": "the process that worked on it went away"}
+        left = {"error": "the process that worked on it went away"}
         if await self._runs.finish(Origin(run.user_id), run.id, RunStatus.INTERRUPTED, left):
             logger.warning("ended run %s, which its process %s had left", run.id, run.owner)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from pydantic import JsonValue
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.agents.events import EventKind
+from app.agents.events import AgentCompleted, AgentStarted, RunEvent, ToolCompleted, ToolExecuting
 from app.agents.model import ModelCall
 from app.agents.tables import ModelCallEntry, Run, RunStatus
 from commitstream.db.database import Database
 from commitstream.envelope import Draft
 from commitstream.journal import Journal
 from commitstream.service.problems import Problem
+from commitstream.topics import Stream, user_stream
 
 LEASE_SECONDS = 15.0
 
@@ -32,9 +32,15 @@ class Origin:
     request_id: str | None = None
     trace_id: str | None = None
 
-    def draft(self, run_id: str, kind: EventKind, payload: dict[str, JsonValue]) -> Draft:
-        """Put an event of a run into words."""
-        return Draft.write(run_id, kind, payload, request_id=self.request_id, trace_id=self.trace_id)
+    @property
+    def stream(self) -> Stream:
+        """The stream that the events of the user's runs are written to."""
+        return user_stream(self.user_id)
+
+    @property
+    def metadata(self) -> dict[str, str | None]:
+        """What is kept with each event, and shown to no watcher."""
+        return {"request_id": self.request_id, "trace_id": self.trace_id}
 
 
 class IdempotencyConflict(Problem):
@@ -76,8 +82,8 @@ class Runs:
             async with self._database.transaction() as session:
                 session.add(run)
                 await session.flush()
-                started = origin.draft(run.id, EventKind.AGENT_STARTED, {"message": message})
-                await self._journal.log_event(session, run.user_id, started)
+                started = AgentStarted(run_id=run.id, message=message)
+                await self._journal.append(session, origin.stream, started, metadata=origin.metadata)
         except IntegrityError:
             return await self._earlier(origin.user_id, message, key), False
         return run, True
@@ -91,17 +97,21 @@ class Runs:
             raise IdempotencyConflict(key, earlier.id)
         return earlier
 
-    async def log(self, origin: Origin, event: Draft, *, again: bool = False) -> None:
+    def draft(self, origin: Origin, event: RunEvent) -> Draft:
+        """Serialise an event of a run."""
+        return self._journal.draft(origin.stream, event, origin.metadata)
+
+    async def log(self, event: Draft, *, again: bool = False) -> None:
         """Write one event of a run; `again` where it may have been written, and the answer to that got lost.
 
         The run's row is locked first: nobody ends the run beside this, and an attempt that is still on its way is waited for.
         """
         async with self._database.transaction() as session:
-            at_work = select(Run.id).where(Run.id == event.run_id, Run.status == RunStatus.RUNNING)
+            at_work = select(Run.id).where(Run.id == event.subject, Run.status == RunStatus.RUNNING)
             if await session.scalar(at_work.with_for_update()) is None:
-                raise RunOver(f"run {event.run_id} has been ended by another process")
+                raise RunOver(f"run {event.subject} has been ended by another process")
             if not (again and await self._journal.holds(session, event)):
-                await self._journal.log_event(session, origin.user_id, event)
+                await self._journal.write(session, event)
 
     async def record(self, origin: Origin, run_id: str, call: ModelCall) -> None:
         """Write what a run asked a model, and what came of it; the same call twice is written once."""
@@ -110,7 +120,7 @@ class Runs:
             async with self._database.transaction() as session:
                 await session.execute(entry)
 
-    async def finish(self, origin: Origin, run_id: str, status: RunStatus, ending: dict[str, JsonValue]) -> bool:
+    async def finish(self, origin: Origin, run_id: str, status: RunStatus, ending: Mapping[str, str]) -> bool:
         """End a run, and a tool call that is open in it; False where somebody else has ended it."""
         async with self._database.transaction() as session:
             ended = await session.scalar(
@@ -121,8 +131,9 @@ class Runs:
             )
             if ended is None:
                 return False
-            last = await self._journal.last_kind(session, run_id)
-            await self._journal.log_event(session, origin.user_id, *closing(origin, run_id, last, status, ending))
+            last = await self._journal.last_type(session, origin.stream, run_id)
+            events = closing(run_id, last, status, ending)
+            await self._journal.append(session, origin.stream, *events, metadata=origin.metadata)
         return True
 
     async def ask_to_cancel(self, user_id: str, run_id: str) -> Run | None:
@@ -174,11 +185,9 @@ class Runs:
         return shown, bool(rows) and rows[0].found > len(shown)
 
 
-def closing(
-    origin: Origin, run_id: str, last: str | None, status: RunStatus, ending: dict[str, JsonValue]
-) -> list[Draft]:
+def closing(run_id: str, last: str | None, status: RunStatus, ending: Mapping[str, str]) -> list[RunEvent]:
     """The events that end a run, whatever it was doing: a call that is open is closed first."""
-    events = [origin.draft(run_id, EventKind.AGENT_COMPLETED, {"status": str(status), **ending})]
-    if last == EventKind.TOOL_EXECUTING:
-        events.insert(0, origin.draft(run_id, EventKind.TOOL_COMPLETED, {"status": str(status)}))
-    return events
+    completed = AgentCompleted.model_validate({"run_id": run_id, "status": str(status), **ending})
+    if last == ToolExecuting.event_type:
+        return [ToolCompleted(run_id=run_id, status=str(status)), completed]
+    return [completed]

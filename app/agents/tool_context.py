@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
 from pydantic import JsonValue
-from pydantic_core import to_jsonable_python
 
-from app.agents.events import FOLLOWERS, EventKind, GrammarError
+from app.agents.events import (
+    RUN_ORDER,
+    AgentCompleted,
+    AgentStarted,
+    RunEvent,
+    ToolCompleted,
+    ToolExecuting,
+)
+from commitstream.topics import OrderError
 
 Tool = Callable[..., Awaitable[JsonValue]]
 
-OF_THE_RUNNER = frozenset(
-    {EventKind.AGENT_STARTED, EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED, EventKind.AGENT_COMPLETED}
-)
+OF_THE_RUNNER = frozenset(kind.event_type for kind in (AgentStarted, ToolExecuting, ToolCompleted, AgentCompleted))
 
 
 @dataclass(frozen=True)
@@ -34,27 +39,28 @@ class ToolContext:
     def __init__(self, caller: Caller) -> None:
         self.user_id = caller.user_id
         self.run_id = caller.run_id
-        self._emitted: list[tuple[EventKind, dict[str, JsonValue]]] = []
+        self._emitted: list[RunEvent] = []
         self._open = True
 
-    async def emit(self, kind: EventKind, payload: Mapping[str, JsonValue]) -> None:
+    async def emit(self, event: RunEvent) -> None:
         """Add an event to the run, right after the `tool_completed` of this call.
 
         It is written also if the tool fails, but not if its run is cancelled.
 
         Raises:
-            GrammarError: The kind can't stand there, or only the runner may write it.
+            OrderError: The event can't stand there, or only the runner may write it.
             RuntimeError: The call has ended.
         """
         if not self._open:
             raise RuntimeError(f"the call of this tool in run {self.run_id} has ended: emit events before it returns")
-        last = self._emitted[-1][0] if self._emitted else EventKind.TOOL_COMPLETED
-        if kind in OF_THE_RUNNER or kind not in FOLLOWERS[last]:
-            allowed = ", ".join(sorted(FOLLOWERS[last] - OF_THE_RUNNER)) or "none"
-            raise GrammarError(f"a tool can't emit {kind} after {last}: it can emit {allowed}")
-        self._emitted.append((kind, to_jsonable_python(dict(payload))))
+        last = self._emitted[-1].event_type if self._emitted else ToolCompleted.event_type
+        followers = RUN_ORDER.transitions[last]
+        if event.event_type in OF_THE_RUNNER or event.event_type not in followers:
+            allowed = ", ".join(sorted(followers - OF_THE_RUNNER)) or "none"
+            raise OrderError(f"a tool can't emit {event.event_type} after {last}: it can emit {allowed}")
+        self._emitted.append(event)
 
-    def close(self) -> list[tuple[EventKind, dict[str, JsonValue]]]:
+    def close(self) -> list[RunEvent]:
         """End the call, and return the events that it emitted."""
         self._open = False
         return self._emitted

@@ -1,13 +1,14 @@
 """The tools that agents may call: async functions of JSON arguments, with a docstring for the model.
 
-Add yours to TOOLS, or pass another list: `create_app(settings, domains=[partial(agents.create, tools=[*TOOLS, search_orders])])`.
+Add yours to TOOLS.
 The scripted model calls a tool by a message's line `!call search_orders {"text": "bread"}`.
 
 A parameter annotated `ToolContext` (app/agents/tool_context.py) is filled by the dispatcher and hidden from the model. It
 names the run and its user, and adds events to the run:
 
     async def search_orders(text: str, context: ToolContext) -> list[str]:
-        await context.emit(EventKind.AGENT_THINKING, {"thought": f"searching the orders of {context.user_id}"})
+        thought = f"searching the orders of {context.user_id}"
+        await context.emit(AgentThinking(run_id=context.run_id, thought=thought))
 """
 
 from __future__ import annotations

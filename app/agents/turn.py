@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pydantic import JsonValue
 
 from app.agents.dispatcher import Dispatcher
-from app.agents.events import EventKind, Grammar
+from app.agents.events import RUN_ORDER, AgentStarted, AgentThinking, RunEvent
 from app.agents.model import Arguments, ModelCall
 from app.agents.tool_context import Caller
 from commitstream.service.tracing import tracer
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0
 
-Write = Callable[[EventKind, dict[str, JsonValue]], Coroutine[object, object, None]]
+Write = Callable[[RunEvent], Coroutine[object, object, None]]
 Record = Callable[[ModelCall], Awaitable[None]]
 
 
@@ -32,13 +32,13 @@ class JournaledTurn:
         self._write = write
         self._record = record
         self._caller = caller
-        self._grammar = Grammar(EventKind.AGENT_STARTED)
+        self._last = AgentStarted.event_type
         self._one_act = asyncio.Lock()
         self._acts: set[asyncio.Task[JsonValue]] = set()
         self._over = False
 
     async def think(self, thought: str) -> None:
-        await self._act(self._announce(EventKind.AGENT_THINKING, {"thought": thought}))
+        await self._act(self._announce(AgentThinking(run_id=self._caller.run_id, thought=thought)))
 
     async def call(self, tool: str, arguments: Arguments) -> JsonValue:
         about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
@@ -71,13 +71,13 @@ class JournaledTurn:
                 raise RuntimeError("the run is over: a model may do nothing more")
             return await act
 
-    async def _announce(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        Grammar(self._grammar.last).accept(kind)
-        await _to_the_end(self._write_down(kind, payload))
+    async def _announce(self, event: RunEvent) -> None:
+        RUN_ORDER.check(self._last, event.event_type)
+        await _to_the_end(self._write_down(event))
 
-    async def _write_down(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        await self._write(kind, payload)
-        self._grammar.accept(kind)
+    async def _write_down(self, event: RunEvent) -> None:
+        await self._write(event)
+        self._last = event.event_type
 
 
 async def _to_the_end(work: Coroutine[object, object, None]) -> None:

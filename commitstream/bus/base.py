@@ -17,16 +17,16 @@ class Bus(Protocol):
         ...
 
     async def start(self, receive: Receive) -> None:
-        """Begin to hand what arrives for watched users to a hub."""
+        """Begin to hand what arrives for watched streams to a hub."""
         ...
 
     async def publish(self, batches: Sequence[Batch]) -> None:
         """Send; raises `BusAway` within a deadline where that can't be done."""
         ...
 
-    async def watch(self, user_id: str) -> None: ...
+    async def watch(self, stream: str) -> None: ...
 
-    async def unwatch(self, user_id: str) -> None: ...
+    async def unwatch(self, stream: str) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -51,10 +51,10 @@ class MemoryBus:
             for batch in batches:
                 self._receive(batch)
 
-    async def watch(self, user_id: str) -> None:
+    async def watch(self, stream: str) -> None:
         """Nothing to subscribe to: the hub itself knows who is watched."""
 
-    async def unwatch(self, user_id: str) -> None:
+    async def unwatch(self, stream: str) -> None:
         """Nothing to unsubscribe from."""
 
     async def close(self) -> None:

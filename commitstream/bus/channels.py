@@ -1,7 +1,7 @@
 """The names of a service's channels in Redis.
 
-Users are spread over a fixed number of partitions, and a partition's tag stands in the names of its channels. So a cluster
-keeps a user's channel on one server, and a process needs no more connections than the cluster has masters.
+Streams are spread over a fixed number of partitions, and a partition's tag stands in the names of its channels. So a cluster
+keeps a stream's channel on one server, and a process needs no more connections than the cluster has masters.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ PARTITIONS = 64
 class Channels:
     prefix: str
 
-    def of_user(self, user_id: str) -> str:
-        return f"{self.of_partition(partition(user_id))}user:{user_id}"
+    def of_stream(self, stream: str) -> str:
+        return f"{self.of_partition(partition(stream))}stream:{stream}"
 
-    def user_of(self, channel: str) -> str:
-        return channel.removeprefix(self.prefix).partition("}:user:")[2]
+    def stream_of(self, channel: str) -> str:
+        return channel.removeprefix(self.prefix).partition("}:stream:")[2]
 
     def beat(self, number: int, process: str) -> str:
         """A process's own channel in a partition."""
@@ -31,6 +31,6 @@ class Channels:
         return f"{self.prefix}:{{{number}}}:"
 
 
-def partition(user_id: str) -> int:
-    """The same for a user in every process, whatever it runs on."""
-    return crc32(user_id.encode()) % PARTITIONS
+def partition(stream: str) -> int:
+    """The same for a stream in every process, whatever it runs on."""
+    return crc32(stream.encode()) % PARTITIONS

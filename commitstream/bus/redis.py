@@ -1,7 +1,7 @@
 """The bus of a service that is many processes: Redis pub/sub, one subscription connection for each process and server.
 
 The server says itself whether it is a cluster; there, channels are sharded, so that a message stays with the one master
-that serves its user and is not passed on to all. When a server fails or a slot moves, it is asked anew who serves what.
+that serves its stream and is not passed on to all. When a server fails or a slot moves, it is asked anew who serves what.
 Until then the bus is unhealthy, and hubs read the journal.
 """
 
@@ -56,24 +56,24 @@ class RedisBus:
     async def publish(self, batches: Sequence[Batch]) -> None:
         shares: defaultdict[Link, list[tuple[str, str]]] = defaultdict(list)
         for batch in batches:
-            link = self._routes.get(partition(batch.user_id))
+            link = self._routes.get(partition(batch.stream))
             if link is None:
-                raise BusAway("no Redis has said yet that it carries this user's events")
-            shares[link].append((self._channels.of_user(batch.user_id), batch.packed()))
+                raise BusAway("no Redis has said yet that it carries this stream's events")
+            shares[link].append((self._channels.of_stream(batch.stream), batch.packed()))
         sent = await asyncio.gather(*(link.publish(share) for link, share in shares.items()), return_exceptions=True)
         for outcome in sent:
             if outcome is not None:
                 raise outcome
 
-    async def watch(self, user_id: str) -> None:
-        self._watched.add(user_id)
-        if link := self._routes.get(partition(user_id)):
-            await link.watch(self._channels.of_user(user_id))
+    async def watch(self, stream: str) -> None:
+        self._watched.add(stream)
+        if link := self._routes.get(partition(stream)):
+            await link.watch(self._channels.of_stream(stream))
 
-    async def unwatch(self, user_id: str) -> None:
-        self._watched.discard(user_id)
-        if link := self._routes.get(partition(user_id)):
-            await link.unwatch(self._channels.of_user(user_id))
+    async def unwatch(self, stream: str) -> None:
+        self._watched.discard(stream)
+        if link := self._routes.get(partition(stream)):
+            await link.unwatch(self._channels.of_stream(stream))
 
     async def _find_servers(self) -> None:
         """Learn who serves what, and again whenever that is in doubt."""
@@ -112,18 +112,20 @@ class RedisBus:
             closing.add_done_callback(self._letting_go.discard)
         for server in servers - self._links.keys():
             beat = self._channels.beat(min(server.partitions), self._process)
-            theirs = [self._channels.of_user(user) for user in self._watched if partition(user) in server.partitions]
+            theirs = [
+                self._channels.of_stream(stream) for stream in self._watched if partition(stream) in server.partitions
+            ]
             link = Link(server.url, beat, theirs, sharded=server.sharded, heard=self._hear)
             self._links[server] = link
             link.open(self._note)
         self._routes = {number: link for server, link in self._links.items() for number in server.partitions}
 
     def _hear(self, channel: str, data: bytes) -> None:
-        user_id = self._channels.user_of(channel)
+        stream = self._channels.stream_of(channel)
         try:
-            batch = Batch.unpack(user_id, data.decode())
+            batch = Batch.unpack(stream, data.decode())
         except ValueError:
-            logger.warning("on the channel of %s came what is no event: %.100r", user_id, data)
+            logger.warning("on the channel of %s came what is no event: %.100r", stream, data)
             return
         if not self._pending:
             asyncio.get_running_loop().call_soon(self._hand_over)

@@ -1,6 +1,6 @@
-"""Other consumers of the journal: each event of each user reaches the handler at least once, in the user's order.
+"""Other consumers of the journal: each event of each stream reaches the handler at least once, in the stream's order.
 
-A consumer has a place in every user's stream, kept in the database, so it misses nothing, whoever writes and whoever dies.
+A consumer has a place in every stream's stream, kept in the database, so it misses nothing, whoever writes and whoever dies.
 To return is to acknowledge. Any number of processes share the work: a place is one process's at a time. Commits of this
 process wake it at once; what other processes wrote it finds by looking.
 """
@@ -60,7 +60,7 @@ class Consumer:
         self._listen_no_more: Callable[[], None] | None = None
 
     async def start(self) -> None:
-        """Begin where this consumer left off; a new one begins with the first event of every user."""
+        """Begin where this consumer left off; a new one begins with the first event of every stream."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._listen_no_more = self._journal.on_commit(self._hear)
         self._task = asyncio.create_task(self._run(), name=f"consumer {self.name}")
@@ -87,21 +87,21 @@ class Consumer:
     async def replay(self, letter: DeadLetter) -> bool:
         """Have a dead letter's event handled after all; where that succeeds, the letter is gone."""
         deadline = asyncio.get_running_loop().time() + self._terms.seconds
-        reason = await hand_over(self._terms, letter.user_id, [letter.event], deadline)
+        reason = await hand_over(self._terms, letter.stream, [letter.event], deadline)
         if reason is None:
             await self._positions.forget(letter)
         else:
             await self._positions.bury_again(letter, reason)
         return reason is None
 
-    def _hear(self, user_id: str) -> None:
+    def _hear(self, stream: str) -> None:
         if threading.get_ident() == self._thread:
-            self._hint(user_id)
+            self._hint(stream)
         elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self._hint, user_id)
+            self._loop.call_soon_threadsafe(self._hint, stream)
 
-    def _hint(self, user_id: str) -> None:
-        self._hinted.add(user_id)
+    def _hint(self, stream: str) -> None:
+        self._hinted.add(stream)
         self._woken.set()
 
     async def _run(self) -> None:
@@ -124,49 +124,49 @@ class Consumer:
     async def _take(self) -> bool:
         """Begin to deliver what waits; False where nothing does, or nobody is free to."""
         room = self._concurrency - len(self._working)
-        users = await self._find(room) if room else []
-        if not users:
+        streams = await self._find(room) if room else []
+        if not streams:
             return False
         deadline = asyncio.get_running_loop().time() + self._terms.seconds
-        claims = await self._positions.claim(users, self._terms.lease)
+        claims = await self._positions.claim(streams, self._terms.lease)
         await self._deliver(claims, deadline)
         return True
 
     async def _deliver(self, claims: Sequence[Claim], deadline: float) -> None:
-        read = await self._journal.after_each({claim.user_id: claim.seq for claim in claims}, self._batch)
-        pages = {page.user_id: page for page in read}
+        read = await self._journal.after_each({claim.stream: claim.seq for claim in claims}, self._batch)
+        pages = {page.stream: page for page in read}
         for claim in claims:
-            delivery = Delivery(self._positions, self._terms, self.tally, claim, pages.get(claim.user_id), deadline)
-            task = asyncio.create_task(delivery.run(), name=f"consumer {self.name}: events of {claim.user_id}")
-            self._working[claim.user_id] = task
-            task.add_done_callback(partial(self._done, claim.user_id))
+            delivery = Delivery(self._positions, self._terms, self.tally, claim, pages.get(claim.stream), deadline)
+            task = asyncio.create_task(delivery.run(), name=f"consumer {self.name}: events of {claim.stream}")
+            self._working[claim.stream] = task
+            task.add_done_callback(partial(self._done, claim.stream))
 
-    def _done(self, user_id: str, task: asyncio.Task[None]) -> None:
-        del self._working[user_id]
+    def _done(self, stream: str, task: asyncio.Task[None]) -> None:
+        del self._working[stream]
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            logger.warning("consumer %s stopped at %s for now: %s", self.name, user_id, described(error))
-        self._hint(user_id)  # something may have been written meanwhile
+            logger.warning("consumer %s stopped at %s for now: %s", self.name, stream, described(error))
+        self._hint(stream)  # something may have been written meanwhile
 
     async def _find(self, room: int) -> list[str]:
-        """Users for whom something waits: now and then among all, else among those that were written for just now."""
+        """Streams for whom something waits: now and then among all, else among those that were written for just now."""
         now = asyncio.get_running_loop().time()
         if now >= self._next_look:
-            users = await self._look(room)
-            if len(users) < room:
+            streams = await self._look(room)
+            if len(streams) < room:
                 self._next_look = now + self._look_every
         else:
             hinted = self._hinted - self._working.keys()
             self._hinted -= hinted
-            users = await self._positions.due(room, among=hinted) if hinted else []
-            if len(users) == room:
-                self._hinted |= hinted.difference(users)
-        return [user_id for user_id in users if user_id not in self._working]
+            streams = await self._positions.due(room, among=hinted) if hinted else []
+            if len(streams) == room:
+                self._hinted |= hinted.difference(streams)
+        return [stream for stream in streams if stream not in self._working]
 
     async def _look(self, room: int) -> list[str]:
-        """Go round all users, so that nobody waits for ever while others are busy."""
-        users = await self._positions.due(room, after=self._looked_up_to)
-        if not users and self._looked_up_to:
-            users = await self._positions.due(room)
-        self._looked_up_to = users[-1] if len(users) == room else ""
-        return users
+        """Go round all streams, so that nobody waits for ever while others are busy."""
+        streams = await self._positions.due(room, after=self._looked_up_to)
+        if not streams and self._looked_up_to:
+            streams = await self._positions.due(room)
+        self._looked_up_to = streams[-1] if len(streams) == room else ""
+        return streams

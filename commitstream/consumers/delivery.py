@@ -1,7 +1,7 @@
-"""What happens to the events that wait for a consumer at one user's place.
+"""What happens to the events that wait for a consumer at one stream's place.
 
 They are handed over together. Where that fails they are handed over one by one, so that the one that can't be handled is
-found. That one is tried again after pauses that double, while its user's later events wait and other users' go on; after
+found. That one is tried again after pauses that double, while its stream's later events wait and other streams' go on; after
 the last attempt it is put aside with the reason.
 """
 
@@ -101,7 +101,7 @@ class Delivery:
         await self._let_go(self._claim.seq, attempts=0)
 
     async def _try(self, frames: Sequence[str]) -> str | None:
-        reason = await hand_over(self._terms, self._claim.user_id, frames, self._deadline)
+        reason = await hand_over(self._terms, self._claim.stream, frames, self._deadline)
         if reason is None:
             self._tally.handled += len(frames)
         else:
@@ -114,7 +114,7 @@ class Delivery:
         self._claim = replace(self._claim, seq=seq, attempts=1)
         ours = await self._positions.move(self._claim, seq, attempts=1, seconds=self._terms.lease)
         if not ours:
-            logger.warning("the place of %s was lost: it took too long", self._claim.user_id)
+            logger.warning("the place of %s was lost: it took too long", self._claim.stream)
         return ours
 
     async def _let_go(self, seq: int, *, attempts: int, pause: float = 0.0) -> None:
@@ -130,7 +130,7 @@ class Delivery:
         logger.warning(
             "event %d of %s: attempt %d of %d failed, the next in %g s: %s",
             self._claim.seq + 1,
-            self._claim.user_id,
+            self._claim.stream,
             attempts,
             self._terms.attempts,
             pause,
@@ -141,15 +141,15 @@ class Delivery:
     async def _bury(self, frame: str, reason: str) -> None:
         if await self._positions.bury(self._claim, frame, reason):
             self._tally.buried += 1
-            logger.error("event %d of %s is a dead letter: %s", self._claim.seq + 1, self._claim.user_id, reason)
+            logger.error("event %d of %s is a dead letter: %s", self._claim.seq + 1, self._claim.stream, reason)
 
 
-async def hand_over(terms: Terms, user_id: str, frames: Sequence[str], deadline: float) -> str | None:
+async def hand_over(terms: Terms, stream: str, frames: Sequence[str], deadline: float) -> str | None:
     """Have events handled; tell why that failed, or nothing."""
     try:
         events = [Envelope.model_validate_json(frame) for frame in frames]
         async with asyncio.timeout_at(deadline) as timer:
-            await terms.handler(user_id, events)
+            await terms.handler(stream, events)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

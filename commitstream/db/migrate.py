@@ -1,12 +1,17 @@
-"""Bring a database's tables to what the code expects, or say how they differ from it."""
+"""Bring a database's tables to what the code expects, or say how they differ from it.
+
+The engine's tables have a branch of alembic's revisions to themselves: an update of the engine adds a revision there, and
+the application's own revisions never follow on one of the engine's.
+"""
 
 from __future__ import annotations
 
 import ast
 import logging
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 if TYPE_CHECKING:
     from alembic.config import Config
 
+HEADS = "heads"
+ENGINE_VERSIONS = Path(__file__).parent / "versions"
+_STEPS = re.compile(r"-\d+")
 NEXT = "run `python -m app migrate`, or start with APP_MIGRATE=true"
 UNKNOWN_NEXT = (
     "deploy the code that has this migration, name another database by DATABASE_URL, "
@@ -67,31 +75,45 @@ class Standing:
 
 
 class Migrations:
-    """The migrations of a folder, up to the tables that a metadata declares."""
+    """The migrations of an application and of the engine, up to the tables that a metadata declares."""
 
     def __init__(self, folder: Path, metadata: MetaData) -> None:
         self.folder = folder
         self.metadata = metadata
 
-    async def upgrade(self, engine: AsyncEngine, revision: str = "head") -> None:
+    @property
+    def versions(self) -> Path:
+        """Where the application's revisions lie."""
+        return self.folder / "versions"
+
+    async def upgrade(self, engine: AsyncEngine, revision: str = HEADS) -> None:
         """Apply the migrations that are missing; a database that is ahead stays as it is."""
         from alembic import command
 
         followed = self.revisions()
-        _newest(followed, self.folder)
+        self.newest_revisions()
 
         def migrate(config: Config) -> None:
             # looked at under the lock: a process of a newer release may have migrated meanwhile
-            if revision != "head" or followed.keys() >= set(_current(config.attributes["connection"])):
+            if revision != HEADS or followed.keys() >= set(_current(config.attributes["connection"])):
                 command.upgrade(config, revision)
 
         await self._run(engine, migrate)
 
     async def downgrade(self, engine: AsyncEngine, revision: str) -> None:
-        """Undo migrations down to a revision."""
+        """Undo migrations down to a revision, or as many of the application's as a negative number says."""
         from alembic import command
 
-        await self._run(engine, lambda config: command.downgrade(config, revision))
+        own = _read(self.versions)
+
+        def undo(config: Config) -> None:
+            target = revision
+            if _STEPS.fullmatch(revision):
+                current = [name for name in _current(config.attributes["connection"]) if name in own]
+                target = _before(own, current, -int(revision))
+            command.downgrade(config, target)
+
+        await self._run(engine, undo)
 
     async def check(self, engine: AsyncEngine) -> None:
         """Raise unless the tables as migrated are the tables as declared."""
@@ -108,7 +130,12 @@ class Migrations:
         await self._run(
             engine,
             lambda config: command.revision(
-                config, message, autogenerate=not empty, process_revision_directives=None if empty else refuse_empty
+                config,
+                message,
+                autogenerate=not empty,
+                head=_newest(_read(self.versions)) or "base",
+                version_path=str(self.versions),
+                process_revision_directives=None if empty else refuse_empty,
             ),
         )
 
@@ -116,16 +143,17 @@ class Migrations:
         """Write the migration that joins two newest ones."""
         from alembic import command
 
-        await self._run(engine, lambda config: command.merge(config, "heads", message))
+        heads = _heads(_read(self.versions))
+        await self._run(engine, lambda config: command.merge(config, heads, message))
 
     async def standing(self, engine: AsyncEngine) -> Standing:
         """Return where the database stands; alembic's import, 0.2 s at each start, is spared."""
-        followed = self.revisions()
+        followed, wanted = self.revisions(), self.newest_revisions()
         async with engine.connect() as connection:
             current = await connection.run_sync(_current)
             known = followed.keys() >= set(current)
             lacking = () if known else await connection.run_sync(self._lacking)
-        return Standing(", ".join(current) or None, _newest(followed, self.folder), known, lacking)
+        return Standing(", ".join(current) or None, ", ".join(wanted), known, lacking)
 
     async def require_newest(self, engine: AsyncEngine) -> None:
         """Raise unless this code can work on the database; warn if newer code has migrated it."""
@@ -138,28 +166,14 @@ class Migrations:
                 found.current,
             )
 
-    def newest_revision(self) -> str:
-        """Return the one migration that none follows; raises SchemaError where there are two."""
-        return _newest(self.revisions(), self.folder)
+    def newest_revisions(self) -> list[str]:
+        """Return the newest migration of the engine and of the application; raises SchemaError where one has two."""
+        newest = [_newest(_read(folder)) for folder in (ENGINE_VERSIONS, self.versions)]
+        return sorted(revision for revision in newest if revision is not None)
 
     def revisions(self) -> dict[str, tuple[str, ...]]:
         """Return every migration with those that it follows, read without importing the files."""
-        files: dict[str, list[Path]] = defaultdict(list)
-        followed: dict[str, tuple[str, ...]] = {}
-        for file in sorted((self.folder / "versions").glob("*.py")):
-            names = _assigned(file)
-            if isinstance(revision := names.get("revision"), str):
-                before = names.get("down_revision")
-                followed[revision] = (before,) if isinstance(before, str) else tuple(before or ())
-                files[revision].append(file)
-        for revision, same in files.items():
-            if len(same) > 1:
-                raise SchemaError(
-                    f"{len(same)} migrations are called {revision!r}, {' and '.join(file.name for file in same)}: "
-                    "an update or a merge has brought one beside another. Give the one that no database has yet "
-                    "another `revision`, and let its `down_revision` be the other's"
-                )
-        return followed
+        return _read(ENGINE_VERSIONS, self.versions)
 
     def _lacking(self, connection: Connection) -> tuple[str, ...]:
         """Name the tables and columns that the models declare and the database doesn't have."""
@@ -179,6 +193,9 @@ class Migrations:
         def on_connection(connection: Connection) -> None:
             config = Config(stdout=sys.stdout)  # alembic would keep the one of its first import
             config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
+            config.set_main_option("path_separator", "newline")
+            versions = "\n".join(map(str, (self.versions, ENGINE_VERSIONS)))
+            config.set_main_option("version_locations", versions.replace("%", "%%"))
             # sorted by date; the revision itself is a hash, so that those of two branches never have the same name
             config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(rev)s_%%(slug)s")
             config.attributes["connection"] = connection
@@ -192,16 +209,53 @@ class Migrations:
             await connection.run_sync(on_connection)
 
 
-def _newest(followed: Mapping[str, tuple[str, ...]], folder: Path) -> str:
-    heads = sorted(set(followed) - {before for all_before in followed.values() for before in all_before})
+def _read(*folders: Path) -> dict[str, tuple[str, ...]]:
+    files: dict[str, list[Path]] = defaultdict(list)
+    followed: dict[str, tuple[str, ...]] = {}
+    for file in (file for folder in folders for file in sorted(folder.glob("*.py"))):
+        names = _assigned(file)
+        if isinstance(revision := names.get("revision"), str):
+            before = names.get("down_revision")
+            followed[revision] = (before,) if isinstance(before, str) else tuple(before or ())
+            files[revision].append(file)
+    for revision, same in files.items():
+        if len(same) > 1:
+            raise SchemaError(
+                f"{len(same)} migrations are called {revision!r}, {' and '.join(file.name for file in same)}: "
+                "an update or a merge has brought one beside another. Give the one that no database has yet "
+                "another `revision`, and let its `down_revision` be the other's"
+            )
+    return followed
+
+
+def _heads(followed: Mapping[str, tuple[str, ...]]) -> list[str]:
+    return sorted(set(followed) - {before for all_before in followed.values() for before in all_before})
+
+
+def _newest(followed: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return the migration that none follows; None where there is no migration."""
+    heads = _heads(followed)
     if len(heads) > 1:
         raise SchemaError(
             f"the migrations have {len(heads)} newest ones, {' and '.join(heads)}: an update or a merge has brought one "
             'beside another. Join them with: invoke db.merge --message "…"'
         )
-    if not heads:
-        raise SchemaError(f"{folder / 'versions'} has no migration that none follows: check each `down_revision`")
-    return heads[0]
+    if followed and not heads:
+        raise SchemaError(f"no migration is the newest of {', '.join(sorted(followed))}: check each `down_revision`")
+    return heads[0] if heads else None
+
+
+def _before(followed: Mapping[str, tuple[str, ...]], current: Sequence[str], steps: int) -> str:
+    """Return where so many steps back from the application's current migration lead."""
+    if len(current) != 1:
+        raise SchemaError("the database has no migration of this application that could be undone")
+    place = current[0]
+    for _ in range(steps):
+        before = followed[place]
+        if not before:
+            return f"{place}@base"
+        place = before[0]
+    return place
 
 
 def _assigned(file: Path) -> dict[str, str | tuple[str, ...] | None]:

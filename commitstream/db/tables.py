@@ -1,54 +1,52 @@
-"""The engine's tables: streams and their events, the positions of consumers, dead letters."""
+"""The engine's tables: streams and their events, the positions of consumers, dead letters.
+
+Texts have no length here, since SQLite would not enforce one; `Stream` and `Consumer` check theirs.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, String, Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from commitstream.db.base import ID_LENGTH, Base, Moment
+from commitstream.db.base import Base, Moment
 
 
-class Stream(Base):
-    """The number of a user's last event; on Postgres its row lock makes commit order and sequence order one."""
+class StreamHead(Base):
+    """The number of a stream's last event; on Postgres its row lock makes commit order and sequence order one."""
 
     __tablename__ = "streams"
 
-    user_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(Text, primary_key=True)
     last_seq: Mapped[int] = mapped_column(BigInteger)
 
 
 class JournalEntry(Base):
-    """One event as everybody is shown it: the body is the very text that goes to the sockets."""
+    """One event; the body is the text that goes to its watchers, without the number."""
 
     __tablename__ = "events"
-    __table_args__ = (
-        CheckConstraint(
-            "kind IN ('agent_started', 'agent_thinking', 'tool_executing', 'tool_completed', 'agent_completed')",
-            name="kind",
-        ),
-        Index(None, "run_id", "seq"),
-    )
+    __table_args__ = (Index(None, "stream", "subject", "seq"),)
 
-    user_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(Text, primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    run_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    kind: Mapped[str] = mapped_column(String(16))
+    type: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str | None] = mapped_column(Text)
     body: Mapped[str] = mapped_column(Text)
+    metadata_: Mapped[str | None] = mapped_column("metadata", Text)
     at: Mapped[datetime] = mapped_column(Moment)
 
 
 class ConsumerPosition(Base):
-    """How far a consumer is in a user's stream, and who may go on from there: its owner, until `free_at`."""
+    """How far a consumer is in a stream, and who may go on from there: its owner, until `free_at`."""
 
     __tablename__ = "consumer_positions"
 
-    consumer: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    user_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    consumer: Mapped[str] = mapped_column(Text, primary_key=True)
+    stream: Mapped[str] = mapped_column(Text, primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger)
     attempts: Mapped[int]
-    owner: Mapped[str] = mapped_column(String(ID_LENGTH))
+    owner: Mapped[str] = mapped_column(Text)
     free_at: Mapped[datetime] = mapped_column(Moment)
 
 
@@ -57,8 +55,8 @@ class DeadLetter(Base):
 
     __tablename__ = "dead_letters"
 
-    consumer: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    user_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    consumer: Mapped[str] = mapped_column(Text, primary_key=True)
+    stream: Mapped[str] = mapped_column(Text, primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     event: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)

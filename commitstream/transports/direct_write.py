@@ -16,8 +16,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-from commitstream.envelope import Batch
-from commitstream.watchers import Goodbye
+from commitstream.envelope import Batch, text_message
+from commitstream.transports.protocol import live_message
+from commitstream.watchers import Allowed, CloseReason
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -76,15 +77,25 @@ class DirectWriteProtocol(WebSocketsSansIOProtocol):
 
 
 class SocketWatcher:
-    """A user's socket as the hub sees it."""
+    """One subscription of a socket, as the hub sees it."""
 
     def __init__(
-        self, protocol: DirectWriteProtocol, position: int, *, joined: bool, dismissed: Callable[[Goodbye], None]
+        self,
+        protocol: DirectWriteProtocol,
+        stream: str,
+        position: int,
+        *,
+        joined: bool,
+        allowed: Allowed,
+        dismissed: Callable[[CloseReason], None],
     ) -> None:
         self.position = position
         self._protocol = protocol
+        self._stream = stream
         self._joined = joined
+        self._allowed = allowed
         self._dismissed = dismissed
+        self._live = False
 
     def offer(self, batch: Batch) -> bool:
         transport = self._protocol.transport
@@ -100,8 +111,16 @@ class SocketWatcher:
     async def room(self) -> None:
         await self._protocol.writable.wait()
 
-    def dismiss(self, goodbye: Goodbye) -> None:
-        self._dismissed(goodbye)
+    def caught_up(self) -> None:
+        if not (self._live or self._protocol.close_sent or self._protocol.disconnected):
+            self._protocol.transport.write(text_message(live_message(self._stream, self.position)))
+        self._live = True
+
+    async def allowed(self) -> bool:
+        return await self._allowed()
+
+    def dismiss(self, reason: CloseReason) -> None:
+        self._dismissed(reason)
 
 
 def is_text(said: bytes) -> bool:

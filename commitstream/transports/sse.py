@@ -1,4 +1,4 @@
-"""`GET /api/events`: the stream of `/ws` as server-sent events, for those who can't use sockets."""
+"""`GET /api/events`: one stream as server-sent events, for clients that can't use sockets."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from commitstream.service.dependencies import EngineDep, LimitsDep, UserDep
 from commitstream.service.limits import Limits
 from commitstream.service.problems import Problem, responses
 from commitstream.service.tokens import User
+from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicError, user_stream
 from commitstream.transports.cursors import Cursor
-from commitstream.watchers import Goodbye, Mailbox
+from commitstream.transports.protocol import LONGEST_STREAM
+from commitstream.watchers import CloseReason, Live, Mailbox
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -33,30 +35,31 @@ LAST_SECONDS = 1.0
 
 
 class EventStream(Response):
-    """Shows one user's events until the client leaves, the token expires or the service ends."""
+    """Shows one stream's events until the client leaves, the token expires or the service ends."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, engine: Engine, limits: Limits, user: User, cursor: int) -> None:
+    def __init__(self, engine: Engine, limits: Limits, user: User, stream: Stream, topic: Topic, cursor: int) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
         self._engine = engine
         self._limits = limits
         self._user = user
-        self._mailbox = Mailbox(cursor, dismissed=self._hurry)
+        self._stream = str(stream)
+        self._mailbox = Mailbox(cursor, dismissed=self._hurry, allowed=lambda: topic.allows(user, stream.key))
         self._sending: asyncio.Timeout | None = None
         self._last_moment = float("inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._limits.socket(self._user.id):
             try:
-                await self._engine.hub.attach(self._mailbox, self._user.id)
+                await self._engine.hub.attach(self._mailbox, self._stream)
                 self._engine.require_open()
                 await self._show(receive, send)
             except UnknownCursor as unknown:
                 raise Problem(HTTPStatus.CONFLICT, f"{unknown}: begin again at 0") from None
             finally:
-                await self._engine.hub.detach(self._mailbox, self._user.id)
+                await self._engine.hub.detach(self._mailbox, self._stream)
 
     async def _show(self, receive: Receive, send: Send) -> None:
         leaving = asyncio.create_task(self._hear_it_leave(receive), name="stream: hear it leave")
@@ -79,8 +82,12 @@ class EventStream(Response):
                 continue
             if batch is None:
                 break
+            if isinstance(batch, Live):
+                await self._send(send, ": live\n\n")
+                continue
             await self._send(send, _told(batch))
-        await self._send(send, "", last=True)
+        ended = "event: ended\ndata: you may no longer watch this stream\n\n"
+        await self._send(send, ended if self._mailbox.reason is CloseReason.FORBIDDEN else "", last=True)
 
     async def _send(self, send: Send, text: str, *, last: bool = False) -> None:
         until = min(asyncio.get_running_loop().time() + SLOW_SECONDS, self._last_moment)
@@ -102,7 +109,7 @@ class EventStream(Response):
                 while (await receive())["type"] != "http.disconnect":
                     pass
         finally:
-            self._mailbox.dismiss(Goodbye.RESTART)
+            self._mailbox.dismiss(CloseReason.RESTART)
 
 
 def _told(batch: Batch) -> str:
@@ -121,17 +128,28 @@ router = APIRouter(
     response_class=Response,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "an event in each `data:`, its seq in `id:`"},
-        **responses(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
+        **responses(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
     },
 )
 async def stream_events(
     user: UserDep,
     engine: EngineDep,
     limits: LimitsDep,
+    stream: Annotated[
+        str | None, Query(max_length=LONGEST_STREAM, description="topic:key; your own stream unless given")
+    ] = None,
     after: Annotated[Cursor | None, Query(description="the last seq already seen; absent: what is to come")] = None,
     last_event_id: Annotated[Cursor | None, Header(description="the same, as clients that come back send it")] = None,
 ) -> EventStream:
-    """Watch your events as they happen; a client that comes back with Last-Event-ID misses none."""
+    """Watch a stream as its events happen; a client that comes back with Last-Event-ID misses none."""
+    try:
+        watched = user_stream(user.id) if stream is None else Stream.parse(stream)
+        topic = engine.topics.of(watched)
+    except (InvalidStreamError, UnknownTopicError) as unknown:
+        raise Problem(HTTPStatus.NOT_FOUND, str(unknown)) from None
     wanted = after if last_event_id is None else last_event_id
-    cursor = await engine.hub.head(user.id) if wanted is None else wanted
-    return EventStream(engine, limits, user, cursor)
+    # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
+    cursor = await engine.hub.head(str(watched)) if wanted is None else wanted
+    if not await topic.allows(user, watched.key):
+        raise Problem(HTTPStatus.FORBIDDEN, f"you may not watch {watched}")
+    return EventStream(engine, limits, user, watched, topic, cursor)

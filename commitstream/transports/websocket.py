@@ -1,72 +1,68 @@
-"""`GET /ws`: a user's events as they happen, from any point on.
-
-The client's first message says who it is and where to begin, `{"token": "…", "after": 12}`; the server answers
-`{"type": "hello", "cursor": 12, "at": "…"}`, replays what came after that number, and goes on live without a seam. A message with
-a `kind` is an event; one with a `type` is about the connection. docs/events.md tells all of it, close codes included.
-"""
+"""`GET /ws`: any number of streams on one connection, each from its own cursor on, without a seam between replay and live."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
-from typing import Annotated, Any, Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 from fastapi import WebSocket, WebSocketDisconnect
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import WebSocketRoute
 
 from commitstream.db.database import CONNECTION_LOST
 from commitstream.engine import Engine
-from commitstream.envelope import VERSION
 from commitstream.hub import UnknownCursor
-from commitstream.journal import LARGEST_NUMBER
 from commitstream.service.limits import Bucket, Limits
-from commitstream.service.problems import Problem, problem_response
+from commitstream.service.problems import Draining, Problem, problem_response
 from commitstream.service.tokens import InvalidToken, Tokens, User
+from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicError, user_stream
 from commitstream.transports.cursors import parse_cursor
 from commitstream.transports.direct_write import SocketWatcher, lent
-from commitstream.watchers import Goodbye, Mailbox, Watcher
+from commitstream.transports.protocol import (
+    MOST_SUBSCRIPTIONS,
+    PONG,
+    SAID,
+    CloseCode,
+    Hello,
+    Ping,
+    Renew,
+    Subscribe,
+    Unsubscribe,
+    ended_message,
+    hello_message,
+    live_message,
+    renewed_message,
+    subscribed_message,
+    unsubscribed_message,
+)
+from commitstream.watchers import CloseReason, Live, Mailbox, Watcher
 
 logger = logging.getLogger(__name__)
 
-SUBPROTOCOL = "events.v1"
+SUBPROTOCOL = "events.v2"
 BEARER_PREFIX = "bearer."
 HELLO_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
 MESSAGES_PER_MINUTE = 240
 
-
-class CloseCode(IntEnum):
-    """Why a socket is closed; 1012 and 4008 (see `Goodbye`) mean: come back with your cursor."""
-
-    NO_BINARY = 1003
-    FAILED = 1011
-    TRY_LATER = 1013
-    BAD_MESSAGE = 4400
-    UNAUTHENTICATED = 4401
-    UNKNOWN_CURSOR = 4410
-    TOO_MANY = 4429
-
-
-class Hello(BaseModel):
-    """The first message of a client."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    token: str = Field("", description="a bearer token, unless a subprotocol carried it")
-    after: Annotated[int, Field(strict=True, ge=0, le=LARGEST_NUMBER)] | None = Field(
-        None, description="the last seq already seen; 0 for everything; absent for what is to come"
-    )
-    joined: bool = Field(False, description="several events may come in one message, one on each line")
+REASONS: Mapping[CloseReason, str] = {
+    CloseReason.RESTART: "this process is shutting down: come back with your cursors",
+    CloseReason.SLOW: "too slow: come back with your cursors",
+    CloseReason.FORBIDDEN: "you may no longer watch this stream",
+}
 
 
 class Refused(Exception):
-    def __init__(self, code: CloseCode | Goodbye, reason: str) -> None:
+    """Why a socket is closed, or a subscription ends."""
+
+    def __init__(self, code: CloseCode | CloseReason, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
 
@@ -79,6 +75,14 @@ class Line(Protocol):
     async def send(self, message: Any) -> None: ...
 
 
+@dataclass(frozen=True)
+class Subscription:
+    topic: Topic
+    key: str
+    watcher: Watcher
+    pump: asyncio.Task[None] | None = None
+
+
 class EventSocket:
     """One client's connection."""
 
@@ -88,7 +92,12 @@ class EventSocket:
         self._engine = cast("Engine", socket.app.state.engine)
         self._tokens = cast("Tokens", socket.app.state.tokens)
         self._limits = cast("Limits", socket.app.state.limits)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+        self._expiry: asyncio.Timeout | None = None
+        self._joined = False
+        self._user: User
 
     async def serve(self, socket: WebSocket) -> None:
         offered, after = socket.scope["subprotocols"], socket.query_params.get("after")
@@ -101,34 +110,40 @@ class EventSocket:
 
     async def _converse(self, offered: list[str], after: str | None) -> None:
         try:
-            self._demand_open()
-            user, hello = await self._introduction(offered, after)
-            with self._limits.socket(user.id):
-                await self._show(user, hello)
+            self._engine.require_open()
+            self._user, hello = await self._introduction(offered, after)
+            self._joined = hello.joined
+            with self._limits.socket(self._user.id):
+                await self._watch(hello)
         except WebSocketDisconnect:
             pass
+        except Draining:
+            await self._close(CloseReason.RESTART, REASONS[CloseReason.RESTART])
         except Refused as refused:
             await self._close(refused.code, refused.reason)
         except Problem as too_many:
             await self._close(CloseCode.TOO_MANY, too_many.detail)
         except (*CONNECTION_LOST, SQLAlchemyError) as error:
-            logger.warning("a socket was sent away, the database is: %s", error)
+            logger.warning("closing a socket (1013), the database is unavailable: %s", error)
             await self._close(CloseCode.TRY_LATER, "the database can't be reached")
         except Exception:
             logger.exception("a socket failed")
             await self._close(CloseCode.FAILED, "the service failed; its log says why")
+        finally:
+            for name in list(self._subscriptions):
+                await self._unsubscribe(name)
+            for task in self._ending:
+                task.cancel()
         if self._closing is not None:
             await self._closing
-
-    def _demand_open(self) -> None:
-        if self._engine.draining:
-            raise Refused(Goodbye.RESTART, "this process is shutting down: come back with your cursor")
 
     async def _introduction(self, offered: list[str], after: str | None) -> tuple[User, Hello]:
         bearer = next((word.removeprefix(BEARER_PREFIX) for word in offered if word.startswith(BEARER_PREFIX)), "")
         try:
             async with asyncio.timeout(HELLO_SECONDS):
-                hello = Hello.model_validate({"token": bearer}) if bearer else self._parse(await self._text())
+                hello = (
+                    Hello.model_validate({"token": bearer}) if bearer else Hello.model_validate_json(await self._text())
+                )
             if after is not None and hello.after is None:
                 hello = hello.model_copy(update={"after": parse_cursor(after)})
             return self._tokens.user(hello.token), hello
@@ -142,50 +157,133 @@ class EventSocket:
         except InvalidToken as invalid:
             raise Refused(CloseCode.UNAUTHENTICATED, str(invalid)) from None
 
-    async def _show(self, user: User, hello: Hello) -> None:
-        hub = self._engine.hub
-        cursor = await hub.head(user.id) if hello.after is None else hello.after
-        greeting = {"type": "hello", "v": VERSION, "cursor": cursor, "at": datetime.now(UTC)}
-        await self._say(to_json(greeting).decode())
-        watcher, pump = self._watcher(cursor, joined=hello.joined)
-        try:
-            await hub.attach(watcher, user.id)
-            self._demand_open()
-            allowance = Bucket(MESSAGES_PER_MINUTE)
-            with suppress(TimeoutError):
-                async with asyncio.timeout((user.expires - datetime.now(UTC)).total_seconds()):
-                    while True:
-                        await self._answer(await self._text())
-                        if allowance.take():
-                            raise Refused(CloseCode.TOO_MANY, f"more than {MESSAGES_PER_MINUTE} messages a minute")
-            raise Refused(CloseCode.UNAUTHENTICATED, "the token has expired")
-        except UnknownCursor as unknown:
-            raise Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0") from None
-        finally:
-            await hub.detach(watcher, user.id)
-            if pump is not None:
-                pump.cancel()
+    async def _watch(self, hello: Hello) -> None:
+        wanted = {str(user_stream(self._user.id)): hello.after} if hello.watch is None else hello.watch
+        heads = await self._engine.journal.heads([name for name, after in wanted.items() if after is None])
+        cursors = {name: heads.get(name, 0) if after is None else after for name, after in wanted.items()}
+        await self._say(hello_message(self._user.id, cursors, datetime.now(UTC)))
+        for name, cursor in cursors.items():
+            await self._subscribe(name, cursor, announce=False)
+        self._engine.require_open()
+        allowance = Bucket(MESSAGES_PER_MINUTE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds_left()) as self._expiry:
+                while True:
+                    await self._answer(await self._text())
+                    if allowance.take():
+                        raise Refused(CloseCode.TOO_MANY, f"more than {MESSAGES_PER_MINUTE} messages a minute")
+        raise Refused(CloseCode.UNAUTHENTICATED, "the token has expired")
 
-    def _watcher(self, position: int, *, joined: bool) -> tuple[Watcher, asyncio.Task[None] | None]:
-        if self._protocol is not None:
-            return SocketWatcher(self._protocol, position, joined=joined, dismissed=self._dismiss), None
-        mailbox = Mailbox(position)
-        return mailbox, asyncio.create_task(self._pump(mailbox, joined=joined), name="socket: pump")
-
-    async def _pump(self, mailbox: Mailbox, *, joined: bool) -> None:
-        while batch := await mailbox.take():
-            for text in [batch.packed()] if joined else batch.frames:
-                await self._say(text)
-        if mailbox.goodbye is not None:
-            self._dismiss(mailbox.goodbye)
+    def _seconds_left(self) -> float:
+        return (self._user.expires - datetime.now(UTC)).total_seconds()
 
     async def _answer(self, text: str) -> None:
         try:
-            message = Message.model_validate_json(text)
+            message = SAID.validate_json(text)
         except ValidationError:
             raise Refused(CloseCode.BAD_MESSAGE, 'not a message; {"type": "ping"} is one') from None
-        if message.type == "ping":
-            await self._say('{"type":"pong"}')
+        if isinstance(message, Ping):
+            await self._say(PONG)
+        elif isinstance(message, Subscribe):
+            await self._subscribe(message.stream, message.after, announce=True)
+        elif isinstance(message, Unsubscribe):
+            if await self._unsubscribe(message.stream):
+                await self._say(unsubscribed_message(message.stream))
+            else:
+                await self._say(ended_message(message.stream, CloseCode.UNKNOWN_STREAM, "there is no subscription"))
+        elif isinstance(message, Renew):
+            await self._renew(message.token)
+        elif message.type in {"ping", "subscribe", "unsubscribe", "token"}:
+            raise Refused(CloseCode.BAD_MESSAGE, f"not a message of type {message.type}: see docs/events.md")
+
+    async def _subscribe(self, name: str, after: int | None, *, announce: bool) -> None:
+        """Begin a subscription; where that can't be done, say why and keep the others."""
+        try:
+            stream, topic = self._stream(name)
+            # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
+            cursor = await self._engine.hub.head(name) if after is None else after
+            if not await topic.allows(self._user, stream.key):
+                raise Refused(CloseCode.FORBIDDEN, f"you may not watch {name}")
+            if announce:
+                await self._say(subscribed_message(name, cursor))
+            subscription = self._subscriptions[name] = self._subscription(name, topic, stream.key, cursor)
+            await self._engine.hub.attach(subscription.watcher, name)
+        except UnknownCursor as unknown:
+            await self._end(name, Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0"))
+        except Refused as refused:
+            if refused.code is CloseCode.ALREADY_SUBSCRIBED:
+                await self._say(ended_message(name, refused.code, refused.reason))
+            else:
+                await self._end(name, refused)
+
+    def _stream(self, name: str) -> tuple[Stream, Topic]:
+        if name in self._subscriptions:
+            raise Refused(CloseCode.ALREADY_SUBSCRIBED, f"{name} is subscribed already: unsubscribe first")
+        if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
+            raise Refused(CloseCode.TOO_MANY, f"more than {MOST_SUBSCRIPTIONS} subscriptions on one connection")
+        try:
+            stream = Stream.parse(name)
+            return stream, self._engine.topics.of(stream)
+        except (InvalidStreamError, UnknownTopicError) as unknown:
+            raise Refused(CloseCode.UNKNOWN_STREAM, str(unknown)) from None
+
+    def _subscription(self, name: str, topic: Topic, key: str, cursor: int) -> Subscription:
+        allowed = partial(self._allowed, topic, key)
+        if self._protocol is not None:
+            dismissed = partial(self._dismiss, name)
+            watcher = SocketWatcher(
+                self._protocol, name, cursor, joined=self._joined, allowed=allowed, dismissed=dismissed
+            )
+            return Subscription(topic, key, watcher)
+        mailbox = Mailbox(cursor, allowed=allowed)
+        pump = asyncio.create_task(self._pump(name, mailbox), name="socket: pump")
+        return Subscription(topic, key, mailbox, pump)
+
+    async def _allowed(self, topic: Topic, key: str) -> bool:
+        return await topic.allows(self._user, key)
+
+    async def _unsubscribe(self, name: str) -> bool:
+        subscription = self._subscriptions.pop(name, None)
+        if subscription is None:
+            return False
+        await self._engine.hub.detach(subscription.watcher, name)
+        if subscription.pump is not None and subscription.pump is not asyncio.current_task():
+            subscription.pump.cancel()
+        return True
+
+    async def _end(self, name: str, refused: Refused) -> None:
+        """End one subscription, and the connection with the last one."""
+        await self._unsubscribe(name)
+        await self._say(ended_message(name, refused.code, refused.reason))
+        if not self._subscriptions:
+            self._begin_close(refused.code, refused.reason)
+
+    async def _renew(self, token: str) -> None:
+        try:
+            user = self._tokens.user(token)
+        except InvalidToken as invalid:
+            raise Refused(CloseCode.UNAUTHENTICATED, str(invalid)) from None
+        if user.id != self._user.id:
+            raise Refused(CloseCode.UNAUTHENTICATED, "the new token is another user's: open another connection")
+        self._user = user
+        if self._expiry is not None:
+            self._expiry.reschedule(asyncio.get_running_loop().time() + self._seconds_left())
+        for name, subscription in list(self._subscriptions.items()):
+            if not await subscription.topic.allows(user, subscription.key):
+                await self._end(name, Refused(CloseReason.FORBIDDEN, REASONS[CloseReason.FORBIDDEN]))
+        await self._say(renewed_message(user.expires))
+
+    async def _pump(self, name: str, mailbox: Mailbox) -> None:
+        """Send what a mailbox gets, on a server that lends no transport."""
+        with suppress(WebSocketDisconnect):
+            while (taken := await mailbox.take()) is not None:
+                if isinstance(taken, Live):
+                    await self._say(live_message(name, mailbox.position).decode())
+                    continue
+                for text in [taken.packed()] if self._joined else taken.frames:
+                    await self._say(text)
+        if mailbox.reason is not None:
+            self._dismiss(name, mailbox.reason)
 
     async def _say(self, text: str) -> None:
         try:
@@ -202,16 +300,24 @@ class EventSocket:
             raise Refused(CloseCode.NO_BINARY, "send text, not bytes")
         return cast("str", text)
 
-    def _parse(self, text: str) -> Hello:
-        return Hello.model_validate_json(text)
+    def _dismiss(self, name: str, reason: CloseReason) -> None:
+        if reason is not CloseReason.FORBIDDEN:
+            self._begin_close(reason, REASONS[reason])
+            return
+        ending = asyncio.create_task(self._end_quietly(name, Refused(reason, REASONS[reason])), name="socket: end")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
-    def _dismiss(self, goodbye: Goodbye) -> None:
-        reason = "come back with your cursor" if goodbye is Goodbye.RESTART else "too slow: come back with your cursor"
+    async def _end_quietly(self, name: str, refused: Refused) -> None:
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await self._end(name, refused)
+
+    def _begin_close(self, code: int, reason: str) -> None:
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(goodbye, reason), name="socket: close")
+            self._closing = asyncio.create_task(self._close(code, reason), name="socket: close")
 
     async def _close(self, code: int, reason: str) -> None:
-        """Say goodbye; a socket that doesn't take it within a second is cut."""
+        """Close the connection; a socket that doesn't take it within a second is cut."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._line.send({"type": "websocket.close", "code": code, "reason": reason})
@@ -220,23 +326,14 @@ class EventSocket:
                 self._protocol.transport.abort()
 
 
-class Message(BaseModel):
-    """What a client may say later."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: str = Field(max_length=50)
-
-
 async def event_socket(socket: WebSocket) -> None:
-    """Let in pages of our own origin and clients that are no browsers; refuse the rest before the handshake."""
+    """Accept pages of our own origin and clients that are no browsers; refuse the rest before the handshake."""
     engine = cast("Engine", socket.app.state.engine)
     origin = socket.headers.get("origin")
     own = origin is not None and origin.partition("://")[2] == socket.headers.get("host")
     if origin is not None and not own and origin not in engine.settings.allowed_origins:
-        refusal = problem_response(
-            403, f"pages of {origin} may not connect: add it to {engine.settings.variable('allowed_origins')}"
-        )
+        variable = engine.settings.variable("allowed_origins")
+        refusal = problem_response(403, f"pages of {origin} may not connect: add it to {variable}")
         await socket.send_denial_response(refusal)
         return
     await EventSocket(socket).serve(socket)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @task(help={"revision": "where to go; the newest migration unless given"})
-def upgrade(context: Context, revision: str = "head") -> None:
+def upgrade(context: Context, revision: str = "heads") -> None:
     """Apply the migrations that are missing."""
     from app.db.schema import migrations
 

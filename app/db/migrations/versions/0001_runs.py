@@ -1,4 +1,4 @@
-"""Runs and their journal."""
+"""Runs, and their requests to a model."""
 
 from __future__ import annotations
 
@@ -32,29 +32,24 @@ def upgrade() -> None:
     op.create_index("ix_runs_user_id_created_at", "runs", ["user_id", "created_at"])
     op.create_index("ix_runs_status_lease_until", "runs", ["status", "lease_until"])
     op.create_table(
-        "streams",
-        sa.Column("user_id", sa.String(64), nullable=False),
-        sa.Column("last_seq", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", name="pk_streams"),
-    )
-    op.create_table(
-        "events",
-        sa.Column("user_id", sa.String(64), nullable=False),
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        "model_calls",
+        sa.Column("id", sa.String(64), nullable=False),
         sa.Column("run_id", sa.String(64), nullable=False),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.String(64), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("prompt", sa.Text(), nullable=False),
+        sa.Column("answer", sa.Text()),
+        sa.Column("input_tokens", sa.Integer(), nullable=False),
+        sa.Column("output_tokens", sa.Integer(), nullable=False),
+        sa.Column("milliseconds", sa.Double(), nullable=False),
         sa.Column("at", Moment(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "seq", name="pk_events"),
-        sa.CheckConstraint(
-            "kind IN ('agent_started', 'agent_thinking', 'tool_executing', 'tool_completed', 'agent_completed')",
-            name=op.f("ck_events_kind"),
-        ),
+        sa.Column("error", sa.Text()),
+        sa.PrimaryKeyConstraint("id", name="pk_model_calls"),
     )
-    op.create_index("ix_events_run_id_seq", "events", ["run_id", "seq"])
+    op.create_index("ix_model_calls_run_id_at", "model_calls", ["run_id", "at"])
+    op.create_index("ix_model_calls_user_id_at", "model_calls", ["user_id", "at"])
 
 
 def downgrade() -> None:
-    op.drop_table("events")
-    op.drop_table("streams")
+    op.drop_table("model_calls")
     op.drop_table("runs")

@@ -1,26 +1,23 @@
-"""`create_app(settings)`: the composition root, which lists the domains of this service."""
+"""`create_app(settings)`: the composition root."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from app import dev
 from app.db.schema import migrations
+from app.domains import factories
 from app.identity import identity
 from app.settings import Settings
 from commitstream.application import build
-from commitstream.domain import Domain
 from commitstream.engine import Engine
 from commitstream.lifecycle.cleanup import CleanupCoordinator
 
-DomainFactory = Callable[[Engine, Settings], Domain]
-
-DOMAINS = (  # packages whose module `domain` has a function `create`
-    "app.agents",
-)
+if TYPE_CHECKING:
+    from app.domains import DomainFactory
 
 
 def create_app(
@@ -31,15 +28,9 @@ def create_app(
     A caller that runs a whole process passes its clean-up; `domains` replace the service's own.
     """
     engine = Engine(settings, migrations)
-    factories = domains_of_this_service() if domains is None else domains
-    made = [factory(engine, settings) for factory in factories]
+    made = [make(engine, settings) for make in (factories() if domains is None else domains)]
     who = identity()
     app = build(engine, made, cleanup, title=who.name, description=who.description, version=who.version)
     if settings.environment == "dev":
         app.include_router(dev.router)
     return app
-
-
-def domains_of_this_service() -> list[DomainFactory]:
-    """Import the domains that `DOMAINS` names."""
-    return [import_module(f"{package}.domain").create for package in DOMAINS]

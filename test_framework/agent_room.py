@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.events import EventKind
+from app.agents.events import AgentCompleted
 from app.agents.model import Turn
 from app.agents.runner import Runner
 from app.agents.runs import Origin, Runs
@@ -52,7 +52,7 @@ class AgentRoom:
 
     async def ended(self, run: Run) -> list[Envelope]:
         """Wait until a run is over; its events obey the grammar, to the end, and its row says what the last one does."""
-        await self.path.bus.hear(EventKind.AGENT_COMPLETED, run.id)
+        await self.path.bus.hear(AgentCompleted.event_type, run.id)
         row = await self.row(run.id)
         events = await self.events(run.id)
         capture = WebSocketEventCapture(events=events)
@@ -66,7 +66,7 @@ class AgentRoom:
         return run
 
     async def events(self, run_id: str) -> list[Envelope]:
-        page = await self.path.journal.of_run(self.origin.user_id, run_id)
+        page = await self.path.journal.about(self.origin.stream, run_id)
         return [Envelope.model_validate_json(frame) for frame in page.frames]
 
 
@@ -84,5 +84,5 @@ async def agent_room(
         await runner.close()
 
 
-def kinds(events: Sequence[Envelope]) -> list[EventKind]:
-    return [EventKind(event.kind) for event in events]
+def kinds(events: Sequence[Envelope]) -> list[str]:
+    return [event.type for event in events]

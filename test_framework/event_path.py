@@ -11,17 +11,25 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from app.agents.events import EventKind
+from app.agents.events import TOPICS
 from commitstream.bus.base import BusAway, Receive
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
-from commitstream.envelope import Batch, Draft
+from commitstream.envelope import Batch
+from commitstream.events import Event
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox, Relay
+from commitstream.topics import Topics, users
 
 IDLE_SECONDS = 5.0
 HEAR_SECONDS = 10.0
 POOL = 5  # what a test needs at once: each connection is a process of the server's
+
+
+class Thought(Event):
+    """An event that may stand anywhere in a user's stream."""
+
+    thought: str
 
 
 @dataclass
@@ -43,7 +51,7 @@ class RecordingBus:
         if self.away:
             raise BusAway("told to be away")
         for batch in batches:
-            committed = await self.journal.after(batch.user_id, batch.first - 1, limit=len(batch.frames))
+            committed = await self.journal.after(batch.stream, batch.first - 1, limit=len(batch.frames))
             there = set(committed.frames) if committed else set[str]()
             self.early += [frame for frame in batch.frames if frame not in there]
             self.published.append(batch)
@@ -51,9 +59,9 @@ class RecordingBus:
                 self.receive(batch)
         self._heard.set()
 
-    async def hear(self, kind: EventKind, run_id: str) -> None:
-        """Wait until a run's event of a kind has been published."""
-        words = f'"run_id":"{run_id}","kind":"{kind}"'
+    async def hear(self, event_type: str, subject: str) -> None:
+        """Wait until an event of a type about a subject has been published."""
+        words = f'"type":"{event_type}","subject":"{subject}"'
         try:
             async with asyncio.timeout(HEAR_SECONDS):
                 while not any(words in frame for batch in self.published for frame in batch.frames):
@@ -61,17 +69,17 @@ class RecordingBus:
                     await self._heard.wait()
         except TimeoutError:
             came = [frame for batch in self.published for frame in batch.frames]
-            raise AssertionError(f"no {kind} of run {run_id} within {HEAR_SECONDS:g} s; what came: {came}") from None
+            raise AssertionError(f"no {event_type} of {subject} within {HEAR_SECONDS:g} s; what came: {came}") from None
 
-    async def watch(self, user_id: str) -> None: ...
+    async def watch(self, stream: str) -> None: ...
 
-    async def unwatch(self, user_id: str) -> None: ...
+    async def unwatch(self, stream: str) -> None: ...
 
     async def close(self) -> None: ...
 
-    def frames(self, user_id: str) -> list[str]:
-        """All that was published of a user, in the order in which it was."""
-        return [frame for batch in self.published if batch.user_id == user_id for frame in batch.frames]
+    def frames(self, stream: str) -> list[str]:
+        """All that was published of a stream, in the order in which it was."""
+        return [frame for batch in self.published if batch.stream == stream for frame in batch.frames]
 
 
 @dataclass
@@ -87,9 +95,9 @@ class EventPath:
         """Wait until everything committed so far is published."""
         assert await self.relay.idle(IDLE_SECONDS), f"the relay was not idle within {IDLE_SECONDS:g} s"
 
-    async def written(self, user_id: str) -> list[str]:
-        """All that the journal has of a user."""
-        found = await self.journal.after(user_id, 0, limit=100_000)
+    async def written(self, stream: str) -> list[str]:
+        """All that the journal has of a stream."""
+        found = await self.journal.after(stream, 0, limit=100_000)
         return list(found.frames) if found else []
 
 
@@ -99,7 +107,7 @@ async def event_path(database_url: str) -> AsyncIterator[EventPath]:
     tally = EventCounters()
     database = Database(database_url, POOL)
     outbox = Outbox(tally)
-    journal = Journal(database, outbox)
+    journal = Journal(database, outbox, Topics([*TOPICS, users(events=[Thought])]))
     bus = RecordingBus(journal)
     relay = Relay(bus, journal.after_each, tally)
     outbox.feed(relay)
@@ -111,6 +119,6 @@ async def event_path(database_url: str) -> AsyncIterator[EventPath]:
         await database.close()
 
 
-def thought(text: str, run_id: str = "run") -> Draft:
-    """Some event, which can be told from others by its text."""
-    return Draft.write(run_id, EventKind.AGENT_THINKING, {"thought": text})
+def thought(text: str) -> Thought:
+    """Return an event that its text tells from others."""
+    return Thought(thought=text)

@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from pydantic import JsonValue
 from websockets.asyncio.client import ClientConnection
 
-from app.agents.events import EventKind
+from app.agents.events import AgentCompleted
 from app.agents.routes import RunView
 from commitstream.envelope import Envelope
+from commitstream.topics import user_stream
 from test_framework.backend_client import BackendClient
 from test_framework.running.telling import tell_lanes, tell_losses
 from test_framework.servers import Server
@@ -30,6 +32,7 @@ from test_framework.websocket.verdicts import Latency, Performance, Validation, 
 from test_framework.websocket_capture import WebSocketEventCapture
 
 DEADLINE_SECONDS = 10.0
+PONG: dict[str, JsonValue] = {"type": "pong"}
 
 
 class TestContext:
@@ -38,12 +41,21 @@ class TestContext:
     __test__ = False
 
     def __init__(
-        self, server: Server, user: TestUserContext | None = None, *, after: int | None = 0, joined: bool = False
+        self,
+        server: Server,
+        user: TestUserContext | None = None,
+        *,
+        after: int | None = 0,
+        joined: bool = False,
+        watch: Sequence[str] = (),
     ) -> None:
+        """Watch the user's own stream, or those that `watch` names, all from `after` on."""
         self.server = server
         self.user = user or TestUserContext.of(server.settings)
         self.client = BackendClient.of(server, self.user)
-        self.capture = WebSocketEventCapture(after or 0, user=self.user)
+        streams = tuple(watch) or (str(user_stream(self.user.id)),)
+        self.captures = {name: WebSocketEventCapture(after or 0, user=self.user, stream=name) for name in streams}
+        self.capture = self.captures[streams[0]]
         self.connections = 0
         self._after = after
         self._joined = joined
@@ -69,8 +81,9 @@ class TestContext:
     async def close(self) -> None:
         """Leave, close all connections, and tell the run's record what was seen."""
         await self.disconnect()
-        tell_lanes(self.capture, self.user.id)
-        tell_losses(self.capture, self.user.id)
+        for capture in self.captures.values():
+            tell_lanes(capture, self.user.id)
+            tell_losses(capture, self.user.id)
         await self.client.close()
 
     @property
@@ -91,19 +104,22 @@ class TestContext:
         small: bool = False,
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        """Open a socket, say who we are, and go on after what was captured.
+        """Open a socket, say who we are, and go on after what was captured of each stream.
 
         `url` is another process than the first, `after` another place to begin at, `token` somebody else's word.
         """
         await self.disconnect()
         self._line = WebSocketLine(self._take, self._news)
-        if after is None:
-            after = self.capture.cursor if self.capture.events else self._after
-        hello = {"token": token or self.user.token, "after": after, "joined": self._joined}
-        cursor = await self._line.open(url or self.server.url, hello, deadline, small=small)
+        wanted = {
+            name: after if after is not None else (capture.cursor if capture.events else self._after)
+            for name, capture in self.captures.items()
+        }
+        hello = {"token": token or self.user.token, "watch": wanted, "joined": self._joined}
+        cursors = await self._line.open(url or self.server.url, hello, deadline, small=small)
         self.connections += 1
-        if not self.capture.events:
-            self.capture.after = cursor
+        for name, cursor in cursors.items():
+            if not self.captures[name].events:
+                self.captures[name].after = cursor
 
     async def disconnect(self) -> None:
         """Close the socket; what was captured stays, and `connect` goes on from there."""
@@ -131,15 +147,13 @@ class TestContext:
 
     async def ping(self, deadline: float = DEADLINE_SECONDS) -> None:
         """Ask the service on the socket whether it is there."""
-        before = len(self.capture.said)
+        before = self.capture.said.count(PONG)
         await self.send({"type": "ping"})
-        await self.wait_until(lambda: len(self.capture.said) > before, "the pong", deadline)
+        await self.wait_until(lambda: self.capture.said.count(PONG) > before, "the pong", deadline)
 
     async def start_run(self, message: str, key: str | None = None) -> RunView:
-        """Start a run, and know it as this user's own."""
-        run = await self.client.start_run(message, key)
-        self.capture.own_runs.add(run.id)
-        return run
+        """Start a run."""
+        return await self.client.start_run(message, key)
 
     async def run_agent(self, message: str, deadline: float = DEADLINE_SECONDS) -> RunView:
         """Start a run and capture events until it has ended."""
@@ -154,7 +168,7 @@ class TestContext:
         return self.capture.events[self._received - 1]
 
     async def wait_for_events(
-        self, kinds: Sequence[EventKind], deadline: float = DEADLINE_SECONDS, *, run_id: str | None = None
+        self, kinds: Sequence[str], deadline: float = DEADLINE_SECONDS, *, run_id: str | None = None
     ) -> list[Envelope]:
         """Capture until events of these kinds have come in this order, whatever else between them; and give them."""
         names = ", ".join(kinds)
@@ -164,7 +178,7 @@ class TestContext:
 
     async def wait_for_end(self, run_id: str, deadline: float = DEADLINE_SECONDS) -> None:
         """Capture until a run's `agent_completed` is there."""
-        await self.wait_for_events([EventKind.AGENT_COMPLETED], deadline, run_id=run_id)
+        await self.wait_for_events([AgentCompleted.event_type], deadline, run_id=run_id)
 
     async def wait_for_seq(self, seq: int, deadline: float = DEADLINE_SECONDS) -> None:
         """Capture until the event with a number is there."""
@@ -189,7 +203,7 @@ class TestContext:
         except TimeoutError:
             raise AssertionError(f"{what} did not come within {deadline:g} s; {self._what_came()}") from None
 
-    def validate(self, expected: Sequence[EventKind] | None = None) -> Validation:
+    def validate(self, expected: Sequence[str] | None = None) -> Validation:
         """Say what is missing from the stream, too much in it or out of order; `expected` is every kind, in order."""
         return judge(self.capture, expected)
 
@@ -200,7 +214,12 @@ class TestContext:
         return Performance(len(self.capture.events), seconds, latency, self.connections)
 
     def _take(self, text: str) -> None:
-        self.capture.capture(text)
+        if len(self.captures) == 1:
+            self.capture.capture(text)
+        else:
+            for line in text.split("\n"):
+                message = json.loads(line)
+                self.captures.get(message.get("stream", ""), self.capture).capture(line)
         self._drop_if_due()
 
     def _drop_if_due(self) -> None:
@@ -208,11 +227,11 @@ class TestContext:
             self._drop_after = None
             self._line.drop()
 
-    def _in_order(self, kinds: Sequence[EventKind], run_id: str | None) -> list[Envelope]:
+    def _in_order(self, kinds: Sequence[str], run_id: str | None) -> list[Envelope]:
         """The first events that are of these kinds, as many as there are."""
         found: list[Envelope] = []
         for event in self.capture.events:
-            if len(found) < len(kinds) and event.kind == kinds[len(found)] and run_id in {None, event.run_id}:
+            if len(found) < len(kinds) and event.type == kinds[len(found)] and run_id in {None, event.subject}:
                 found.append(event)
         return found
 

@@ -17,12 +17,14 @@ from datetime import UTC, datetime
 
 from pydantic import JsonValue, ValidationError
 
-from app.agents.events import EventKind
+from app.agents.events import RUN_EVENTS
 from commitstream.envelope import Envelope
+from commitstream.topics import user_stream
 from test_framework.users import TestUserContext
 from test_framework.websocket.difference import difference, label, unbroken, ungrammatical
 
 LONGEST_SHOWN = 200
+RUN_TYPES = dict.fromkeys(kind.event_type for kind in RUN_EVENTS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class WebSocketEventCapture:
     said: list[dict[str, JsonValue]] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
     user: TestUserContext | None = None
-    own_runs: set[str] = field(default_factory=set)
+    stream: str = ""
+    """The stream that is captured; the user's own unless named."""
+    live_at: int | None = None
+    """The number at which the server said that the replay was complete."""
     loses_on_purpose: bool = False
     """The test made the server lose events: they count for no gate."""
 
@@ -68,13 +73,13 @@ class WebSocketEventCapture:
         return self.events[-1].seq if self.events else self.after
 
     @property
-    def counts(self) -> Counter[EventKind]:
-        return Counter(EventKind(event.kind) for event in self.events)
+    def counts(self) -> Counter[str]:
+        return Counter(event.type for event in self.events)
 
     @property
     def runs(self) -> list[str]:
         """The runs that events came of, in the order of their first."""
-        return list(dict.fromkeys(event.run_id for event in self.events))
+        return list(dict.fromkeys(event.subject for event in self.events if event.subject is not None))
 
     @property
     def latencies(self) -> list[float]:
@@ -112,24 +117,24 @@ class WebSocketEventCapture:
 
     @property
     def foreign(self) -> list[Envelope]:
-        """The events of runs that others began: of another thread than the user's, where the user is known."""
+        """The events of other streams than the user's own, where the user is known."""
         if self.user is None:
             return []
-        own = {None, self.user.thread_id}
-        return [event for event in self.events if event.trace_id not in own and event.run_id not in self.own_runs]
+        own = self.stream or str(user_stream(self.user.id))
+        return [event for event in self.events if event.stream != own]
 
     def late(self, seconds: float) -> list[Envelope]:
         """The events that took longer than that from their writing to their arrival."""
         return [event for event, took in zip(self.events, self.latencies, strict=False) if took > seconds]
 
     def of_run(self, run_id: str) -> list[Envelope]:
-        return [event for event in self.events if event.run_id == run_id]
+        return [event for event in self.events if event.subject == run_id]
 
-    def of_kind(self, kind: EventKind) -> list[Envelope]:
-        return [event for event in self.events if event.kind == kind]
+    def of_kind(self, kind: str) -> list[Envelope]:
+        return [event for event in self.events if event.type == kind]
 
-    def kinds(self, run_id: str) -> list[EventKind]:
-        return [EventKind(event.kind) for event in self.of_run(run_id)]
+    def kinds(self, run_id: str) -> list[str]:
+        return [event.type for event in self.of_run(run_id)]
 
     def assert_unbroken(self) -> None:
         """Every event once, in order, none missing and nothing malformed, from the cursor on."""
@@ -147,21 +152,22 @@ class WebSocketEventCapture:
         if fault := ungrammatical(self.of_run(run_id)):
             raise AssertionError(fault)
 
-    def assert_kinds(self, run_id: str, expected: Sequence[EventKind]) -> None:
+    def assert_kinds(self, run_id: str, expected: Sequence[str]) -> None:
         """The run had just these kinds of event, in this order."""
         got = self.kinds(run_id)
         assert got == list(expected), f"other events than expected:\n{difference(expected, got)}"
 
-    def assert_counts(self, expected: Mapping[EventKind, int]) -> None:
+    def assert_counts(self, expected: Mapping[str, int]) -> None:
         """So many events of each kind came, and of no other."""
-        wanted = [f"{kind} × {expected.get(kind, 0)}" for kind in EventKind]
-        got = [f"{kind} × {self.counts[kind]}" for kind in EventKind]
+        types = [*RUN_TYPES, *sorted(self.counts.keys() - RUN_TYPES)]
+        wanted = [f"{name} × {expected.get(name, 0)}" for name in types]
+        got = [f"{name} × {self.counts[name]}" for name in types]
         assert wanted == got, f"other counts than expected:\n{difference(wanted, got)}"
 
     def assert_nothing_foreign(self) -> None:
-        """Not one event came of a run that somebody else began."""
+        """No event came of another stream than the user's own."""
         assert self.user is not None, "whose events these have to be is not known: make the capture with a user"
-        lines = [f"{label(event)} of run {event.run_id}" for event in self.foreign]
+        lines = [f"{label(event)} of {event.stream}" for event in self.foreign]
         assert not lines, "\n".join([f"{len(lines)} of {len(self.events)} events are not {self.user.id}'s:", *lines])
 
     def assert_on_time(self, seconds: float) -> None:
@@ -181,8 +187,11 @@ class WebSocketEventCapture:
             message = json.loads(line)
         except ValueError:
             message = None
-        if isinstance(message, dict) and "type" in message and "kind" not in message:
-            self.said.append(message)
+        if isinstance(message, dict) and "type" in message and "seq" not in message:
+            if message["type"] == "live":
+                self.live_at = message["cursor"]
+            else:
+                self.said.append(message)
             return
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])

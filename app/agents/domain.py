@@ -9,7 +9,7 @@ from starlette.routing import Mount
 
 from app.agents import page, routes
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.events import TOPIC
+from app.agents.events import TOPICS
 from app.agents.model import Model
 from app.agents.runner import Runner
 from app.agents.runs import Runs
@@ -24,7 +24,7 @@ from commitstream.lifecycle.startup import StartupManager
 
 
 class Agents(Domain):
-    topics = (TOPIC,)
+    topics = TOPICS
     routers = (routes.router, page.router)
     routes = (Mount("/web", page.static, name="web"),)
 

@@ -65,4 +65,4 @@ RUN_ORDER = Order(
 
 RUN_EVENTS: tuple[type[RunEvent], ...] = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
 
-TOPIC = users(events=RUN_EVENTS, order=RUN_ORDER)
+TOPICS = (users(events=RUN_EVENTS, order=RUN_ORDER),)

@@ -1,12 +1,13 @@
-"""This service's migrations. Every module that declares tables is imported here."""
+"""This service's migrations, up to the tables that the engine and the domains declare."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from app.agents import tables  # noqa: F401 (declares its tables)
 from app.db.base import Base
-from commitstream.db import tables as engine_tables  # noqa: F401 (declares the engine's tables)
+from app.domains import import_tables
+from commitstream.db import tables  # noqa: F401 (declares the engine's tables)
 from commitstream.db.migrate import Migrations
 
+import_tables()
 migrations = Migrations(Path(__file__).parent / "migrations", Base.metadata)

@@ -39,7 +39,7 @@ class ReportConfig:
     """How far ahead an entry may expire."""
     reminder_days: int = 7
     """How often an alert that lasts is repeated."""
-    event_kinds: str = "app.agents.events:EventKind"
+    event_types: str = "app.domains:topics"
     """The enumeration of the kinds of event that the project has, as `module:name`; empty where it has none."""
     gates: dict[str, GateRule] = field(default_factory=dict)
     """Limits and targets other than the kit's."""
@@ -62,20 +62,19 @@ def load_config(root: Path) -> ReportConfig:
     return ReportConfig(**{**table, "gates": _rules(table.get("gates", {}))})
 
 
-def declared_kinds(source: str) -> tuple[str, ...]:
-    """Import the kinds of event that a project declares; none where it has no such module."""
+def declared_types(source: str) -> tuple[str, ...]:
+    """Ask a project's registry of topics for its event types; none where it has no such module."""
     module, _, name = source.partition(":")
     try:
-        kinds = getattr(importlib.import_module(module), name) if module else ()
+        return tuple(getattr(importlib.import_module(module), name)().event_types) if module else ()
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
         return ()
     except AttributeError:
         raise ReportConfigError(
-            f"{TABLE} event_kinds is {source!r}, and {module} has no {name!r}: write module:enumeration, or ''"
+            f"{TABLE} event_types is {source!r}, and {module} has no {name!r}: write module:function, or ''"
         ) from None
-    return tuple(str(kind) for kind in kinds)
 
 
 def _rules(table: object) -> dict[str, GateRule]:

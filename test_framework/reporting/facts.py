@@ -167,6 +167,6 @@ class Part:
     """The services that the pool could not bring up, and how often each; None where the run has no services."""
     database_failures: dict[str, int] | None = None
     """Connections to the run's own Postgres that failed or broke, by test and error."""
-    event_kinds: tuple[str, ...] = ()
+    event_types: tuple[str, ...] = ()
     """The kinds of event that the project declares."""
     problems: tuple[str, ...] = ()

@@ -106,7 +106,7 @@ class Gathered:
             cleanup_seconds=self.cleanup_seconds,
             given_up=self.given_up,
             database_failures=self.database_failures,
-            event_kinds=tuple(self.start.get("event_kinds", ())),
+            event_types=tuple(self.start.get("event_types", ())),
             problems=tuple(self.problems),
         )
 

@@ -264,7 +264,7 @@ def _part(made_up: World, outcomes: dict[str, Outcome]) -> Part:
         cleanup_seconds=0.31,
         given_up={},
         database_failures={},
-        event_kinds=KINDS,
+        event_types=KINDS,
     )
 
 

@@ -78,7 +78,7 @@ def summarise(
         workers=max((part.run.workers for part in merged.parts), default=0),
         flaky=flaky,
         flakiness_known=everything and bool(before or counts.retried),
-        kinds=frozenset(kind for part in merged.parts for kind in part.event_kinds) if of_the_service else frozenset(),
+        kinds=frozenset(kind for part in merged.parts for kind in part.event_types) if of_the_service else frozenset(),
         lanes=said.lanes,
         leaks=said.leaks,
         leaks_watched=merged.run.leaks_watched,

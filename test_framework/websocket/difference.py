@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from app.agents.events import EventKind, Grammar, GrammarError
+from app.agents.events import RUN_ORDER, AgentCompleted
 from commitstream.envelope import Envelope
+from commitstream.topics import OrderError
 
 ALIKE_AT_MOST = 6
 WIDEST = 40
@@ -39,20 +40,21 @@ def unbroken(events: Sequence[Envelope], after: int) -> str:
 
 def ungrammatical(events: Sequence[Envelope]) -> str:
     """Why a run's events do not obey the grammar, to the end; empty where they do."""
-    grammar = Grammar()
+    last: str | None = None
     for place, event in enumerate(events):
         try:
-            grammar.accept(EventKind(event.kind))
-        except GrammarError as error:
+            RUN_ORDER.check(last, event.type)
+        except OrderError as error:
             return f"{error}\n{_pointed_at(events, place)}"
-    if not grammar.complete:
-        ending = f"the run did not end: {EventKind.AGENT_COMPLETED} is missing"
+        last = event.type
+    if last not in RUN_ORDER.last:
+        ending = f"the run did not end: {AgentCompleted.event_type} is missing"
         return f"{ending}\n{_pointed_at(events, len(events))}"
     return ""
 
 
 def label(event: Envelope) -> str:
-    return f"{event.seq} {event.kind}"
+    return f"{event.seq} {event.type}"
 
 
 def _pointed_at(events: Sequence[Envelope], place: int) -> str:

@@ -53,8 +53,10 @@ class WebSocketLine:
             raise RuntimeError("not connected: await connect() first")
         return self._connection
 
-    async def open(self, url: str, hello: Mapping[str, object], deadline: float, *, small: bool = False) -> int:
-        """Connect, introduce ourselves, and begin to read; the answer is the cursor at which the server begins."""
+    async def open(
+        self, url: str, hello: Mapping[str, object], deadline: float, *, small: bool = False
+    ) -> dict[str, int]:
+        """Connect, introduce ourselves, and begin to read; return the cursor of each stream at which the server begins."""
         address = url.replace("http", "ws", 1) + "/ws"
         try:
             self._connection = await websockets.connect(
@@ -104,7 +106,7 @@ class WebSocketLine:
         if reader is not None:
             await reader
 
-    async def _introduce(self, hello: Mapping[str, object], deadline: float) -> int:
+    async def _introduce(self, hello: Mapping[str, object], deadline: float) -> dict[str, int]:
         await self.send(json.dumps(hello))
         try:
             answer = json.loads(await asyncio.wait_for(self.connection.recv(), deadline))
@@ -115,7 +117,7 @@ class WebSocketLine:
         if answer.get("type") != "hello":
             raise AssertionError(f"the server had to begin with a hello, but it said {answer}")
         self._reader = asyncio.create_task(self._read(self.connection), name="a test's socket: read")
-        return cast("int", answer["cursor"])
+        return cast("dict[str, int]", answer["streams"])
 
     async def _read(self, connection: ClientConnection) -> None:
         try:

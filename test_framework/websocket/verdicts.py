@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.agents.events import EventKind, Grammar, GrammarError
+from app.agents.events import RUN_ORDER, AgentCompleted
+from commitstream.topics import OrderError
 from test_framework.websocket.difference import label
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Validation:
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     order: tuple[str, ...]
-    counts: Mapping[EventKind, int]
+    counts: Mapping[str, int]
     latency: Latency
 
     @property
@@ -67,34 +68,33 @@ class Validation:
         return "\n".join(f"{name}: {', '.join(what)}" for name, what in faults.items() if what)
 
 
-def judge(capture: WebSocketEventCapture, expected: Sequence[EventKind] | None = None) -> Validation:
+def judge(capture: WebSocketEventCapture, expected: Sequence[str] | None = None) -> Validation:
     """Hold a stream against its numbers, each of its runs against the grammar, and all of it against what is expected."""
     runs = {run_id: capture.kinds(run_id) for run_id in capture.runs}
     wanted, came = Counter(expected or ()), capture.counts
     missing = [f"event {seq}" for seq in capture.missing]
-    missing += [f"{EventKind.AGENT_COMPLETED} of run {run_id}" for run_id, kinds in runs.items() if not _ended(kinds)]
+    missing += [f"{AgentCompleted.event_type} of run {run_id}" for run_id, kinds in runs.items() if not _ended(kinds)]
     extra = [f"event {label(event)}, again" for event in capture.duplicates]
-    extra += [f"event {label(event)} of {event.run_id}, another's run" for event in capture.foreign]
+    extra += [f"event {label(event)} of {event.subject}, another's run" for event in capture.foreign]
     extra += [f"what is no event: {fault.reason}" for fault in capture.malformed]
     order = [f"event {label(event)}, too late" for event in capture.disordered]
     order += [f"{fault} in run {run_id}" for run_id, kinds in runs.items() if (fault := _fault(kinds))]
     if expected is not None:
         missing += [f"{count} × {kind}" for kind, count in (wanted - came).items()]
         extra += [f"{count} × {kind}" for kind, count in (came - wanted).items()]
-        if wanted == came and list(expected) != [event.kind for event in capture.events]:
+        if wanted == came and list(expected) != [event.type for event in capture.events]:
             order.append("the kinds that were expected came in another order")
     return Validation(tuple(missing), tuple(extra), tuple(order), came, Latency.of(capture.latencies))
 
 
-def _ended(kinds: Sequence[EventKind]) -> bool:
-    return EventKind.AGENT_COMPLETED in kinds
+def _ended(kinds: Sequence[str]) -> bool:
+    return AgentCompleted.event_type in kinds
 
 
-def _fault(kinds: Sequence[EventKind]) -> str:
-    grammar = Grammar()
+def _fault(kinds: Sequence[str]) -> str:
     try:
-        for kind in kinds:
-            grammar.accept(kind)
-    except GrammarError as error:
+        for before, after in zip([None, *kinds], kinds, strict=False):
+            RUN_ORDER.check(before, after)
+    except OrderError as error:
         return str(error)
     return ""

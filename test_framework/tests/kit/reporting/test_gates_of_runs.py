@@ -89,7 +89,7 @@ async def test_that_does_not_look():
 
 @pytest.mark.parametrize(("numbers", "code"), [((1, 2, 4), GATE_BROKEN), ((1, 2, 3, 4), 0)])
 def test_an_event_that_was_lost_unnoticed_ends_the_run(tmp_path: Path, numbers: tuple[int, ...], code: int) -> None:
-    suite = suite_with(tmp_path, LOSES.format(numbers=numbers), '[tool.reports]\nevent_kinds = ""\n')
+    suite = suite_with(tmp_path, LOSES.format(numbers=numbers), '[tool.reports]\nevent_types = ""\n')
 
     ended = suite.run()
 
@@ -111,7 +111,7 @@ KINDS = "from enum import StrEnum\n\nclass Kind(StrEnum):\n    BID = 'bid'\n    
 
 @pytest.mark.parametrize(("seen", "code"), [(["bid", "sold"], GATE_BROKEN), (["bid", "sold", "outbid"], 0)])
 def test_a_declared_kind_that_no_test_saw_ends_the_run(tmp_path: Path, seen: list[str], code: int) -> None:
-    suite = suite_with(tmp_path, LANE.format(kinds=seen), '[tool.reports]\nevent_kinds = "lot:Kind"\n')
+    suite = suite_with(tmp_path, LANE.format(kinds=seen), '[tool.reports]\nevent_types = "lot:Kind"\n')
     suite.file("lot.py", KINDS)
 
     ended = suite.run(*WHOLE, "-o", "pythonpath=.")

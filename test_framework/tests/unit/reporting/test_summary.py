@@ -195,9 +195,9 @@ def test_what_rooms_tell_becomes_lanes_matrices_and_counts_and_nonsense_is_named
 )
 def test_only_a_whole_suite_must_show_every_kind_of_event(changed: dict[str, object], value: float | None) -> None:
     made = sample.green()
-    kinds = (*made.event_kinds, "order_lost")
+    kinds = (*made.event_types, "order_lost")
 
-    report = summarise([replace(made, run=replace(made.run, **changed), event_kinds=kinds)], by_itself=True)  # type: ignore[arg-type]
+    report = summarise([replace(made, run=replace(made.run, **changed), event_types=kinds)], by_itself=True)  # type: ignore[arg-type]
 
     (gate,) = [gate for gate in report.gates if gate.name == "events"]
     assert (gate.value, gate.evidence) == (value, ("order_lost",) if value else ())

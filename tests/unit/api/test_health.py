@@ -175,7 +175,7 @@ async def test_a_start_that_failed_says_why_and_stays_not_ready(settings: Settin
 
         assert await probes(inside) == {"live": (200, "live"), "ready": (503, "failed"), "startup": (503, "failed")}
         report = (await inside.client.get("/health/startup")).json()
-        assert "engine room did not start (phase agents): RuntimeError: the engine is broken" in report["error"]
+        assert "engine room did not start (phase domains): RuntimeError: the engine is broken" in report["error"]
         assert_problem(await inside.client.get("/api/runs", headers=inside.user()), 503)
 
 
@@ -191,7 +191,7 @@ async def test_outside_dev_a_start_that_failed_says_what_and_not_where(make_sett
 
         answer = await inside.client.get("/health/startup")
 
-    assert answer.json()["error"] == "engine room did not start (phase agents): the log says more"
+    assert answer.json()["error"] == "engine room did not start (phase domains): the log says more"
     assert "ConnectionError: the log says more" in answer.text
     for secret in ("hunter2", "somebody", "10.0.0.5", "secrets"):
         assert secret not in answer.text

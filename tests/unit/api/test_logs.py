@@ -13,6 +13,7 @@ import pytest
 
 from commitstream.service import logs
 from commitstream.service.logs import JsonLines, Lines
+from test_framework import SERVICE
 from tests.unit.api.inside import Inside, eventually
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -37,15 +38,16 @@ class Written:
 
 @pytest.fixture
 def written(request: pytest.FixtureRequest) -> Iterator[Written]:
-    """Everything that is logged below `app`, as JSON lines."""
+    """Everything that the packages of the service log, as JSON lines."""
     written = Written(JsonLines())
-    logger = logging.getLogger("app")
-    level = logger.level
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(written.handler)
+    levels = {logger: logger.level for logger in map(logging.getLogger, SERVICE)}
+    for logger in levels:
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(written.handler)
     yield written
-    logger.removeHandler(written.handler)
-    logger.setLevel(level)
+    for logger, level in levels.items():
+        logger.removeHandler(written.handler)
+        logger.setLevel(level)
 
 
 async def test_a_request_is_logged_with_its_ids(inside: Inside, written: Written) -> None:

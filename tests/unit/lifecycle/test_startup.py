@@ -309,7 +309,7 @@ async def test_a_failed_start_is_undone_in_reverse(
 
     assert diary.lines == ["bus", "database", "settings", "logs"]
     assert startup.report().state is State.FAILED
-    assert startup.report().phase == "agents"
+    assert startup.report().phase == "domains"
     assert states(startup.report()) == {
         "settings": State.STOPPED,
         "database": State.STOPPED,
@@ -484,7 +484,7 @@ async def test_the_report_shows_how_far_the_start_has_come(startup: StartupManag
         "database": State.READY,
         "migrations": State.READY,
         "bus": State.STARTING,
-        "agents": State.PENDING,
+        "domains": State.PENDING,
         "sockets": State.PENDING,
         "ready": State.PENDING,
     }

@@ -36,21 +36,21 @@ FAULTS = {
         "replaces commitstream.db.database.connect",
     ),
     "the service's bus": (
-        "from app.events import redis_bus\ndef test_it(monkeypatch):\n    monkeypatch.setattr(redis_bus, 'ask', None)",
+        "from commitstream.bus import redis\ndef test_it(monkeypatch):\n    monkeypatch.setattr(redis, 'ask', None)",
         "replaces commitstream.bus.redis.ask",
     ),
     "an assignment": (
-        "from app.events import redis_link\nredis_link.connect = lambda: None",
+        "from commitstream.bus import redis_link\nredis_link.connect = lambda: None",
         "replaces commitstream.bus.redis_link.connect",
     ),
 }
 HARMLESS = {
     "a constant": (
-        "from app.events import redis_link\n"
+        "from commitstream.bus import redis_link\n"
         "def test_it(monkeypatch):\n    monkeypatch.setattr(redis_link, 'HEEDS_SECONDS', 0.0)"
     ),
     "something else of the service": (
-        "from app.api import stream\ndef test_it(monkeypatch):\n    monkeypatch.setattr(stream, 'written', None)"
+        "from commitstream.transports import sse\ndef test_it(monkeypatch):\n    monkeypatch.setattr(sse, 'written', None)"
     ),
     "something of a test": "def test_it(monkeypatch):\n    monkeypatch.setattr(Counted, 'number', 1)",
     "a fixture that is called like a client": "def test_it(redis):\n    redis.answer = 1",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from commitstream.db.base import Base
+from sqlalchemy import MetaData
+from sqlalchemy.orm import DeclarativeBase
 
-__all__ = ["Base"]
+from commitstream.db.base import NAMING
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from app.db.base import Base
 from app.domains import import_tables
-from commitstream.db import tables  # noqa: F401 (declares the engine's tables)
 from commitstream.db.migrate import Migrations
 
 import_tables()
-migrations = Migrations(Path(__file__).parent / "migrations", Base.metadata)
+migrations = Migrations(Path(__file__).parent / "migrations" / "versions", [Base.metadata])

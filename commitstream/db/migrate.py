@@ -16,15 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import MetaData, inspect, text
+from sqlalchemy import MetaData, Table, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commitstream.db import tables as _tables  # noqa: F401 (declares the engine's tables)
+from commitstream.db.base import Base
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEADS = "heads"
-ENGINE_VERSIONS = Path(__file__).parent / "versions"
+MIGRATIONS = Path(__file__).parent / "migrations"
+ENGINE_VERSIONS = MIGRATIONS / "versions"
 _STEPS = re.compile(r"-\d+")
 NEXT = "run `python -m app migrate`, or start with APP_MIGRATE=true"
 UNKNOWN_NEXT = (
@@ -77,14 +81,20 @@ class Standing:
 class Migrations:
     """The migrations of an application and of the engine, up to the tables that a metadata declares."""
 
-    def __init__(self, folder: Path, metadata: MetaData) -> None:
-        self.folder = folder
-        self.metadata = metadata
+    def __init__(self, versions: Path | None = None, metadata: Sequence[MetaData] = ()) -> None:
+        """Take the application's revisions from the folder `versions`, and its declared tables from `metadata`."""
+        self.versions = versions
+        self.metadata = [Base.metadata, *(declared for declared in metadata if declared is not Base.metadata)]
 
     @property
-    def versions(self) -> Path:
-        """Where the application's revisions lie."""
-        return self.folder / "versions"
+    def folders(self) -> list[Path]:
+        """Where the revisions lie: the engine's, and the application's."""
+        return [ENGINE_VERSIONS, *([self.versions] if self.versions is not None else [])]
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables that are declared."""
+        return [table for declared in self.metadata for table in declared.tables.values()]
 
     async def upgrade(self, engine: AsyncEngine, revision: str = HEADS) -> None:
         """Apply the migrations that are missing; a database that is ahead stays as it is."""
@@ -104,7 +114,7 @@ class Migrations:
         """Undo migrations down to a revision, or as many of the application's as a negative number says."""
         from alembic import command
 
-        own = _read(self.versions)
+        own = self._own()
 
         def undo(config: Config) -> None:
             target = revision
@@ -133,7 +143,7 @@ class Migrations:
                 config,
                 message,
                 autogenerate=not empty,
-                head=_newest(_read(self.versions)) or "base",
+                head=_newest(self._own()) or "base",
                 version_path=str(self.versions),
                 process_revision_directives=None if empty else refuse_empty,
             ),
@@ -143,7 +153,7 @@ class Migrations:
         """Write the migration that joins two newest ones."""
         from alembic import command
 
-        heads = _heads(_read(self.versions))
+        heads = _heads(self._own())
         await self._run(engine, lambda config: command.merge(config, heads, message))
 
     async def standing(self, engine: AsyncEngine) -> Standing:
@@ -168,18 +178,22 @@ class Migrations:
 
     def newest_revisions(self) -> list[str]:
         """Return the newest migration of the engine and of the application; raises SchemaError where one has two."""
-        newest = [_newest(_read(folder)) for folder in (ENGINE_VERSIONS, self.versions)]
+        newest = [_newest(_read(folder)) for folder in self.folders]
         return sorted(revision for revision in newest if revision is not None)
 
     def revisions(self) -> dict[str, tuple[str, ...]]:
         """Return every migration with those that it follows, read without importing the files."""
-        return _read(ENGINE_VERSIONS, self.versions)
+        return _read(*self.folders)
+
+    def _own(self) -> dict[str, tuple[str, ...]]:
+        return {} if self.versions is None else _read(self.versions)
 
     def _lacking(self, connection: Connection) -> tuple[str, ...]:
         """Name the tables and columns that the models declare and the database doesn't have."""
         inspector = inspect(connection)
         lacking = []
-        for name, table in self.metadata.tables.items():
+        for table in self.tables:
+            name = table.name
             if not inspector.has_table(name):
                 lacking.append(name)
                 continue
@@ -192,13 +206,14 @@ class Migrations:
 
         def on_connection(connection: Connection) -> None:
             config = Config(stdout=sys.stdout)  # alembic would keep the one of its first import
-            config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.set_main_option("path_separator", "newline")
-            versions = "\n".join(map(str, (self.versions, ENGINE_VERSIONS)))
+            versions = "\n".join(map(str, self.folders))
             config.set_main_option("version_locations", versions.replace("%", "%%"))
             # sorted by date; the revision itself is a hash, so that those of two branches never have the same name
             config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(rev)s_%%(slug)s")
             config.attributes["connection"] = connection
+            config.attributes["metadata"] = self.metadata
             command(config)
 
         async with engine.begin() as connection:

@@ -40,10 +40,10 @@ def schema(said: str) -> dict[str, Fact]:
     if match is None or schema_module is None:
         return {}
     name = next(group for group in match.groups() if group).rpartition(".")[2]
-    tables = schema_module.migrations.metadata.tables.values()
-    in_models = any(name == table.name or name in table.columns for table in tables)
-    versions = schema_module.migrations.folder / "versions"
-    written = any(f'"{name}"' in file.read_text(encoding="utf-8") for file in versions.glob("*.py"))
+    migrations = schema_module.migrations
+    in_models = any(name == table.name or name in table.columns for table in migrations.tables)
+    files = [file for folder in migrations.folders for file in folder.glob("*.py")]
+    written = any(f'"{name}"' in file.read_text(encoding="utf-8") for file in files)
     return {"missing": name, "in_models": in_models, "in_migrations": written}
 
 

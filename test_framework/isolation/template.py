@@ -131,7 +131,8 @@ async def one_at_a_time(connection: asyncpg.Connection) -> AsyncIterator[None]:
 @cache
 def digest_of_migrations() -> str:
     """A hash of all that decides which tables the migrations make."""
-    sources = [*migrations.folder.rglob("*.py"), Path(migrate.__file__), Path(base.__file__)]
+    sources = [file for folder in migrations.folders for file in folder.glob("*.py")]
+    sources += [Path(migrate.__file__), Path(base.__file__)]
     content = hashlib.sha256()
     for source in sorted(sources):
         content.update(source.name.encode() + b"\0" + source.read_bytes())

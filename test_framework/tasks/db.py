@@ -232,7 +232,7 @@ def _shown(url: str) -> str:
 def _migrations() -> list[Path]:
     from app.db.schema import migrations
 
-    return list((migrations.folder / "versions").glob("*.py"))
+    return [file for folder in migrations.folders for file in folder.glob("*.py")]
 
 
 def _embedded_file(url: str) -> Path | None:

@@ -70,9 +70,9 @@ def test_a_template_is_named_after_all_that_its_migrations_are_made_of(
 ) -> None:
     before = template.digest_of_migrations()
     folder = tmp_path_factory.mktemp("migrations")
-    for source in migrations.folder.rglob("*.py"):
+    for source in (file for versions in migrations.folders for file in versions.glob("*.py")):
         (folder / source.name).write_bytes(source.read_bytes() + b"# changed without a new number\n")
-    monkeypatch.setattr(migrations, "folder", folder)
+    monkeypatch.setattr(migrations, "versions", folder)
 
     template.digest_of_migrations.cache_clear()
     after = template.digest_of_migrations()

@@ -100,14 +100,14 @@ def test_a_revision_is_written_where_the_migrations_are(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = tmp_path / "migrations"
-    shutil.copytree(migrations.folder, ours, ignore=shutil.ignore_patterns("__pycache__"))
-    before = {*ours.glob("versions/*.py")}
-    monkeypatch.setattr(migrations, "folder", ours)
+    shutil.copytree(migrations.folders[-1], ours, ignore=shutil.ignore_patterns("__pycache__"))
+    before = {*ours.glob("*.py")}
+    monkeypatch.setattr(migrations, "versions", ours)
     db.upgrade(Context())
 
     db.revision(Context(), message="one more", empty=True)
 
-    (written,) = {*ours.glob("versions/*.py")} - before
+    (written,) = {*ours.glob("*.py")} - before
     assert f"wrote {written.relative_to(tmp_path)}: read it" in capsys.readouterr().out
     assert written.name.endswith("_one_more.py")
 
@@ -116,14 +116,14 @@ def test_a_revision_without_ruff_is_kept_and_says_so(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = tmp_path / "migrations"
-    shutil.copytree(migrations.folder, ours, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(migrations, "folder", ours)
+    shutil.copytree(migrations.folders[-1], ours, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrations, "versions", ours)
     monkeypatch.setitem(sys.modules, "ruff", None)  # as where it is not installed
     db.upgrade(Context())
 
     db.revision(Context(), message="one more", empty=True)
 
-    (written,) = ours.glob("versions/*_one_more.py")
+    (written,) = ours.glob("*_one_more.py")
     said = capsys.readouterr().out
     assert f"{written.name} is not formatted: ruff is not installed" in said
     assert "def upgrade() -> None:" in written.read_text()

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from app import dev
 from app.db.schema import migrations
 from app.domains import factories
 from app.identity import identity
 from app.settings import Settings
-from commitstream.application import build
+from commitstream.application import install, observed
 from commitstream.engine import Engine
 from commitstream.lifecycle.cleanup import CleanupCoordinator
 
@@ -27,10 +26,15 @@ def create_app(
 
     A caller that runs a whole process passes its clean-up; `domains` replace the service's own.
     """
-    engine = Engine(settings, migrations)
-    made = [make(engine, settings) for make in (factories() if domains is None else domains)]
+    engine = Engine(settings, migrations=migrations)
     who = identity()
-    app = build(engine, made, cleanup, title=who.name, description=who.description, version=who.version)
-    if settings.environment == "dev":
-        app.include_router(dev.router)
+    app = FastAPI(
+        title=who.name,
+        description=who.description,
+        version=who.version,
+        docs_url=None,  # FastAPI's pages for people load their scripts from elsewhere; /openapi.json is ours
+        redoc_url=None,
+        telemetry={"auto_configure": False, "exclude": observed},
+    )
+    install(app, engine, [make(engine, settings) for make in (factories() if domains is None else domains)], cleanup)
     return app

@@ -1,13 +1,15 @@
-"""One ASGI application of an engine and the domains on it. Nothing happens at import, nor before its lifespan."""
+"""The engine on a FastAPI application. Nothing happens at import, nor before the lifespan."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
+from starlette.types import Lifespan
 
 from commitstream.db.database import NotADatabaseError
 from commitstream.domain import Domain
@@ -15,7 +17,7 @@ from commitstream.engine import Engine
 from commitstream.lifecycle.cleanup import CleanupCoordinator
 from commitstream.lifecycle.plan import Phase, StartupPlanError
 from commitstream.lifecycle.startup import StartupError, StartupManager
-from commitstream.service import health, metrics, problems
+from commitstream.service import dev_tokens, health, metrics, problems
 from commitstream.service.cors import Cors
 from commitstream.service.health import Health
 from commitstream.service.limits import Limits
@@ -26,19 +28,11 @@ from commitstream.transports import sse, websocket
 
 CLEANUP_SECONDS = 5.0
 
-_Lifespan = AbstractAsyncContextManager[None]
 
-
-def build(
-    engine: Engine,
-    domains: Sequence[Domain] = (),
-    cleanup: CleanupCoordinator | None = None,
-    *,
-    title: str,
-    description: str = "",
-    version: str = "0",
-) -> FastAPI:
-    """Build the application; its lifespan starts it and stops it.
+def install(
+    app: FastAPI, engine: Engine, domains: Sequence[Domain] = (), cleanup: CleanupCoordinator | None = None
+) -> None:
+    """Put the engine and some domains on an application; its lifespan starts them, and stops them.
 
     A caller that runs a whole process passes its clean-up.
     """
@@ -46,35 +40,34 @@ def build(
     engine.use(domains)
     cleanup = CleanupCoordinator() if cleanup is None else cleanup
     startup = plan(engine, domains, cleanup)
-    app = FastAPI(
-        title=title,
-        description=description,
-        version=version,
-        lifespan=_lifespan(startup, cleanup),
-        docs_url=None,  # FastAPI's pages for people load their scripts from elsewhere; /openapi.json is ours
-        redoc_url=None,
-        telemetry={"auto_configure": False, "exclude": lambda scope: scope["path"].startswith(ALWAYS_OPEN)},
-    )
     app.state.engine = engine
-    app.state.tokens = Tokens(settings)
+    app.state.tokens = engine.tokens
     app.state.limits = Limits(settings.requests_per_minute, settings.sockets_per_user)
     app.state.startup = startup
     app.state.health = Health(engine, startup)
     app.state.cleanup = cleanup
     problems.install(app)
+    routers = [health.router, metrics.router, sse.router]
+    if settings.environment == "dev" and isinstance(engine.tokens, Tokens):
+        routers.append(dev_tokens.router)
     for domain in domains:
         domain.install(app)
-    routers = [health.router, metrics.router, sse.router]
-    for router in [*routers, *(router for domain in domains for router in domain.routers)]:
+        routers.extend(domain.routers)
+    for router in routers:
         app.include_router(router)
     app.router.routes.extend([websocket.route, *(route for domain in domains for route in domain.routes)])
+    app.router.lifespan_context = _lifespan(startup, cleanup, app.router.lifespan_context)
     if settings.allowed_origins:
         app.add_middleware(Cors, origins=settings.allowed_origins, routes=app.router.routes)
     app.add_middleware(
         RequestGuardMiddleware, hosts=settings.allowed_hosts, variable=settings.variable("allowed_hosts")
     )
-    app.add_middleware(RequestContextMiddleware, startup=startup, requests=engine.requests)
-    return app
+    app.add_middleware(RequestContextMiddleware, startup=startup, engine=engine)
+
+
+def observed(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a request is a look at the service, which is no work of it: those are not traced."""
+    return bool(scope["path"].startswith(ALWAYS_OPEN))
 
 
 def plan(engine: Engine, domains: Sequence[Domain], cleanup: CleanupCoordinator) -> StartupManager:
@@ -118,12 +111,13 @@ def unwrapping_database_errors(call: Callable[[], Awaitable[None]]) -> Callable[
     return unwrapped
 
 
-def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator) -> Callable[[FastAPI], _Lifespan]:
+def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator, inner: Lifespan[Any]) -> Lifespan[Any]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         starting = asyncio.create_task(_start(startup), name="start the service")
         try:
-            yield
+            async with inner(app) as state:
+                yield state
         finally:
             await cleanup.run("the service stops", CLEANUP_SECONDS)
             starting.cancel()

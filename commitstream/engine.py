@@ -6,26 +6,52 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from commitstream.bus.base import Bus, MemoryBus
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
 from commitstream.db.migrate import Migrations
 from commitstream.domain import Domain
+from commitstream.events import Event
 from commitstream.hub import Hub
-from commitstream.journal import Journal
+from commitstream.journal import NO_METADATA, Journal, Metadata
 from commitstream.outbox import Outbox, Relay
 from commitstream.service.problems import Draining
+from commitstream.service.tokens import Tokens, TokenVerifier
 from commitstream.settings import EngineSettings
-from commitstream.topics import Topic, Topics
+from commitstream.topics import Stream, Topic, Topics
 
 FLUSH_SECONDS = 1.0
 
 
 class Engine:
-    def __init__(self, settings: EngineSettings, migrations: Migrations, topics: Iterable[Topic] = ()) -> None:
-        self.settings = settings
-        self.migrations = migrations
+    """What a process needs to write events and to show them.
+
+    Args:
+        settings: read from the environment (COMMITSTREAM_…) unless given.
+        topics: those of the application; each domain adds its own.
+        migrations: the application's; unless given, the engine migrates its own tables alone.
+        metadata: tables of an application without migrations, which are created where they are missing.
+        tokens: says whose token a text is; unless given, the engine's own signed tokens.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings | None = None,
+        *,
+        topics: Iterable[Topic] = (),
+        migrations: Migrations | None = None,
+        metadata: MetaData | None = None,
+        tokens: TokenVerifier | None = None,
+    ) -> None:
+        self.settings = settings = EngineSettings() if settings is None else settings
+        self.migrations = Migrations() if migrations is None else migrations
+        self.metadata = metadata
+        self.tokens: TokenVerifier = Tokens(settings) if tokens is None else tokens
         self.process = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.counters = EventCounters()
         self.database = Database(settings.database_url, settings.database_pool)
@@ -45,12 +71,25 @@ class Engine:
         for topic in (topic for domain in domains for topic in domain.topics):
             self.topics.add(topic)
 
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Write: commits when the block ends, rolls back when it raises."""
+        return self.database.transaction()
+
+    async def append(
+        self, session: AsyncSession, stream: Stream, *events: Event, metadata: Metadata = NO_METADATA
+    ) -> None:
+        """Write events in the transaction of a session, to be published after its commit: see `Journal.append`."""
+        await self.journal.append(session, stream, *events, metadata=metadata)
+
     async def prepare_schema(self) -> None:
         """Migrate the database where the settings say so, and require that this code can work on it."""
         migrates = self.settings.migrate or self.settings.embedded_database
         if migrates and (await self.migrations.standing(self.database.engine)).behind:
             await self.migrations.upgrade(self.database.engine)
         await self.migrations.require_newest(self.database.engine)
+        if self.metadata is not None:
+            async with self.database.engine.begin() as connection:
+                await connection.run_sync(self.metadata.create_all)
 
     async def open_bus(self) -> None:
         await self.bus.start(self.hub.receive)

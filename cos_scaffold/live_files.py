@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 OVERLAY = "{{cookiecutter.project_slug}}"
 TEMPLATE_ONLY = (
     ".ci",
+    "commitstream/tests",
     "cookiecutter.json",
     "copier.yml",
     "cos_scaffold",

@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from app.dev import Token
 from pydantic import TypeAdapter
 
 from app.agents.routes import RunView
-from app.dev import Token
 from commitstream.envelope import Envelope
 from commitstream.lifecycle.plan import StartupReport
 from commitstream.service.health import Readiness

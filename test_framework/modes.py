@@ -63,10 +63,15 @@ FOLDERS: dict[str, frozenset[Mode]] = {
 
 
 def folder_of(path: Path, root: Path) -> str:
-    """The folder whose name says what a test needs: the one below `tests`, of the service or of the kit."""
+    """Return the folder whose name says what a test needs: below `tests`, or below the folder of a domain there."""
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
     below = parts[parts.index("tests") + 1 :] if "tests" in parts else ()
-    return below[0] if below else ""
+    return named_folder(below) or (below[0] if below else "")
+
+
+def named_folder(below: Sequence[str]) -> str:
+    """Return the first of some folders that a mode names; empty where there is none."""
+    return next((part for part in below if part in FOLDERS), "")
 
 
 NEEDS: dict[str, str] = {

@@ -1,1 +1,1 @@
-"""The event path: journal, outbox, bus, hub. The database is the truth; the bus is its doorbell."""
+"""The bus: it announces committed events to every process. It may lose them; the journal does not."""

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from commitstream.engine import Engine
 from commitstream.service.limits import Limits
 from commitstream.service.problems import Problem
-from commitstream.service.tokens import InvalidToken, Tokens, User
+from commitstream.service.tokens import InvalidToken, TokenVerifier, User
 
 bearer = HTTPBearer(auto_error=False, description="a token of `POST /api/dev/token` in dev; yours in production")
 
@@ -20,8 +20,8 @@ async def get_engine(request: Request) -> Engine:
     return cast("Engine", request.app.state.engine)
 
 
-async def get_tokens(request: Request) -> Tokens:
-    return cast("Tokens", request.app.state.tokens)
+async def get_tokens(request: Request) -> TokenVerifier:
+    return cast("TokenVerifier", request.app.state.tokens)
 
 
 async def get_limits(request: Request) -> Limits:
@@ -30,7 +30,7 @@ async def get_limits(request: Request) -> Limits:
 
 async def get_user(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    tokens: Annotated[Tokens, Depends(get_tokens)],
+    tokens: Annotated[TokenVerifier, Depends(get_tokens)],
     limits: Annotated[Limits, Depends(get_limits)],
 ) -> User:
     challenge = {"WWW-Authenticate": "Bearer"}
@@ -45,6 +45,5 @@ async def get_user(
 
 
 EngineDep = Annotated[Engine, Depends(get_engine)]
-TokensDep = Annotated[Tokens, Depends(get_tokens)]
 LimitsDep = Annotated[Limits, Depends(get_limits)]
 UserDep = Annotated[User, Depends(get_user)]

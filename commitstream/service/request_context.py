@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from commitstream.engine import Engine
 from commitstream.lifecycle.startup import StartupManager
 from commitstream.service import logs
-from commitstream.service.problems import METHODS, problem_response
+from commitstream.service.problems import METHODS, Draining, problem_response
 from commitstream.service.tracing import current_trace_id
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("commitstream.requests")
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ALWAYS_OPEN = ("/health/", "/metrics")
 UNLESS_SAID_OTHERWISE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _RESPONSE_START = frozenset({"http.response.start", "websocket.http.response.start"})
@@ -35,12 +37,10 @@ _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-
 
 
 class RequestContextMiddleware:
-    def __init__(
-        self, app: ASGIApp, startup: StartupManager, requests: dict[tuple[str, str, int], tuple[int, float]]
-    ) -> None:
+    def __init__(self, app: ASGIApp, startup: StartupManager, engine: Engine) -> None:
         self._app = app
         self._startup = startup
-        self._requests = requests
+        self._engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -78,7 +78,12 @@ class RequestContextMiddleware:
                 self._note(scope, status or HTTPStatus.INTERNAL_SERVER_ERROR, time.perf_counter() - began)
 
     def _answer(self, scope: Scope) -> ASGIApp:
-        if self._startup.report().ready or scope["path"].startswith(ALWAYS_OPEN):
+        if scope["path"].startswith(ALWAYS_OPEN):
+            return self._app
+        if self._engine.draining and scope.get("method", "GET") not in SAFE_METHODS:
+            refused = Draining()
+            return problem_response(refused.status, refused.detail, refused.headers)
+        if self._startup.report().ready:
             return self._app
         return problem_response(
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -90,8 +95,8 @@ class RequestContextMiddleware:
         """Count a request under its route, of which there are few, not under its path, of which there may be any number."""
         route = getattr(scope.get("route"), "path", "none")
         key = (scope["method"] if scope["method"] in METHODS else "other", route, int(status))
-        count, total = self._requests.get(key, (0, 0.0))
-        self._requests[key] = (count + 1, total + seconds)
+        count, total = self._engine.requests.get(key, (0, 0.0))
+        self._engine.requests[key] = (count + 1, total + seconds)
         logger.info("%s %s %d in %.1f ms", scope["method"], quote(scope["path"]), status, seconds * 1000)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import jwt
 from jwt.types import Options
@@ -27,6 +28,14 @@ class InvalidToken(Exception):
 class User:
     id: str
     expires: datetime
+
+
+class TokenVerifier(Protocol):
+    """Says whose token a text is."""
+
+    def user(self, token: str) -> User:
+        """Return the user of a token; raises `InvalidToken`."""
+        ...
 
 
 class Tokens:

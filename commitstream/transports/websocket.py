@@ -21,7 +21,7 @@ from commitstream.engine import Engine
 from commitstream.hub import UnknownCursor
 from commitstream.service.limits import Bucket, Limits
 from commitstream.service.problems import Draining, Problem, problem_response
-from commitstream.service.tokens import InvalidToken, Tokens, User
+from commitstream.service.tokens import InvalidToken, User
 from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicError, user_stream
 from commitstream.transports.cursors import parse_cursor
 from commitstream.transports.direct_write import SocketWatcher, lent
@@ -90,7 +90,7 @@ class EventSocket:
         self._protocol = lent(socket.scope)
         self._line: Line = self._protocol or socket
         self._engine = cast("Engine", socket.app.state.engine)
-        self._tokens = cast("Tokens", socket.app.state.tokens)
+        self._tokens = self._engine.tokens
         self._limits = cast("Limits", socket.app.state.limits)
         self._subscriptions: dict[str, Subscription] = {}
         self._ending: set[asyncio.Task[None]] = set()

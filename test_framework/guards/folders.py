@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from test_framework.guards.source import Finding, Guard, Source
 
-ROOTS = (PurePosixPath("tests"), PurePosixPath("test_framework/tests"))
+ROOTS = (PurePosixPath("tests"), PurePosixPath("commitstream/tests"), PurePosixPath("test_framework/tests"))
 SETTLED_IN = "test_framework/modes.py"
 
 
@@ -39,7 +39,7 @@ def _check_file(source: Source, folders: Mapping[str, Collection[object]]) -> It
     collected = source.pure_path.match("test_*.py") or source.pure_path.match("*_test.py")
     complain = partial(Finding, source.path)
     if collected:
-        folder = _folder(source.pure_path)
+        folder = _folder(source.pure_path, folders)
         if folder is None:
             yield complain(1, "lies in no folder of its own, so no mode runs it; move it into unit/, integration/, …")
         elif not folders.get(folder):
@@ -53,9 +53,9 @@ def _check_file(source: Source, folders: Mapping[str, Collection[object]]) -> It
         yield complain(tests[0].lineno, f"holds tests, but pytest collects only test_*.py; rename the file to {name}")
 
 
-def _folder(path: PurePosixPath) -> str | None:
-    below = next(path.relative_to(root) for root in reversed(ROOTS) if root in path.parents)
-    return below.parts[0] if len(below.parts) > 1 else None
+def _folder(path: PurePosixPath, folders: Mapping[str, Collection[object]]) -> str | None:
+    below = next(path.relative_to(root) for root in reversed(ROOTS) if root in path.parents).parts[:-1]
+    return next((part for part in below if part in folders), below[0] if below else None)
 
 
 def _is_test(node: ast.stmt) -> bool:

@@ -1,0 +1,1 @@
+"""How events reach clients: the WebSocket with its protocol, and server-sent events."""

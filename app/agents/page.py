@@ -1,7 +1,7 @@
 """The page at `/`: plain files, no build step, nothing from elsewhere.
 
 The browser is told to hold the page to that: it runs our own modules alone, never markup out of an event, and lets no
-other page frame it. What the page can't know, its name and how people sign in, is filled in here.
+other page frame it. What the page can't know is filled in here: its name, how people sign in, the event types.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ async def page(engine: EngineDep) -> HTMLResponse:
         "version": who.version,
         "description": who.description,
         "sign_in": "name" if engine.settings.environment == "dev" else "token",
+        "event_types": " ".join(engine.topics.event_types),
     }
     text = Template((WEB / INDEX).read_text(encoding="utf-8"))
     return HTMLResponse(text.substitute({name: escape(word) for name, word in words.items()}), headers=HEADERS)

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ViewportSize, expect
 
-from app.agents.events import EventKind
+from app.agents.events import RUN_EVENTS
 from app.agents.tables import RunStatus
 from app.settings import Settings
 from test_framework.fixtures import Serve
@@ -24,7 +24,7 @@ from test_framework.servers import Server, token
 from test_framework.settings import settings_for_tests
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
-THE_FIVE = [str(kind) for kind in EventKind]
+THE_FIVE = [event.event_type for event in RUN_EVENTS]
 QUESTION = "How many words are these?"
 READABLE = 4.5
 PHONE = ViewportSize(width=360, height=740)
@@ -65,8 +65,8 @@ async def test_a_message_shows_its_five_events_in_order(ada: Visitor) -> None:
 
     await ada.sees_end(run, RunStatus.COMPLETED)
     await expect(run.locator(".answer")).to_have_text("Your message has 5 words.")
-    await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
-    await expect(run.locator(".events [data-kind=tool_executing] .words")).to_contain_text(json.dumps(QUESTION))
+    await expect(run.locator(".events .type")).to_have_text(THE_FIVE)
+    await expect(run.locator(".events [data-type=tool_executing] .words")).to_contain_text(json.dumps(QUESTION))
     await expect(run.locator(".score .mark")).to_have_count(5)
     assert await ada.seqs() == [1, 2, 3, 4, 5]
 
@@ -78,7 +78,7 @@ async def test_a_run_that_ends_before_its_post_is_answered_stays_open(ada: Visit
 
     await expect(ada.page.get_by_role("button", name="Start a run")).to_be_enabled()
     await expect(run.locator(".answer")).to_be_visible()
-    await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
+    await expect(run.locator(".events .type")).to_have_text(THE_FIVE)
     await expect(run.locator(".events")).to_be_visible()
 
 
@@ -97,7 +97,7 @@ async def test_a_tool_that_fails_is_shown_with_its_error_and_the_run_goes_on(ada
     run = await ada.start("!call no_such_tool {}")
 
     await ada.sees_end(run, RunStatus.COMPLETED)
-    completed = run.locator(".events [data-kind=tool_completed]")
+    completed = run.locator(".events [data-type=tool_completed]")
     await expect(completed.locator(".words")).to_contain_text("no_such_tool failed there is no tool 'no_such_tool'")
     await expect(run.locator(".score [data-tone=failed]")).to_have_count(1)
 
@@ -115,7 +115,7 @@ async def test_a_run_that_fails_and_one_that_is_cancelled_say_so_in_words(ada: V
 
 async def test_nothing_is_missing_or_doubled_after_the_network_was_pulled(ada: Visitor) -> None:
     straddling = await ada.start("!think before\n!stall 0.8\n!think meanwhile")
-    await expect(straddling.locator(".events .kind")).to_have_text(THE_FIVE[:2])
+    await expect(straddling.locator(".events .type")).to_have_text(THE_FIVE[:2])
     await ada.switch_network()
     await ada.sees_connection("network pulled")
     unseen = await ada.start("!think unseen")
@@ -131,7 +131,7 @@ async def test_nothing_is_missing_or_doubled_after_the_network_was_pulled(ada: V
 
     assert seen_while_away == [1, 2]
     assert sorted(await ada.seqs()) == list(range(1, 13))
-    await expect(straddling.locator("[data-replayed] .kind")).to_have_text(["agent_thinking", "agent_completed"])
+    await expect(straddling.locator("[data-replayed] .type")).to_have_text(["agent_thinking", "agent_completed"])
     await expect(unseen.locator("[data-replayed]")).to_have_count(3)
     await expect(after.locator("[data-replayed]")).to_have_count(0)
 
@@ -169,7 +169,7 @@ async def test_a_page_outlives_the_service_that_it_came_from(browser: Browser, s
     async with AsyncExitStack() as life, visit(browser, await life.enter_async_context(serve(settings))) as ada:
         await ada.sign_in()
         interrupted = await ada.start("!think first\n!stall 60")
-        await expect(interrupted.locator(".events .kind")).to_have_text(THE_FIVE[:2])
+        await expect(interrupted.locator(".events .type")).to_have_text(THE_FIVE[:2])
         port = urlsplit(ada.page.url).port
         await life.aclose()
         await ada.sees_connection("reconnecting")
@@ -191,7 +191,7 @@ async def test_a_reload_shows_the_same_runs_again(ada: Visitor) -> None:
 
     await ada.open()
 
-    await expect(run.locator(".events .kind")).to_have_text(THE_FIVE)
+    await expect(run.locator(".events .type")).to_have_text(THE_FIVE)
     assert await ada.seqs() == [1, 2, 3, 4, 5]
 
 

@@ -1,32 +1,40 @@
 /**
- * A user's events as they happen, each of them once, over a socket that may break at any moment.
+ * The events of any number of streams, each of them once and in order, over a socket that may break at any moment.
  *
- *     const events = connect({ url: "/ws", token, after: 0, onEvent: (event, { replayed }) => …, onState });
- *     events.pause(); events.resume(); events.close(); events.cursor; // resume also ends a wait
+ *     const events = connect({ url: "/ws", token, watch: { "lot:42": 0, "user:ada": null }, onEvent, onState, onEnd });
+ *     events.pause(); events.resume(); events.close(); // resume also ends a wait
+ *     connect({ ...events.from, url, token: another }); // goes on where this one was
  *
- * `after` is the last seq already seen: 0 for everything, undefined for what is to come. After every break the client
- * comes back with its cursor and is sent what it missed; an event it has seen is dropped. An event is `replayed` when
- * it happened before the connection that brought it, by the service's own clock.
+ * `watch` gives each stream its cursor: the last seq already seen, 0 for everything, null for what is to come. Instead
+ * of `watch`, `after` is the cursor of the user's own stream. A stream's cursor moves before `onEvent(event,
+ * { replayed })` is called. After every break the client comes back with all cursors and is sent what it missed; an
+ * event it has seen is dropped. An event is `replayed` when it came before the server said that its stream is live.
  *
- * States are `{ phase, cursor, … }`: connecting; live (`resumed`); waiting (`wait` in ms, `reason`); paused; refused
- * (`code`, `reason`: 4401 wants another token); reset (the service does not know the cursor: all events come again);
- * closed.
+ * States are `{ phase, streams, … }`, where `streams` are the cursors: connecting; replaying (`resumed`); live, when all
+ * replays are complete; waiting (`wait` in ms, `reason`); paused; refused (`code`, `reason`: 4401 wants another token);
+ * reset (`stream`, `reason`: the service does not know its cursor, so all its events come again); closed.
+ *
+ * `onEnd({ stream, code, reason })` says that one stream is shown no more, while the others go on.
  */
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 15_000;
 const HELLO_WITHIN = 10_000;
 const PING_EVERY = 15_000;
 const PONG_WITHIN = 8_000;
-const Close = { TRY_LATER: 1013, BAD_MESSAGE: 4400, UNAUTHENTICATED: 4401, UNKNOWN_CURSOR: 4410, TOO_MANY: 4429 };
+const [TRY_LATER, UNKNOWN_CURSOR, TOO_MANY] = [1013, 4410, 4429];
+/** Not a message, no good token, no right to watch, no such stream: to come back would change nothing. */
+const REFUSALS = [4400, 4401, 4403, 4404];
 
-export function connect({ url, token, after, onEvent, onState = () => {} }) {
+export function connect({ url, token, watch, after, onEvent, onState = () => {}, onEnd = () => {} }) {
   const address = new URL(url, location.href);
   address.protocol = address.protocol.replace("http", "ws");
-  let [cursor, phase, socket, timer, failures, since, connections] = [after, "", null, 0, 0, 0, 0];
+  const replaying = new Set();
+  let from = watch ? { watch: { ...watch } } : { after };
+  let [phase, socket, timer, failures, connections] = ["", null, 0, 0, 0];
 
-  function tell(next, details = {}) {
+  function enter(next, details = {}) {
     phase = next;
-    onState({ phase, cursor, ...details });
+    onState({ phase, streams: { ...from.watch }, ...details });
   }
 
   function later(milliseconds, action) {
@@ -37,27 +45,56 @@ export function connect({ url, token, after, onEvent, onState = () => {} }) {
   function open() {
     const own = (socket = new WebSocket(address));
     later(HELLO_WITHIN, () => lost(0, "no answer"));
-    own.onopen = () => own.send(JSON.stringify({ token, after: cursor, joined: true }));
+    own.onopen = () => own.send(JSON.stringify({ token, ...from, joined: true }));
     own.onclose = ({ code, reason }) => own === socket && lost(code, reason);
     own.onmessage = ({ data }) => {
       for (const line of data.split("\n")) if (own === socket) take(JSON.parse(line));
     };
-    tell("connecting");
+    enter("connecting");
   }
 
+  /** Takes a message: what has a seq is an event, and what this client does not know is ignored. */
   function take(message) {
     later(PING_EVERY, ping);
-    if (message.type === "hello") {
-      [cursor, failures, since] = [message.cursor, 0, Date.parse(message.at)];
-      tell("live", { resumed: connections++ > 0 });
-    } else if (message.seq > cursor) {
-      cursor = message.seq;
-      try {
-        onEvent(message, { replayed: Date.parse(message.at) < since });
-      } catch (error) {
-        reportError(error);
-      }
+    if (message.seq) show(message);
+    else if (message.type === "hello") begin(message);
+    else if (message.type === "live") caughtUp(message.stream);
+    else if (message.type === "ended") end(message);
+  }
+
+  function begin({ streams }) {
+    from = { watch: streams };
+    failures = 0;
+    replaying.clear();
+    for (const stream of Object.keys(streams)) replaying.add(stream);
+    enter("replaying", { resumed: connections++ > 0 });
+  }
+
+  function show(event) {
+    const { seq, stream } = event;
+    if (!(seq > from.watch[stream])) return;
+    from.watch[stream] = seq;
+    try {
+      onEvent(event, { replayed: replaying.has(stream) });
+    } catch (error) {
+      reportError(error);
     }
+  }
+
+  function caughtUp(stream) {
+    if (replaying.delete(stream) && !replaying.size) enter("live");
+  }
+
+  /** Drops a stream that can't be shown; one whose cursor is unknown is asked for again, from its beginning. */
+  function end({ stream, code, reason }) {
+    if (code === UNKNOWN_CURSOR) {
+      from.watch[stream] = 0;
+      enter("reset", { stream, reason });
+      return lost(code, reason);
+    }
+    delete from.watch[stream];
+    onEnd({ stream, code, reason });
+    if (Object.keys(from.watch).length) caughtUp(stream); // without any, the server closes the connection
   }
 
   function ping() {
@@ -74,28 +111,24 @@ export function connect({ url, token, after, onEvent, onState = () => {} }) {
 
   function lost(code, reason) {
     drop();
-    if (code === Close.UNAUTHENTICATED || code === Close.BAD_MESSAGE) return tell("refused", { code, reason });
-    if (code === Close.UNKNOWN_CURSOR) {
-      cursor = 0;
-      tell("reset", { reason });
-    }
-    const patience = code === Close.TRY_LATER || code === Close.TOO_MANY ? 8 : 1;
+    if (REFUSALS.includes(code)) return enter("refused", { code, reason });
+    const patience = code === TRY_LATER || code === TOO_MANY ? 8 : 1;
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * patience * 2 ** failures++) * (0.5 + Math.random() / 2);
     later(wait, open);
-    tell("waiting", { wait, code, reason });
+    enter("waiting", { wait, code, reason });
   }
 
   function leave(next) {
     drop();
-    tell(next);
+    enter(next);
   }
 
   const hurry = () => phase === "waiting" && open();
   addEventListener("online", hurry);
   open();
   return {
-    get cursor() {
-      return cursor;
+    get from() {
+      return from;
     },
     pause: () => leave("paused"),
     resume: () => (phase === "paused" || phase === "waiting") && open(),

@@ -21,12 +21,12 @@ async function begin() {
   last.reverse().forEach((run) => runs.add(run));
   const [first] = last.length ? await asUser(`/api/runs/${last[0].id}/events?limit=1`) : [];
   if (last.length) runs.reveal(runs.cards.get(last.at(-1).id));
-  listen(first ? first.seq - 1 : 0);
+  listen({ after: first ? first.seq - 1 : 0 });
 }
 
-function listen(after) {
+function listen(from) {
   listeningWith = session.token;
-  events = connect({ url: "/ws", token: listeningWith, after, onEvent: take, onState: follow });
+  events = connect({ url: "/ws", token: listeningWith, ...from, onEvent: take, onState: follow });
 }
 
 function leave() {
@@ -47,9 +47,11 @@ function take(event, { replayed }) {
 }
 
 /** Follows the socket: what it is doing, and since when nobody has listened. */
-function follow({ phase, cursor, resumed, wait, code, reason }) {
+function follow({ phase, streams, resumed, wait, code, reason }) {
+  const [cursor = 0] = Object.values(streams);
   const words = {
     connecting: ["connecting", ""],
+    replaying: ["replaying", ""],
     live: ["live", ""],
     waiting: ["reconnecting", `${reason || "the socket was closed"}; trying again in ${Math.ceil(wait / 1000)} s`],
     paused: ["network pulled", "runs go on without you"],
@@ -58,19 +60,19 @@ function follow({ phase, cursor, resumed, wait, code, reason }) {
     closed: ["closed", ""],
   };
   show("socket", phase, ...words[phase]);
-  find("cursor").textContent = `#${cursor ?? 0}`;
-  if (phase === "live") {
+  find("cursor").textContent = `#${cursor}`;
+  if (phase === "replaying") {
     const away = runs.endGap();
     replay = resumed ? { from: cursor, away, events: 0 } : null;
-    if (resumed) tellReplay();
-  } else if (phase === "waiting" || phase === "paused") runs.beginGap();
+  } else if (phase === "live" && replay) tellReplay();
+  else if (phase === "waiting" || phase === "paused") runs.beginGap();
   else if (phase === "reset") runs.clear();
   else if (phase === "refused") refused(code, reason);
 }
 
 async function refused(code, reason) {
-  const after = events.cursor;
-  if (code === 4401 && (await session.renew(listeningWith))) listen(after);
+  const { from } = events;
+  if (code === 4401 && (await session.renew(listeningWith))) listen(from);
   else session.end(reason);
 }
 

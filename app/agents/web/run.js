@@ -37,10 +37,10 @@ export class RunCard {
     this.answer = element("p", { class: "answer", hidden: "" });
     this.events = element("ol", { class: "events" });
     this.rest = element("p", { class: "note", hidden: "" });
-    this.origin = element("p", { class: "origin", text: `run ${id}` });
+    const origin = element("p", { class: "origin", text: `run ${id}` });
     const said = element("pre", { class: "message", text: clip(message) });
     said.hidden = message.trim() === firstLine(message);
-    const body = element("div", { class: "body", id: `run-${id}` }, said, this.events, this.rest, this.origin);
+    const body = element("div", { class: "body", id: `run-${id}` }, said, this.events, this.rest, origin);
     this.element = element(
       "li",
       { class: "run", "data-run": id },
@@ -72,18 +72,15 @@ export class RunCard {
   }
 
   /** Takes one event of this run, in order. */
-  take({ seq, kind, at, payload, request_id, trace_id }, replayed) {
-    if (kind === "agent_started") this.began = moment(at);
+  take({ seq, type, at, payload }, replayed) {
+    if (type === "agent_started") this.began = moment(at);
     const offset = moment(at) - this.began;
     this.last = Math.max(this.last, offset);
-    const tone = kind === "agent_completed" || kind === "tool_completed" ? payload.status : undefined;
-    this.score.mark(kind, offset, { tone, replayed });
-    if (this.shown < MOST_EVENTS || kind === "agent_completed") this.#write(seq, kind, offset, payload, tone, replayed);
+    const tone = type === "agent_completed" || type === "tool_completed" ? payload.status : undefined;
+    this.score.mark(type, offset, { tone, replayed });
+    if (this.shown < MOST_EVENTS || type === "agent_completed") this.#write(seq, type, offset, payload, tone, replayed);
     else this.#hide();
-    if (kind === "agent_started" && trace_id) {
-      this.origin.textContent = `run ${this.id} · request ${clip(request_id ?? "", 64)} · trace ${trace_id}`;
-    }
-    if (kind === "agent_completed") this.end(payload.status, offset, payload);
+    if (type === "agent_completed") this.end(payload.status, offset, payload);
   }
 
   /** Ends the run, `offset` milliseconds after it began. */
@@ -110,19 +107,19 @@ export class RunCard {
     this.cancel.hidden = status !== "running";
   }
 
-  #write(seq, kind, offset, payload, tone, replayed) {
-    const [what, details] = (SENTENCES[kind] ?? ((other) => ["", json(other)]))(payload);
+  #write(seq, type, offset, payload, tone, replayed) {
+    const [what, details] = (SENTENCES[type] ?? ((other) => ["", json(other)]))(payload);
     const words = element("span", { class: "words" });
     if (tone === "failed") words.append(icon("cross"), " ");
     if (what) words.append(element("b", { text: what }), " ");
-    words.append(element("span", { class: /tool/.test(kind) ? "code" : "", text: details }));
+    words.append(element("span", { class: /tool/.test(type) ? "code" : "", text: details }));
     const { milliseconds } = payload;
     if (milliseconds !== undefined) words.append(element("span", { class: "took", text: ` in ${took(milliseconds)}` }));
     const row = element(
       "li",
-      { "data-seq": seq, "data-kind": kind, "data-tone": tone },
+      { "data-seq": seq, "data-type": type, "data-tone": tone },
       element("span", { class: "offset", text: `+${duration(offset)}` }),
-      element("span", { class: "kind", text: kind }),
+      element("span", { class: "type", text: type }),
       words,
       element("span", { class: "seq", text: `#${seq}` }),
     );

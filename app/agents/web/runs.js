@@ -28,8 +28,8 @@ export class RunList {
 
   /** Takes an event; events of runs that have made room are let go. */
   take(event, replayed) {
-    const { run_id: id, kind, at, payload } = event;
-    if (kind === "agent_started" && !this.cards.has(id)) {
+    const { subject: id, type, at, payload } = event;
+    if (type === "agent_started" && !this.cards.has(id)) {
       const card = this.add({ id, message: String(payload.message ?? ""), created_at: at, status: "running" });
       if (!replayed) this.reveal(card);
     }
@@ -37,7 +37,7 @@ export class RunList {
     if (!card) return;
     card.take(event, replayed);
     this.#redraw(card);
-    if (kind === "agent_completed") this.onEnd(card);
+    if (type === "agent_completed") this.onEnd(card);
   }
 
   /** Opens a run, and closes those that were opened so before, unless they still run or the user has touched them. */

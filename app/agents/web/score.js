@@ -1,5 +1,5 @@
 /**
- * A run drawn like a score: a lane for each kind of event, time from left to right.
+ * A run drawn like a score: a lane for each type of event, time from left to right.
  *
  * Marks carry the milliseconds since the run began and the style sheet divides them by `--span`, so a run that grows
  * changes one number, not every mark.
@@ -7,15 +7,16 @@
 import { element, place } from "./dom.js";
 import { count, duration } from "./words.js";
 
-export const KINDS = ["agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed"];
+/** The service names its event types; a new one gets a lane without a change here. */
+const TYPES = document.documentElement.dataset.eventTypes.split(" ");
 const MOST_MARKS = 300;
 const MOST_TICKS = 5;
 
 export class Score {
   constructor() {
-    this.lanes = Object.fromEntries(KINDS.map((kind) => [kind, element("div", { class: "track", "data-kind": kind })]));
-    const rows = KINDS.map((kind) =>
-      element("div", { class: "lane" }, element("span", { class: "lane-name", text: kind }), this.lanes[kind]),
+    this.lanes = Object.fromEntries(TYPES.map((type) => [type, element("div", { class: "track", "data-type": type })]));
+    const rows = TYPES.map((type) =>
+      element("div", { class: "lane" }, element("span", { class: "lane-name", text: type }), this.lanes[type]),
     );
     this.axis = element("div", { class: "axis" });
     this.gaps = element("div", { class: "gaps" });
@@ -25,14 +26,14 @@ export class Score {
   }
 
   /** Marks an event `at` milliseconds into the run; `tone` says how it went. */
-  mark(kind, at, { tone, replayed }) {
-    if (kind === "tool_completed" && this.call) {
+  mark(type, at, { tone, replayed }) {
+    if (type === "tool_completed" && this.call) {
       place(this.call, { to: at }).classList.remove("open");
       this.call = null;
     }
-    if (!this.lanes[kind] || (this.marks++ >= MOST_MARKS && kind !== "agent_completed")) return;
+    if (!this.lanes[type] || (this.marks++ >= MOST_MARKS && type !== "agent_completed")) return;
     const marks = [place(element("i", { class: "mark", "data-tone": tone }), { at })];
-    if (kind === "tool_executing") {
+    if (type === "tool_executing") {
       this.call = place(element("i", { class: "call open" }), { from: at });
       marks.unshift(this.call);
     }
@@ -40,7 +41,7 @@ export class Score {
       this.replayed += 1;
       marks.forEach((mark) => mark.classList.add("replayed"));
     }
-    this.lanes[kind].append(...marks);
+    this.lanes[type].append(...marks);
   }
 
   /** Shows the run up to `span` milliseconds, and when nobody listened to it. */

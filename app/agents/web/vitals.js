@@ -5,7 +5,7 @@ import { ask } from "./service.js";
 const ASK_EVERY = 5000;
 const TONES = {
   ...{ ready: "good", degraded: "fair", starting: "fair", draining: "fair" },
-  ...{ live: "good", connecting: "fair", waiting: "fair" },
+  ...{ live: "good", connecting: "fair", replaying: "fair", waiting: "fair" },
 };
 let serving = true;
 const ICONS = { good: "check", fair: "ring", bad: "broken" };

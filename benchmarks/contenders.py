@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import secrets
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pydantic import JsonValue
-
-from app.agents.events import EventKind
+from app.agents.events import TOPICS, AgentStarted
 from app.settings import Settings
 from benchmarks.crowd import MARK, Crowd
 from benchmarks.peers import USER
 from commitstream.bus.channels import Channels
 from commitstream.envelope import Draft, frame
 from commitstream.service.tokens import Tokens
+from commitstream.topics import Topics, user_stream
 
 MOST_SOCKETS = 100_000
+FILLING = "the words of a message of about the usual length"
 
 
 class Contender(Protocol):
@@ -36,15 +37,18 @@ class Contender(Protocol):
         ...
 
 
-def event_payload(number: int) -> dict[str, JsonValue]:
-    """What an event says; it carries the mark."""
-    return {"step": number, "text": f"{MARK.decode()} the tool looks up what the user has asked for, and tells it"}
+def event(number: int) -> AgentStarted:
+    """An event of about 300 bytes that carries the mark; each begins another run, so that any may follow on any."""
+    words = (
+        f"{MARK.decode()} {number}: a message of a user, who asks for what the service can look up for them: {FILLING}"
+    )
+    return AgentStarted(run_id=uuid.uuid4().hex, message=words)
 
 
-def event_text(number: int) -> str:
-    """An event of about 300 bytes."""
-    draft = Draft.write("run-0123456789abcdef", EventKind.AGENT_THINKING, event_payload(number), request_id="r" * 32)
-    return frame(number, draft.body)
+def event_text(number: int, user: str = USER) -> str:
+    """The event as it is sent."""
+    stream = user_stream(user)
+    return frame(number, Draft.write(Topics(TOPICS).of(stream), stream, event(number), {}).body)
 
 
 class Ours:
@@ -72,10 +76,12 @@ class Ours:
 
     def crowd(self, port: int, sockets: int, user: str) -> Crowd:
         says = {"token": Tokens(self._settings).issue(user), "joined": user.startswith("joined"), "after": 0}
-        return Crowd(port, "/ws", sockets, json.dumps(says), '"hello"')
+        return Crowd(port, "/ws", sockets, json.dumps(says), '"live"')
 
     def message(self, user: str, number: int) -> tuple[str, bytes]:
-        return Channels(self._settings.channel_prefix).of_user(user), event_text(number).encode()
+        return Channels(self._settings.channel_prefix).of_stream(str(user_stream(user))), event_text(
+            number, user
+        ).encode()
 
 
 class Broadcaster:

@@ -105,7 +105,8 @@ async def _on_thread(test: Callable[[int], None], count: int) -> float:
 async def _body(session: AsyncSession, number: int) -> None:
     """What the test itself does, the same for all."""
     await session.execute(
-        text("INSERT INTO streams (user_id, last_seq) VALUES (:user, :seq)"), {"user": f"user-{number}", "seq": number}
+        text("INSERT INTO streams (stream, last_seq) VALUES (:stream, :seq)"),
+        {"stream": f"user:{number}", "seq": number},
     )
     await session.commit()
     seen = await session.scalar(text("SELECT count(*) FROM streams"))
@@ -159,6 +160,6 @@ def _by_plugin(url: str, template: str, number: int) -> None:
         user=user, host=host, port=5432, version="18", dbname="tests", template_dbname=template, isolation_level=None
     )
     with janitor, psycopg.connect(host=host, user=user, dbname="tests") as connection:
-        connection.execute("INSERT INTO streams (user_id, last_seq) VALUES (%s, %s)", (f"user-{number}", number))
+        connection.execute("INSERT INTO streams (stream, last_seq) VALUES (%s, %s)", (f"user:{number}", number))
         connection.commit()
         connection.execute("SELECT count(*) FROM streams")

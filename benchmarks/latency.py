@@ -16,10 +16,10 @@ from time import perf_counter
 from broadcaster import Broadcast
 from broadcaster._backends.redis import RedisBackend
 
-from app.agents.events import EventKind
+from app.agents.events import TOPICS
 from app.db.schema import migrations
 from app.settings import Settings
-from benchmarks.contenders import Broadcaster, Ours, event_payload, event_text
+from benchmarks.contenders import Broadcaster, Ours, event, event_text
 from benchmarks.measure import Row, percentile, say
 from benchmarks.peers import USER
 from benchmarks.stage import OTHER_CORE, Audience, pin, raise_limits, stage
@@ -27,9 +27,9 @@ from benchmarks.writing import create_plain_table, plain_row
 from commitstream.bus.redis import RedisBus
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
-from commitstream.envelope import Draft
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox, Relay
+from commitstream.topics import Topics, user_stream
 from test_framework.service_pool import ServicePool
 from test_framework.waiting import becomes
 
@@ -82,7 +82,7 @@ async def _our_commit(database: Database, redis_url: str, user: str) -> AsyncIte
     """An event through journal, hook, relay and bus, as a service's process has them."""
     tally = EventCounters()
     outbox = Outbox(tally)
-    journal = Journal(database, outbox)
+    journal = Journal(database, outbox, Topics(TOPICS))
     bus = RedisBus(redis_url, Settings.model_fields["channel_prefix"].default, "benchmark")
     relay = Relay(bus, journal.after_each, tally)
     outbox.feed(relay)
@@ -91,8 +91,7 @@ async def _our_commit(database: Database, redis_url: str, user: str) -> AsyncIte
 
     async def commit(number: int) -> float:
         async with database.transaction() as session:
-            draft = Draft.write("run-0123456789abcdef", EventKind.AGENT_THINKING, event_payload(number))
-            await journal.log_event(session, user, draft)
+            await journal.append(session, user_stream(user), event(number))
         return perf_counter()
 
     try:

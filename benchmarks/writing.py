@@ -10,36 +10,36 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from pydantic import JsonValue
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, Index, Text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.agents.events import EventKind
+from app.agents.events import TOPICS, AgentStarted
 from app.db.base import Base
 from app.db.schema import migrations
 from commitstream.bus.base import MemoryBus
 from commitstream.counters import EventCounters
-from commitstream.db.base import ID_LENGTH, Moment
+from commitstream.db.base import Moment
 from commitstream.db.database import Database
-from commitstream.envelope import Draft
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox, Relay
+from commitstream.topics import Topics, user_stream
 
-PAYLOAD: dict[str, JsonValue] = {"tool": "search", "arguments": {"query": "the tool looks up what the user asked for"}}
+MESSAGE = "a message of a user, who asks for what the service can look up for them"
 
 Write = Callable[[str], Awaitable[None]]
 
 
 class PlainEvent(Base):
-    """An event as an ORM writes it, with the journal's columns and no number of its user's own."""
+    """An event as an ORM writes it, with the journal's columns and no number in its stream."""
 
     __tablename__ = "plain_events"
-    __table_args__ = (Index(None, "user_id", "id"), Index(None, "run_id", "id"))
+    __table_args__ = (Index(None, "stream", "id"), Index(None, "stream", "subject", "id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    run_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    kind: Mapped[str] = mapped_column(String(16))
+    stream: Mapped[str] = mapped_column(Text)
+    type: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
     at: Mapped[datetime] = mapped_column(Moment)
 
@@ -51,7 +51,7 @@ async def desk(url: str) -> AsyncIterator[tuple[Database, Journal]]:
     await migrations.upgrade(database.engine)
     await create_plain_table(database.engine)
     outbox = Outbox(tally)
-    journal = Journal(database, outbox)
+    journal = Journal(database, outbox, Topics(TOPICS))
     relay = Relay(MemoryBus(), journal.after_each, tally)
     outbox.feed(relay)
     try:
@@ -69,7 +69,11 @@ async def create_plain_table(engine: AsyncEngine) -> None:
 
 def plain_row(user_id: str) -> PlainEvent:
     return PlainEvent(
-        user_id=user_id, run_id=uuid.uuid4().hex, kind="tool_executing", payload=PAYLOAD, at=datetime.now(UTC)
+        stream=str(user_stream(user_id)),
+        type=AgentStarted.event_type,
+        subject=uuid.uuid4().hex,
+        payload={"message": MESSAGE},
+        at=datetime.now(UTC),
     )
 
 
@@ -84,12 +88,12 @@ def plain(database: Database) -> Write:
 
 
 def journaled(database: Database, journal: Journal) -> Write:
-    """One event: numbered, journaled, committed, handed to the relay."""
+    """One event: numbered, its order checked, journaled, committed, handed to the relay."""
 
     async def write(user_id: str) -> None:
         async with database.transaction() as session:
-            draft = Draft.write(uuid.uuid4().hex, EventKind.TOOL_EXECUTING, PAYLOAD, request_id="r" * 32)
-            await journal.log_event(session, user_id, draft)
+            event = AgentStarted(run_id=uuid.uuid4().hex, message=MESSAGE)
+            await journal.append(session, user_stream(user_id), event, metadata={"request_id": "r" * 32})
 
     return write
 

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from app.settings import Settings
 from commitstream.service import logs
+from commitstream.topics import user_stream
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
 
@@ -49,12 +50,12 @@ async def record(settings: Settings, parent: str) -> dict[str, object]:
         answer = await ada.client.request("POST", "/api/runs", json={"message": MESSAGE}, headers=headers)
         requests.removeHandler(lines)
         await ada.wait_for_end(answer.json()["id"])
-        written = await server.engine.journal.after(ada.user.id, 0)
-    assert written is not None
+        stream, journal = user_stream(ada.user.id), server.engine.journal
+        kept = [await journal.metadata(stream, event.seq) for event in ada.capture.events]
     return {
         "logged": [ids["trace_id"] for ids in lines.ids],
-        "journal": [json.loads(frame)["trace_id"] for frame in written.frames],
-        "shown": [event.trace_id for event in ada.capture.events],
+        "journal": [metadata["trace_id"] for metadata in kept],
+        "shown": [event.metadata for event in ada.capture.events],
         "spans": [json.loads(span.to_json()) for span in memory.get_finished_spans()],
     }
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import websockets
 
-from commitstream.watchers import Goodbye
+from commitstream.watchers import CloseReason
 from test_framework.backend_client import BackendClient
 from test_framework.service_pool import ServicePool
 from tests.full.processes import DEADLINE_SECONDS, Ended, run
@@ -116,7 +116,7 @@ async def test_open_sockets_are_sent_elsewhere_and_open_streams_end(real: Enviro
             with pytest.raises(websockets.ConnectionClosed) as closed:
                 await socket.recv()
             assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == Goodbye.RESTART
+            assert closed.value.rcvd.code == CloseReason.RESTART
             assert [line async for line in lines if line.startswith("data:")] == []
 
         assert_ended_well(ended)

@@ -23,11 +23,13 @@ from sqlalchemy import func, select
 from websockets.asyncio.client import ClientConnection
 
 from app.agents.tables import Run, RunStatus
+from app.domains import topics
 from app.settings import Settings
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox
+from commitstream.topics import user_stream
 from test_framework.users import TestUserContext
 
 PATIENCE_SECONDS = 5.0
@@ -96,10 +98,12 @@ class Watch:
     async def _watch(self, socket: ClientConnection) -> None:
         await socket.send(json.dumps({"token": self.user.token, "after": self.cursor}))
         hello = json.loads(await socket.recv())
-        assert (hello["type"], hello["cursor"]) == ("hello", self.cursor), hello
+        assert (hello["type"], hello["streams"]) == ("hello", {str(user_stream(self.user.id)): self.cursor}), hello
         self.connected.set()
-        async for frame in socket:
-            self.frames.append(str(frame))
+        async for message in socket:
+            if "seq" not in json.loads(message):
+                continue
+            self.frames.append(str(message))
             self.arrivals.append(datetime.now(UTC))
             self._arrived.set()
 
@@ -195,11 +199,11 @@ class Crowd:
 
     async def assert_all_shown(self, deadline: float) -> int:
         """Every socket was shown what the journal holds of its user: each event once, in order, nothing else."""
-        journal = Journal(self.database, Outbox(EventCounters()))
+        journal = Journal(self.database, Outbox(EventCounters()), topics())
         total = 0
         truths: dict[str, list[str]] = {}
         for user in self.users:
-            found = await journal.after(user.id, 0, limit=1_000_000)
+            found = await journal.after(str(user_stream(user.id)), 0, limit=1_000_000)
             truths[user.id] = list(found.frames) if found else []
             total += len(truths[user.id])
         for watch in self.watches:

@@ -20,10 +20,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
+from app.agents.events import AgentStarted
 from app.agents.tables import Run, RunStatus
 from app.settings import Settings
 from commitstream.service.server import listen, server_for
-from test_framework.event_path import thought
+from commitstream.topics import user_stream
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 
@@ -130,7 +131,8 @@ class Bench:
         """Write an event; how long after its commit it is at its user's."""
         journal = self.server.engine.journal
         async with self.server.engine.database.transaction() as session:
-            await journal.log_event(session, self.ada.user.id, thought("late?"))
+            event = AgentStarted(run_id=uuid.uuid4().hex, message="late?")
+            await journal.append(session, user_stream(self.ada.user.id), event)
         began = time.perf_counter()
         self.seq += 1
         await self.ada.wait_for_seq(self.seq)

@@ -7,7 +7,7 @@ import signal
 import time
 from urllib.parse import urlsplit
 
-from app.agents.events import EventKind
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_process
 from test_framework.services.service import Service
@@ -31,7 +31,7 @@ async def test_a_process_that_ends_shows_the_end_of_its_runs_before_it_lets_sock
         code = await asyncio.wait_for(server.process.wait(), GONE_SECONDS)
 
         ada.capture.assert_grammatical(run.id)
-        ada.capture.assert_kinds(run.id, [EventKind.AGENT_STARTED, EventKind.AGENT_THINKING, EventKind.AGENT_COMPLETED])
+        ada.capture.assert_kinds(run.id, [kind.event_type for kind in (AgentStarted, AgentThinking, AgentCompleted)])
         assert ada.capture.events[-1].payload["status"] == "interrupted"
         assert (closed.code, code) == (1012, 0)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from app.agents.events import AgentStarted
 from app.settings import Settings
 from commitstream import hub as hub_module
+from commitstream.topics import user_stream
 from commitstream.transports.direct_write import ROOM_BYTES
-from test_framework.event_path import thought
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
@@ -34,7 +36,8 @@ async def server(settings: Settings) -> AsyncIterator[InLoopServer]:
 
 async def write(server: InLoopServer, user_id: str, *texts: str) -> None:
     async with server.engine.database.transaction() as session:
-        await server.engine.journal.log_event(session, user_id, *(thought(text) for text in texts))
+        events = (AgentStarted(run_id=uuid.uuid4().hex, message=text) for text in texts)
+        await server.engine.journal.append(session, user_stream(user_id), *events)
 
 
 async def keep_writing(server: InLoopServer, user_id: str, number: int) -> None:
@@ -53,7 +56,7 @@ async def test_there_is_no_seam_between_replay_and_live_while_many_write(server:
         await contexts[-1].connect()
         await asyncio.wait([writing], timeout=0.03)
     await writing
-    head = await server.engine.journal.head(ada.id)
+    head = await server.engine.journal.head(str(user_stream(ada.id)))
 
     for context in contexts:
         await context.wait_for_seq(head)

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from app.agents import openai_model
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.events import EventKind
+from app.agents.events import AgentThinking, RunEvent, ToolCompleted, ToolExecuting
 from app.agents.model import Arguments, ModelCall, ModelError
 from app.agents.openai_model import ATTEMPTS, STEPS, Endpoint, OpenAIModel
 from app.agents.tool_context import Caller
@@ -31,12 +31,12 @@ WORDS = ("count_words", '{"text": "a b c"}')
 class HeardTurn:
     """A turn with the service's own tools, that keeps what watchers would be shown."""
 
-    heard: list[tuple[EventKind, dict[str, JsonValue]]] = field(default_factory=list)
+    heard: list[RunEvent] = field(default_factory=list)
     calls: list[ModelCall] = field(default_factory=list)
     dispatcher: ToolDispatcher = field(default_factory=lambda: ToolDispatcher(TOOLS))
 
     async def think(self, thought: str) -> None:
-        await self._announce(EventKind.AGENT_THINKING, {"thought": thought})
+        await self._announce(AgentThinking(run_id="a run", thought=thought))
 
     async def call(self, tool: str, arguments: Arguments) -> JsonValue:
         return await self.dispatcher.call(tool, arguments, self._announce, Caller("ada", "a run"))
@@ -44,16 +44,16 @@ class HeardTurn:
     async def record(self, call: ModelCall) -> None:
         self.calls.append(call)
 
-    async def _announce(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        self.heard.append((kind, payload))
+    async def _announce(self, event: RunEvent) -> None:
+        self.heard.append(event)
 
     @property
-    def thoughts(self) -> list[JsonValue]:
-        return [payload["thought"] for kind, payload in self.heard if kind is EventKind.AGENT_THINKING]
+    def thoughts(self) -> list[str]:
+        return [event.thought for event in self.heard if isinstance(event, AgentThinking)]
 
     @property
-    def tools(self) -> list[tuple[JsonValue, JsonValue]]:
-        return [(p["tool"], p["status"]) for kind, p in self.heard if kind is EventKind.TOOL_COMPLETED]
+    def tools(self) -> list[tuple[str, str]]:
+        return [(event.tool, event.status) for event in self.heard if isinstance(event, ToolCompleted)]
 
 
 @asynccontextmanager
@@ -126,14 +126,10 @@ async def test_what_a_model_says_before_it_calls_a_tool_is_a_thought_and_the_cal
     async with model_with(says("I shall count.", WORDS), says("Three words.")) as (model, server):
         assert await model.answer("count a b c", turn) == "Three words."
 
-        assert [kind for kind, _ in turn.heard] == [
-            EventKind.AGENT_THINKING,
-            EventKind.TOOL_EXECUTING,
-            EventKind.TOOL_COMPLETED,
-        ]
-        assert turn.heard[0][1] == {"thought": "I shall count."}
-        assert turn.heard[1][1] == {"tool": "count_words", "arguments": {"text": "a b c"}}
-        assert turn.heard[2][1]["result"] == 3
+        assert [type(event) for event in turn.heard] == [AgentThinking, ToolExecuting, ToolCompleted]
+        assert turn.heard[0].payload() == {"thought": "I shall count."}
+        assert turn.heard[1].payload() == {"tool": "count_words", "arguments": {"text": "a b c"}}
+        assert turn.heard[2].payload()["result"] == 3
         assert server.said_last()[-1] == {"role": "tool", "tool_call_id": "call_0", "content": "3"}
 
 
@@ -150,7 +146,7 @@ async def test_several_calls_at_once_are_made_one_after_another_in_their_order()
     async with model_with(says(None, ("current_time", "{}"), WORDS), says("done")) as (model, _):
         await model.answer("hello", turn)
 
-    assert [kind for kind, _ in turn.heard] == [EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED] * 2
+    assert [type(event) for event in turn.heard] == [ToolExecuting, ToolCompleted] * 2
     assert turn.tools == [("current_time", "ok"), ("count_words", "ok")]
 
 
@@ -159,7 +155,7 @@ async def test_a_tool_that_is_not_there_is_announced_and_the_model_told() -> Non
     async with model_with(says(None, ("rm_rf", '{"path": "/"}')), says("Then not.")) as (model, server):
         assert await model.answer("hello", turn) == "Then not."
 
-        assert turn.heard[0][1] == {"tool": "rm_rf", "arguments": {"path": "/"}}
+        assert turn.heard[0].payload() == {"tool": "rm_rf", "arguments": {"path": "/"}}
         assert turn.tools == [("rm_rf", "failed")]
         assert "Unknown tool name: 'rm_rf'" in str(server.said_last()[-1]["content"])
 

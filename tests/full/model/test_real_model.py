@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app.agents.events import EventKind
+from app.agents.events import AgentCompleted, AgentStarted, ToolCompleted
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import Server, in_process
 from test_framework.test_context import TestContext
@@ -32,8 +32,8 @@ async def test_a_run_shows_its_events_in_order_and_the_tools_it_called(server: S
         ada.capture.assert_grammatical(run.id)
         ada.capture.assert_unbroken()
         shown = ada.capture.of_run(run.id)
-        called = [event.payload for event in shown if event.kind == EventKind.TOOL_COMPLETED]
-        assert shown[0].kind == EventKind.AGENT_STARTED
+        called = [event.payload for event in shown if event.type == ToolCompleted.event_type]
+        assert shown[0].type == AgentStarted.event_type
         assert ("count_words", "ok") in [(call["tool"], call["status"]) for call in called]
         assert shown[-1].payload["status"] == "completed"
         assert "4" in str(shown[-1].payload["answer"])
@@ -55,5 +55,5 @@ async def test_a_key_that_is_not_accepted_fails_the_run_and_is_shown_to_nobody(
         run = await ada.run_agent("Say hello.", deadline=ANSWER_SECONDS)
 
         last = ada.capture.of_run(run.id)[-1]
-        assert (last.kind, last.payload["status"]) == (EventKind.AGENT_COMPLETED, "failed")
+        assert (last.type, last.payload["status"]) == (AgentCompleted.event_type, "failed")
         assert "sk-nobody-accepts-this" not in str([event.payload for event in ada.capture.events])

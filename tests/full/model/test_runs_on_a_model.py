@@ -6,7 +6,7 @@ import json
 from functools import partial
 
 from app.agents import domain as agents
-from app.agents.events import EventKind
+from app.agents.events import AgentThinking
 from app.agents.tool_context import ToolContext
 from app.main import create_app
 from test_framework.fixtures import MakeSettings
@@ -36,7 +36,7 @@ async def test_a_real_model_works_on_a_run_with_the_services_tools_and_leaves_ev
 
 async def note_for_the_user(text: str, context: ToolContext) -> str:
     """Write a note."""
-    await context.emit(EventKind.AGENT_THINKING, {"thought": f"{text}, {context.user_id}"})
+    await context.emit(AgentThinking(run_id=context.run_id, thought=f"{text}, {context.user_id}"))
     return context.run_id
 
 
@@ -56,10 +56,10 @@ async def test_a_real_models_tool_knows_its_run_and_emits(make_settings: MakeSet
     shown = json.dumps(endpoint.asked[0]["tools"])
     assert '"properties": {"text": ' in shown
     assert "context" not in shown
-    kinds = [str(event.kind) for event in ada.capture.events]
+    types = [event.type for event in ada.capture.events]
     call = ["tool_executing", "tool_completed"]
-    assert kinds == ["agent_started", *call, *call, "agent_thinking", "agent_completed"]
-    refused, worked, thought = (event.payload for event in ada.capture.events[2:6] if event.kind != "tool_executing")
+    assert types == ["agent_started", *call, *call, "agent_thinking", "agent_completed"]
+    refused, worked, thought = (event.payload for event in ada.capture.events[2:6] if event.type != "tool_executing")
     assert refused["status"] == "failed"
     assert worked["result"] == run.id
     assert thought == {"thought": f"noted, {ada.user.id}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.agents.model import ModelCall
 from app.agents.runs import Origin, Runs
+from app.domains import topics
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
 from commitstream.journal import Journal
@@ -47,7 +48,7 @@ async def test_a_cancelled_run_leaves_its_call_too(make_settings: MakeSettings, 
 
 async def test_a_call_that_is_written_twice_stands_there_once(database_url: str) -> None:
     database = Database(database_url)
-    runs = Runs(database, Journal(database, Outbox(EventCounters())), owner="here")
+    runs = Runs(database, Journal(database, Outbox(EventCounters()), topics()), owner="here")
     call = ModelCall("tiny", "prompt", "answer")
 
     await runs.record(Origin("ada"), "run", call)

@@ -24,8 +24,9 @@ CLIENTS = 300
 AT_ONCE = 10
 CLIENT_SECONDS = 0.25
 LARGEST_READ = 256 * 1024
-NAMED_CODES = {1000, 1002, 1003, 1005, 1006, 1007, 1009, 4400, 4401, 4410, 4429}
-CODES_OF_CLIENTS = set(range(3000, 5000)) - {4008, 4400, 4401, 4410, 4429}
+STREAMS = ("user:eve", "user:ada", "user:", "lot:42", ":", "user")
+NAMED_CODES = {1000, 1002, 1003, 1005, 1006, 1007, 1009, 4400, 4401, 4403, 4404, 4410, 4429}
+CODES_OF_CLIENTS = set(range(3000, 5000)) - {4008, 4400, 4401, 4403, 4404, 4410, 4429}
 
 
 def anything() -> bytes:
@@ -40,9 +41,13 @@ def farewell() -> bytes:
 
 def json_of_any_kind() -> bytes:
     deep = random.choice((b"[", b'{"type":', b'{"a":[')) * random.randrange(1, 5000)
-    words: list[object] = [None, True, -1, 1e308, "x" * 60, [], {}, "\ud800", "ping", 10**40]
-    flat = json.dumps({random.choice(("type", "token", "after", "joined", "")): random.choice(words) for _ in range(3)})
-    return random.choice((deep, flat.encode(), b'{"type": "ping"}', flat.encode()[: random.randrange(len(flat))]))
+    words: list[object] = [None, True, -1, 1e308, "x" * 60, [], {}, "\ud800", "ping", 10**40, *STREAMS]
+    keys = ("type", "token", "after", "joined", "watch", "stream", "")
+    flat = json.dumps({random.choice(keys): random.choice(words) for _ in range(3)}).encode()
+    asked = {"type": random.choice(("subscribe", "unsubscribe", "token")), random.choice(keys): random.choice(words)}
+    good = {"type": random.choice(("subscribe", "unsubscribe", "ping", "unheard")), "stream": random.choice(STREAMS)}
+    cut = flat[: random.randrange(len(flat))]
+    return random.choice((deep, flat, cut, json.dumps(asked).encode(), json.dumps(good).encode()))
 
 
 def any_frame() -> bytes:

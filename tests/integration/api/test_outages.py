@@ -17,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from commitstream.bus.channels import Channels
+from commitstream.topics import user_stream
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
@@ -149,7 +150,7 @@ async def test_whoever_leaves_is_unsubscribed_from_redis(make_settings: MakeSett
     settings = make_settings()
     user = TestUserContext.of(settings)
     async with in_loop(settings) as server, Redis.from_url(settings.redis_url, protocol=3) as asking:
-        channel = Channels(settings.channel_prefix).of_user(user.id)
+        channel = Channels(settings.channel_prefix).of_stream(str(user_stream(user.id)))
 
         async def subscribers() -> int:
             [(_, count)] = await asking.pubsub_numsub(channel)

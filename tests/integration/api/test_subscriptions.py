@@ -1,4 +1,4 @@
-"""A user who is first watched at any moment of a connection's making is subscribed to, once it is made."""
+"""A stream that is first watched at any moment of a connection's making is subscribed to, once it is made."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ async def test_whoever_comes_while_the_bus_connects_is_subscribed_to_and_whoever
     async with Redis.from_url(redis_url, protocol=3) as redis:
 
         async def subscribed(prefix: str) -> list[bytes | str]:
-            return list(await redis.pubsub_channels(f"{prefix}:*:user:*"))
+            return list(await redis.pubsub_channels(f"{prefix}:*:stream:*"))
 
         for steps in STEPS:
             prefix = f"{request.node.name}-{steps}"
             bus = RedisBus(redis_url, prefix, "process")
-            await bus.watch("leaves")
+            await bus.watch("user:leaves")
             await bus.start(lambda batch: None)
             for _ in range(steps):
                 await asyncio.sleep(0)
-            await asyncio.gather(bus.watch("comes"), bus.unwatch("leaves"))
+            await asyncio.gather(bus.watch("user:comes"), bus.unwatch("user:leaves"))
 
-            expected = [Channels(prefix).of_user("comes").encode()]
+            expected = [Channels(prefix).of_stream("user:comes").encode()]
             await eventually(lambda: subscribed(prefix), lambda found: found == expected)  # noqa: B023
             await asyncio.wait_for(bus.close(), 2.0)

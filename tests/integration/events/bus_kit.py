@@ -30,38 +30,38 @@ class Ear:
     def frames(self) -> list[str]:
         return [frame for batch in self.batches for frame in batch.frames]
 
-    async def hear(self, user_id: str, seq: int) -> None:
+    async def hear(self, stream: str, seq: int) -> None:
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while not any(batch.user_id == user_id and batch.first <= seq <= batch.last for batch in self.batches):
+                while not any(batch.stream == stream and batch.first <= seq <= batch.last for batch in self.batches):
                     self._heard.clear()
                     await self._heard.wait()
         except TimeoutError:
-            raise AssertionError(f"event {seq} of {user_id} did not come; what came: {self.frames}") from None
+            raise AssertionError(f"event {seq} of {stream} did not come; what came: {self.frames}") from None
 
 
 @asynccontextmanager
-async def opened(url: str, prefix: str, *users: str) -> AsyncIterator[tuple[RedisBus, Ear]]:
+async def opened(url: str, prefix: str, *streams: str) -> AsyncIterator[tuple[RedisBus, Ear]]:
     """A process's bus, up and subscribed."""
     bus, ear = RedisBus(url, prefix, secrets.token_hex(4)), Ear()
     await bus.start(ear)
     try:
         await becomes(lambda: bus.healthy, "the bus healthy")
-        for user in users:
-            await bus.watch(user)
+        for stream in streams:
+            await bus.watch(stream)
         yield bus, ear
     finally:
         await bus.close()
 
 
-def events(user_id: str, first: int, last: int) -> Batch:
-    return Batch(user_id, first, [frame(seq, '{"v":1}') for seq in range(first, last + 1)])
+def events(stream: str, first: int, last: int) -> Batch:
+    return Batch(stream, first, [frame(seq, '{"v":1}') for seq in range(first, last + 1)])
 
 
-async def publish_until(bus: RedisBus, ear: Ear, user_id: str, seq: int) -> None:
+async def publish_until(bus: RedisBus, ear: Ear, stream: str, seq: int) -> None:
     """Publish as the relay does: what can't be sent now is not sent, and the next may be."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not any(batch.user_id == user_id and batch.first == seq for batch in ear.batches):
+        while not any(batch.stream == stream and batch.first == seq for batch in ear.batches):
             with suppress(BusAway):
-                await bus.publish([events(user_id, seq, seq)])
+                await bus.publish([events(stream, seq, seq)])
             await asyncio.sleep(0.02)

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from app.dev import Token
 from pydantic import TypeAdapter
 
 from app.agents.routes import RunView
 from commitstream.envelope import Envelope
 from commitstream.lifecycle.plan import StartupReport
+from commitstream.service.dev_tokens import Token
 from commitstream.service.health import Readiness
 from test_framework.servers import Server
 from test_framework.users import TestUserContext

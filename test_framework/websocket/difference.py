@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from app.agents.events import RUN_ORDER, AgentCompleted
 from commitstream.envelope import Envelope
-from commitstream.topics import OrderError
+from test_framework.websocket.order import first_fault, missing_end
 
 ALIKE_AT_MOST = 6
 WIDEST = 40
@@ -38,18 +37,13 @@ def unbroken(events: Sequence[Envelope], after: int) -> str:
     return f"the stream is broken:\n{difference(wanted, [label(event) for event in events])}"
 
 
-def ungrammatical(events: Sequence[Envelope]) -> str:
-    """Why a run's events do not obey the grammar, to the end; empty where they do."""
-    last: str | None = None
-    for place, event in enumerate(events):
-        try:
-            RUN_ORDER.check(last, event.type)
-        except OrderError as error:
-            return f"{error}\n{_pointed_at(events, place)}"
-        last = event.type
-    if last not in RUN_ORDER.last:
-        ending = f"the run did not end: {AgentCompleted.event_type} is missing"
-        return f"{ending}\n{_pointed_at(events, len(events))}"
+def disordered(events: Sequence[Envelope]) -> str:
+    """Say why the events about one subject are not all that its order wants, to the end; empty where they are."""
+    if (fault := first_fault(events)) is not None:
+        place, why = fault
+        return f"{why}\n{_pointed_at(events, place)}"
+    if ending := missing_end(events):
+        return f"not ended: {ending} is missing\n{_pointed_at(events, len(events))}"
     return ""
 
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.agents.events import RUN_ORDER, AgentCompleted
-from commitstream.topics import OrderError
 from test_framework.websocket.difference import label
+from test_framework.websocket.order import first_fault, missing_end
 
 if TYPE_CHECKING:
     from test_framework.websocket_capture import WebSocketEventCapture
@@ -70,31 +69,18 @@ class Validation:
 
 def judge(capture: WebSocketEventCapture, expected: Sequence[str] | None = None) -> Validation:
     """Hold a stream against its numbers, each of its runs against the grammar, and all of it against what is expected."""
-    runs = {run_id: capture.kinds(run_id) for run_id in capture.runs}
+    about = {subject: capture.of_run(subject) for subject in capture.runs}
     wanted, came = Counter(expected or ()), capture.counts
     missing = [f"event {seq}" for seq in capture.missing]
-    missing += [f"{AgentCompleted.event_type} of run {run_id}" for run_id, kinds in runs.items() if not _ended(kinds)]
+    missing += [f"{end} of {subject}" for subject, events in about.items() if (end := missing_end(events))]
     extra = [f"event {label(event)}, again" for event in capture.duplicates]
-    extra += [f"event {label(event)} of {event.subject}, another's run" for event in capture.foreign]
+    extra += [f"event {label(event)} of {event.stream}" for event in capture.foreign]
     extra += [f"what is no event: {fault.reason}" for fault in capture.malformed]
     order = [f"event {label(event)}, too late" for event in capture.disordered]
-    order += [f"{fault} in run {run_id}" for run_id, kinds in runs.items() if (fault := _fault(kinds))]
+    order += [f"{fault[1]}, in {subject}" for subject, events in about.items() if (fault := first_fault(events))]
     if expected is not None:
         missing += [f"{count} × {kind}" for kind, count in (wanted - came).items()]
         extra += [f"{count} × {kind}" for kind, count in (came - wanted).items()]
         if wanted == came and list(expected) != [event.type for event in capture.events]:
             order.append("the kinds that were expected came in another order")
     return Validation(tuple(missing), tuple(extra), tuple(order), came, Latency.of(capture.latencies))
-
-
-def _ended(kinds: Sequence[str]) -> bool:
-    return AgentCompleted.event_type in kinds
-
-
-def _fault(kinds: Sequence[str]) -> str:
-    try:
-        for before, after in zip([None, *kinds], kinds, strict=False):
-            RUN_ORDER.check(before, after)
-    except OrderError as error:
-        return str(error)
-    return ""

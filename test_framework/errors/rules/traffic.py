@@ -106,7 +106,7 @@ def server_process(seen: Evidence) -> Finding | None:
 
 def event(seen: Evidence) -> Finding | None:
     """An event that is missing, doubled or out of order; or the grammar that says so."""
-    grammar = seen.link("app.agents.events.GrammarError")
+    grammar = seen.link("commitstream.topics.OrderError")
     match = seen.says(MISSING)
     if grammar is None and match is None:
         return None

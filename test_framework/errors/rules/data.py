@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from test_framework import SERVICE
 from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding, short
 
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.EPIPE, errno.ETIMEDOUT, 10061)
-MIGRATIONS = tuple(f"{package}/db/migrations/" for package in SERVICE)
+MIGRATIONS = ("app/db/migrations/", "commitstream/db/migrations/")
 GONE_STATES = ("08", "57P", "28", "3D", "53", "55000", "58", "XX")
 MISSING_STATES = ("42P01", "42703")
 WRONG_STATES = ("22", "23", "25", "26", "34", "40", "42", "44", "55P", "57014", "P0", "0A")

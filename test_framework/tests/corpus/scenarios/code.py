@@ -67,19 +67,17 @@ SCENARIOS = (
                 await count_words("")
         """),
     Scenario("wrong-state-of-the-app", A, CODE, """
-        from app.agents.events import EventKind, Grammar
+        from app.agents.events import AgentStarted
 
-        def test_complete():
-            grammar = Grammar()
-            for kind in (EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED):
-                grammar.accept(kind)
-            assert grammar.complete
+        def test_started():
+            started = AgentStarted(run_id="1", message="hello")
+            assert started.payload()
 
-        def test_fresh():
-            grammar = Grammar(EventKind.AGENT_COMPLETED)
-            done = grammar.complete
-            assert done
-        """, patches=(("app/agents/events.py", "return self.last is EventKind.AGENT_COMPLETED", "return False"),)),
+        def test_shown():
+            started = AgentStarted(run_id="1", message="hello")
+            shown = started.payload()
+            assert shown
+        """, patches=(("app/agents/events.py", 'return self.model_dump(mode="json", exclude={"run_id"}, exclude_unset=True)', "return {}"),)),
     Scenario("wrong-answer-of-the-app", A, CODE, """
         from test_framework.test_context import TestContext
 

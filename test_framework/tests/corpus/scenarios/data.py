@@ -7,7 +7,7 @@ from test_framework.tests.corpus.scenario import Scenario
 
 INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
 D, M = Category.DATABASE, Category.MIGRATION
-SECOND = "app/db/migrations/versions/0002_model_calls_and_consumers.py"
+FIRST = "app/db/migrations/versions/0001_runs.py"
 PLAIN = """
         import asyncio, asyncpg, pytest
         from sqlalchemy import text
@@ -219,29 +219,29 @@ class ModelCallEntry(Base):'''),)),
 
         def test_two(server):
             pass
-        """, patches=((SECOND, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    op.execute("ALTER TABEL runs ADD x int")\n'),)),
+        """, patches=((FIRST, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    op.execute("ALTER TABEL runs ADD x int")\n'),)),
     Scenario("migration-with-wrong-sql-postgres", M, CODE, """
         def test_one(database_url):
             pass
         """, mode="integration",
-        patches=((SECOND, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    op.drop_column("runs", "nosuch")\n'),)),
+        patches=((FIRST, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    op.drop_column("runs", "nosuch")\n'),)),
     Scenario("migration-with-an-unknown-parent", M, CODE, """
         def test_one(database_url):
             pass
-        """, patches=((SECOND, 'down_revision = "0001"', 'down_revision = "0009"'),)),
+        """, patches=((FIRST, "down_revision = None", 'down_revision = "0009"'),)),
     Scenario("migration-with-two-heads", M, CODE, """
         def test_one(database_url):
             pass
-        """, files={"app/db/migrations/versions/0003_other.py": '''
-            revision = "0003"
-            down_revision = "0001"
+        """, files={"app/db/migrations/versions/0002_other.py": '''
+            revision = "0002"
+            down_revision = None
             def upgrade(): pass
             def downgrade(): pass
             '''}),
     Scenario("migration-that-raises", M, CODE, """
         def test_one(database_url):
             pass
-        """, patches=((SECOND, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    {}["priority"]\n'),)),
+        """, patches=((FIRST, "def upgrade() -> None:\n", 'def upgrade() -> None:\n    {}["priority"]\n'),)),
     Scenario("models-and-migrations-differ", M, CODE, """
         from app.db.schema import migrations
         from commitstream.db.database import Database
@@ -281,7 +281,7 @@ class ModelCallEntry(Base):'''),)),
         async def test_insert(database_url):
             async with Database(database_url).transaction() as session:
                 for _ in range(2):
-                    await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('ada', 1)"))
+                    await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('user:ada', 1)"))
         """, mode="integration"),
     Scenario("row-twice-in-the-app", D, CODE, """
         from commitstream.db.database import Database
@@ -291,7 +291,7 @@ class ModelCallEntry(Base):'''),)),
         """, patches=(("commitstream/db/database.py", "    async def ping(self)", '''    async def open_stream(self, user: str) -> None:
         async with self.transaction() as session:
             for _ in range(2):
-                await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES (:user, 0)"), {"user": user})
+                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES (:user, 0)"), {"user": user})
 
     async def ping(self)'''),)),
     Scenario("row-without-what-it-needs", D, TEST, """
@@ -300,7 +300,7 @@ class ModelCallEntry(Base):'''),)),
 
         async def test_not_null(database_url):
             async with Database(database_url).transaction() as session:
-                await session.execute(text("INSERT INTO streams (user_id) VALUES ('ada')"))
+                await session.execute(text("INSERT INTO streams (stream) VALUES ('user:ada')"))
 
         async def test_wrong_value(database_url):
             async with Database(database_url).transaction() as session:
@@ -315,11 +315,11 @@ class ModelCallEntry(Base):'''),)),
         async def test_two_writers(database_url):
             database = Database(database_url)
             async with database.transaction() as session:
-                await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('a', 1), ('b', 1)"))
+                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('a', 1), ('b', 1)"))
             async def write(first, second):
                 async with database.transaction() as session:
                     for user in (first, second):
-                        await session.execute(text("UPDATE streams SET last_seq = 2 WHERE user_id = :u"), {"u": user})
+                        await session.execute(text("UPDATE streams SET last_seq = 2 WHERE stream = :u"), {"u": user})
                         await asyncio.sleep(0.3)
             await asyncio.gather(write("a", "b"), write("b", "a"))
         """, mode="integration"),

@@ -217,13 +217,13 @@ class RedisBus:'''),)),
                 await client.ping()
         """),
     Scenario("redis-died-and-the-service-s-bus-with-it", R, INFRASTRUCTURE, """
-        from commitstream.envelope import Batch, Draft
+        from commitstream.envelope import Batch
         from commitstream.bus.redis import RedisBus
 
         async def test_it_is_published(pool, redis_url):
             bus = RedisBus(redis_url, "test", "here")
             pool.get("redis").kill()
-            await bus.publish([Batch("ada", 1, ("{}",))])
+            await bus.publish([Batch("user:ada", 1, ("{}",))])
 
         async def test_it_is_healthy(server, pool):
             assert server.engine.bus.healthy

@@ -49,13 +49,13 @@ SCENARIOS = (
         """),
     Scenario("wrong-call-in-the-test", B, TEST, """
         from app.agents.tools import count_words
-        from app.agents.events import Grammar
+        from app.agents.events import RUN_ORDER
 
         async def test_count():
             await count_words("a", "b")
 
-        def test_accept():
-            Grammar().acept("x")
+        def test_order():
+            RUN_ORDER.chek(None, "x")
         """),
     Scenario("key-error-in-the-test", B, TEST, """
         def test_key():
@@ -205,7 +205,7 @@ SCENARIOS = (
         import pytest
         from sqlalchemy import func, select, text
         from commitstream.db.database import Database
-        from commitstream.db.tables import Stream
+        from commitstream.db.tables import StreamHead
         from test_framework.isolation.postgres import PostgresTemplate
 
         @pytest.fixture(scope="module")
@@ -217,15 +217,15 @@ SCENARIOS = (
 
         async def test_writes(shared):
             async with shared.transaction() as session:
-                session.add(Stream(user_id="ada", last_seq=1))
+                session.add(StreamHead(stream="user:ada", last_seq=1))
 
         async def test_is_empty(shared):
             async with shared.reading() as session:
-                assert await session.scalar(select(func.count()).select_from(Stream)) == 0
+                assert await session.scalar(select(func.count()).select_from(StreamHead)) == 0
 
         async def test_writes_too(shared):
             async with shared.transaction() as session:
-                session.add(Stream(user_id="ada", last_seq=1))
+                session.add(StreamHead(stream="user:ada", last_seq=1))
         """, mode="integration"),
     Scenario("rows-left-behind-sqlite", I, TEST, """
         import sqlite3, pytest

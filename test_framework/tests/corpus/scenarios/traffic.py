@@ -31,7 +31,7 @@ SCENARIOS = (
         async def test_hello(server):
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
-        """, patches=(("commitstream/transports/websocket.py", "        hub = self._engine.hub\n        cursor", "        hub = self._engine.nosuch\n        cursor"),)),
+        """, patches=(("commitstream/transports/websocket.py", "heads = await self._engine.journal.heads(", "heads = await self._engine.nosuch.heads("),)),
     Scenario("socket-closed-in-the-midst", W, CODE, """
         from test_framework.test_context import TestContext
 
@@ -39,7 +39,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
                 await ada.socket.recv()
-        """, patches=(("commitstream/transports/websocket.py", "            self._demand_open()\n            user, hello", "            asyncio.get_running_loop().call_later(0.3, lambda: asyncio.create_task(self._close(4500, 'tired')))\n            self._demand_open()\n            user, hello"),)),
+        """, patches=(("commitstream/transports/websocket.py", "            self._engine.require_open()\n            self._user, hello", "            asyncio.get_running_loop().call_later(0.3, lambda: asyncio.create_task(self._close(4500, 'tired')))\n            self._engine.require_open()\n            self._user, hello"),)),
     Scenario("socket-at-a-wrong-path", W, TEST, """
         import websockets
 
@@ -67,7 +67,7 @@ SCENARIOS = (
             monkeypatch.setattr(test_framework.test_context, "DEADLINE_SECONDS", 1.0)
             async with TestContext(server):
                 pass
-        """, patches=(("commitstream/transports/websocket.py", "        await self._say(to_json(greeting).decode())\n", ""),)),
+        """, patches=(("commitstream/transports/websocket.py", "        await self._say(hello_message(self._user.id, cursors, datetime.now(UTC)))\n", ""),)),
     Scenario("event-missing-at-the-end", W, CODE, """
         from test_framework.test_context import TestContext
 
@@ -80,36 +80,36 @@ SCENARIOS = (
                 await ada.run_agent("hello there", deadline=1.5)
         """, patches=(("app/agents/runner.py", "        await asyncio.wait([answering])\n", "        await asyncio.wait([answering])\n        return\n"),)),
     Scenario("event-missing-in-the-midst", W, CODE, """
-        from app.agents.events import EventKind as Kind
+        from app.agents.events import RUN_EVENTS
         from test_framework.test_context import TestContext
 
         async def test_all_five(server):
             async with TestContext(server) as ada:
                 run = await ada.run_agent("hello")
-                ada.capture.assert_kinds(run.id, list(Kind))
+                ada.capture.assert_kinds(run.id, [kind.event_type for kind in RUN_EVENTS])
         """, patches=((SCRIPTED, f"    {THINK}", ""),)),
     Scenario("event-out-of-order", W, CODE, """
-        from app.agents.events import EventKind as Kind
+        from app.agents.events import RUN_EVENTS
         from test_framework.test_context import TestContext
 
         async def test_order(server):
             async with TestContext(server) as ada:
                 run = await ada.run_agent("hello")
-                ada.capture.assert_kinds(run.id, list(Kind))
+                ada.capture.assert_kinds(run.id, [kind.event_type for kind in RUN_EVENTS])
         """, patches=((SCRIPTED, f"    {THINK}    try:\n        {MEASURE}", f"    try:\n        {MEASURE}        {THINK}"),)),
     Scenario("event-against-the-grammar", W, CODE, """
-        from app.agents.events import EventKind, Grammar
         from app.agents.replay import check
 
-        def test_grammar():
-            check([EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED])
+        def test_order():
+            check(["agent_started", "agent_completed"])
         """, files={"app/agents/replay.py": '''
-            from app.agents.events import EventKind, Grammar
+            from app.agents.events import RUN_ORDER
 
-            def check(kinds):
-                grammar = Grammar()
-                for kind in reversed(kinds):
-                    grammar.accept(kind)
+            def check(types):
+                before = None
+                for after in reversed(types):
+                    RUN_ORDER.check(before, after)
+                    before = after
             '''}),
     Scenario("event-shown-twice", W, CODE, """
         from test_framework.test_context import TestContext
@@ -120,15 +120,15 @@ SCENARIOS = (
                 ada.capture.assert_unbroken()
         """, patches=(("test_framework/test_context.py", "        self.capture.capture(text)", "        self.capture.capture(text)\n        self.capture.capture(text)"),)),
     Scenario("event-never-published", W, CODE, """
-        import app.agents.events
         import test_framework.event_path
+        from commitstream.topics import user_stream
         from test_framework.event_path import thought
 
         async def test_it_is_published(path, monkeypatch):
             monkeypatch.setattr(test_framework.event_path, "HEAR_SECONDS", 0.5)
             async with path.database.transaction() as session:
-                await path.journal.log_event(session, "ada", thought("x"))
-            await path.bus.hear(app.agents.events.EventKind.AGENT_THINKING, "run")
+                await path.journal.append(session, user_stream("ada"), thought("x"))
+            await path.bus.hear("agent_thinking", "run")
         """, patches=(("test_framework/event_path.py", "    outbox.feed(relay)\n    try", "    outbox.feed(None)\n    try"),)),
     Scenario("plan-goes-in-a-circle", ORDER, TEST, """
         from commitstream.lifecycle.cleanup import CleanupCoordinator

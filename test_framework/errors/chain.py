@@ -49,9 +49,25 @@ def walk(error: BaseException) -> Iterator[tuple[BaseException, Relation]]:
             waiting.append((reason, "cause"))  # as urllib and docker wrap what happened
         if current.__cause__ is not None:
             waiting.append((current.__cause__, "hidden" if relation == "hidden" else "cause"))
-        elif current.__context__ is not None:
+        elif (context := context_of(current)) is not None:
             hidden = current.__suppress_context__ or relation == "hidden"
-            waiting.append((current.__context__, "hidden" if hidden else "context"))
+            waiting.append((context, "hidden" if hidden else "context"))
+
+
+def context_of(error: BaseException) -> BaseException | None:
+    """Return what was being handled, past blockbuster's: outside of a loop it makes each call it watches in an `except`."""
+    context = error.__context__
+    while context is not None and raised_in(context).endswith("/blockbuster/blockbuster.py"):
+        context = context.__context__
+    return context
+
+
+def raised_in(error: BaseException) -> str:
+    """Return the file of the innermost frame."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename.replace("\\", "/") if trace else ""
 
 
 def classes(error: BaseException) -> Iterator[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from test_framework import CHECKOUT
 from test_framework.error_reporter import ErrorReporter
 from test_framework.errors.chain import links
 from test_framework.errors.diagnosis import Diagnosis
@@ -65,3 +71,14 @@ def test_an_exception_that_can_t_be_looked_at_is_looked_at(tmp_path: Path) -> No
     (link,) = links(Broken(), Places(tmp_path))
 
     assert link.message == "(its text raises ValueError)"
+
+
+async def test_the_guards_look_for_a_loop_is_no_part_of_a_failure() -> None:
+    def fail() -> None:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("SELECT * FROM nosuch")
+
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        await asyncio.to_thread(fail)
+
+    assert [link.type for link in links(raised.value, Places(CHECKOUT))] == ["sqlite3.OperationalError"]

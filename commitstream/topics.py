@@ -9,9 +9,12 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from commitstream.events import Event, RightsChanged
+
+if TYPE_CHECKING:
+    from commitstream.engine import Engine
 
 LONGEST_KEY = 200
 USER_TOPIC = "user"
@@ -25,7 +28,9 @@ class Watching(Protocol):
     def id(self) -> str: ...
 
 
-MayWatch = Callable[[Watching, str], bool | Awaitable[bool]]
+MayWatch = (
+    Callable[[Watching, str], bool | Awaitable[bool]] | Callable[[Watching, str, "Engine"], bool | Awaitable[bool]]
+)
 
 
 class UnknownTopicError(ValueError):
@@ -111,7 +116,8 @@ class Topic:
         name: what the names of its streams begin with.
         events: the types it takes. Others are refused when they are written.
         may_watch: called with a user and a key, at subscription, when the user's token is renewed, and after
-            `RightsChanged`; it may be a coroutine function.
+            `RightsChanged`; it may be a coroutine function. One with a third parameter is given the engine, so that it
+            can ask the database.
         order: in which order types may follow on one another.
         metadata: which metadata of an event its watchers are shown; none unless named.
     """
@@ -128,6 +134,7 @@ class Topic:
         Stream(name, "any key")
         self.name = name
         self.may_watch = may_watch
+        self._parameters = len(inspect.signature(may_watch).parameters)
         self.orders = [order] if order is not None else []
         self.metadata = frozenset(metadata)
         self.events: dict[str, type[Event]] = {}
@@ -152,9 +159,10 @@ class Topic:
                 f"it takes {', '.join(sorted(self.events))}"
             )
 
-    async def allows(self, user: Watching, key: str) -> bool:
+    async def allows(self, user: Watching, key: str, engine: Engine) -> bool:
         """Ask whether a user may watch the stream of a key."""
-        answer = self.may_watch(user, key)
+        given = (user, key, engine)[: self._parameters]
+        answer = cast("Callable[..., bool | Awaitable[bool]]", self.may_watch)(*given)
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
     def merged(self, other: Topic) -> Topic:

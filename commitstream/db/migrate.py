@@ -181,6 +181,10 @@ class Migrations:
         newest = [_newest(_read(folder)) for folder in self.folders]
         return sorted(revision for revision in newest if revision is not None)
 
+    def newest_own_revision(self) -> str | None:
+        """Return the application's newest migration; None where it has none."""
+        return _newest(self._own())
+
     def revisions(self) -> dict[str, tuple[str, ...]]:
         """Return every migration with those that it follows, read without importing the files."""
         return _read(*self.folders)

@@ -46,7 +46,7 @@ class EventStream(Response):
         self._limits = limits
         self._user = user
         self._stream = str(stream)
-        self._mailbox = Mailbox(cursor, dismissed=self._hurry, allowed=lambda: topic.allows(user, stream.key))
+        self._mailbox = Mailbox(cursor, dismissed=self._hurry, allowed=lambda: topic.allows(user, stream.key, engine))
         self._sending: asyncio.Timeout | None = None
         self._last_moment = float("inf")
 
@@ -150,6 +150,6 @@ async def stream_events(
     wanted = after if last_event_id is None else last_event_id
     # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
     cursor = await engine.hub.head(str(watched)) if wanted is None else wanted
-    if not await topic.allows(user, watched.key):
+    if not await topic.allows(user, watched.key, engine):
         raise Problem(HTTPStatus.FORBIDDEN, f"you may not watch {watched}")
     return EventStream(engine, limits, user, watched, topic, cursor)

@@ -202,7 +202,7 @@ class EventSocket:
             stream, topic = self._stream(name)
             # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
             cursor = await self._engine.hub.head(name) if after is None else after
-            if not await topic.allows(self._user, stream.key):
+            if not await topic.allows(self._user, stream.key, self._engine):
                 raise Refused(CloseCode.FORBIDDEN, f"you may not watch {name}")
             if announce:
                 await self._say(subscribed_message(name, cursor))
@@ -240,7 +240,7 @@ class EventSocket:
         return Subscription(topic, key, mailbox, pump)
 
     async def _allowed(self, topic: Topic, key: str) -> bool:
-        return await topic.allows(self._user, key)
+        return await topic.allows(self._user, key, self._engine)
 
     async def _unsubscribe(self, name: str) -> bool:
         subscription = self._subscriptions.pop(name, None)
@@ -269,7 +269,7 @@ class EventSocket:
         if self._expiry is not None:
             self._expiry.reschedule(asyncio.get_running_loop().time() + self._seconds_left())
         for name, subscription in list(self._subscriptions.items()):
-            if not await subscription.topic.allows(user, subscription.key):
+            if not await subscription.topic.allows(user, subscription.key, self._engine):
                 await self._end(name, Refused(CloseReason.FORBIDDEN, REASONS[CloseReason.FORBIDDEN]))
         await self._say(renewed_message(user.expires))
 

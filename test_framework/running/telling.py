@@ -40,7 +40,7 @@ def tell_lanes(capture: WebSocketEventCapture, user: str) -> None:
     for run in capture.runs[:LANES]:
         events: list[JsonValue] = [
             {
-                "type": event.type,
+                "kind": event.type,
                 "seq": event.seq,
                 "committed": event.at.timestamp(),
                 "received": arrivals[event.seq].timestamp(),

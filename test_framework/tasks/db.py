@@ -145,11 +145,11 @@ def _writing(work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
     before = set(_migrations())
     _on_database(work)
     for file in sorted(set(_migrations()) - before):
-        _format(file)
+        format_file(file)
         print(f"wrote {file.relative_to(CHECKOUT)}: read it, then run: invoke db.upgrade")
 
 
-def _format(file: Path) -> None:
+def format_file(file: Path) -> None:
     """Give a file the project's style; without ruff it stays as alembic wrote it."""
     if find_spec("ruff") is None:
         print(f"{file.name} is not formatted: ruff is not installed here; nox -s setup, then: ruff format")

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from commitstream.service.dependencies import EngineDep as EngineDep
     from commitstream.service.dependencies import UserDep as UserDep
     from commitstream.service.problems import Problem as Problem
-    from commitstream.service.tokens import User as User
     from commitstream.settings import EngineSettings as EngineSettings
     from commitstream.topics import Order as Order
     from commitstream.topics import OrderError as OrderError
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from commitstream.topics import UnknownEventTypeError as UnknownEventTypeError
     from commitstream.topics import user_stream as user_stream
     from commitstream.topics import users as users
+    from commitstream.user import User as User
 
 _MODULES = {
     "CleanupCoordinator": "lifecycle.cleanup",
@@ -55,7 +55,7 @@ _MODULES = {
     "Stream": "topics",
     "Topic": "topics",
     "UnknownEventTypeError": "topics",
-    "User": "service.tokens",
+    "User": "user",
     "UserDep": "service.dependencies",
     "install": "application",
     "user_stream": "topics",

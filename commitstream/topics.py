@@ -9,9 +9,10 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from commitstream.events import Event, RightsChanged
+from commitstream.user import User
 
 if TYPE_CHECKING:
     from commitstream.engine import Engine
@@ -21,16 +22,7 @@ USER_TOPIC = "user"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
-class Watching(Protocol):
-    """The user who watches, as `may_watch` is given it."""
-
-    @property
-    def id(self) -> str: ...
-
-
-MayWatch = (
-    Callable[[Watching, str], bool | Awaitable[bool]] | Callable[[Watching, str, "Engine"], bool | Awaitable[bool]]
-)
+MayWatch = Callable[[User, str], bool | Awaitable[bool]] | Callable[[User, str, "Engine"], bool | Awaitable[bool]]
 
 
 class UnknownTopicError(ValueError):
@@ -159,7 +151,7 @@ class Topic:
                 f"it takes {', '.join(sorted(self.events))}"
             )
 
-    async def allows(self, user: Watching, key: str, engine: Engine) -> bool:
+    async def allows(self, user: User, key: str, engine: Engine) -> bool:
         """Ask whether a user may watch the stream of a key."""
         given = (user, key, engine)[: self._parameters]
         answer = cast("Callable[..., bool | Awaitable[bool]]", self.may_watch)(*given)
@@ -185,7 +177,7 @@ class Topic:
             raise ValueError(f"topic {self.name}: two event types are named {kind.event_type}")
 
 
-def own_stream(user: Watching, key: str) -> bool:
+def own_stream(user: User, key: str) -> bool:
     """Only the user whom the stream is named after may watch it."""
     return user.id == key
 

@@ -11,7 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from commitstream.engine import Engine
 from commitstream.service.limits import Limits
 from commitstream.service.problems import Problem
-from commitstream.service.tokens import InvalidToken, TokenVerifier, User
+from commitstream.service.tokens import InvalidToken, TokenVerifier
+from commitstream.user import User
 
 bearer = HTTPBearer(auto_error=False, description="a token of `POST /api/dev/token` in dev; yours in production")
 

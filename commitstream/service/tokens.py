@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from jwt.types import Options
 
 from commitstream.db.base import ID_LENGTH
 from commitstream.settings import EngineSettings
+from commitstream.user import User
 
 ALGORITHM = "HS256"
 LIFETIME = timedelta(hours=8)
@@ -22,12 +22,6 @@ LATEST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 class InvalidToken(Exception):
     """A token that proves nothing; the message says why, never what it held."""
-
-
-@dataclass(frozen=True)
-class User:
-    id: str
-    expires: datetime
 
 
 class TokenVerifier(Protocol):

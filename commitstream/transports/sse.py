@@ -19,10 +19,10 @@ from commitstream.hub import SLOW_SECONDS, UnknownCursor
 from commitstream.service.dependencies import EngineDep, LimitsDep, UserDep
 from commitstream.service.limits import Limits
 from commitstream.service.problems import Problem, responses
-from commitstream.service.tokens import User
 from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicError, user_stream
 from commitstream.transports.cursors import Cursor
 from commitstream.transports.protocol import LONGEST_STREAM
+from commitstream.user import User
 from commitstream.watchers import CloseReason, Live, Mailbox
 
 if TYPE_CHECKING:

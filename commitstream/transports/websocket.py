@@ -21,7 +21,7 @@ from commitstream.engine import Engine
 from commitstream.hub import UnknownCursor
 from commitstream.service.limits import Bucket, Limits
 from commitstream.service.problems import Draining, Problem, problem_response
-from commitstream.service.tokens import InvalidToken, User
+from commitstream.service.tokens import InvalidToken
 from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicError, user_stream
 from commitstream.transports.cursors import parse_cursor
 from commitstream.transports.direct_write import SocketWatcher, lent
@@ -42,6 +42,7 @@ from commitstream.transports.protocol import (
     subscribed_message,
     unsubscribed_message,
 )
+from commitstream.user import User
 from commitstream.watchers import CloseReason, Live, Mailbox, Watcher
 
 logger = logging.getLogger(__name__)

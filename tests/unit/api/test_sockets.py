@@ -12,9 +12,10 @@ import pytest_asyncio
 
 from app.settings import Settings
 from commitstream.service.server import LARGEST_CLIENT_MESSAGE
-from commitstream.service.tokens import Tokens, User
+from commitstream.service.tokens import Tokens
 from commitstream.transports import websocket as sockets
 from commitstream.transports.websocket import MESSAGES_PER_MINUTE
+from commitstream.user import User
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext

@@ -14,8 +14,9 @@ import pytest
 import pytest_asyncio
 
 from app.settings import Settings
-from commitstream.service.tokens import Tokens, User
+from commitstream.service.tokens import Tokens
 from commitstream.transports import sse as stream
+from commitstream.user import User
 from test_framework.backend_client import BackendClient
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop

@@ -1,0 +1,13 @@
+"""The user of a connection or a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class User:
+    id: str
+    expires: datetime
+    """When the proof of who this is, a token, runs out."""

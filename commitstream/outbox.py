@@ -160,7 +160,8 @@ def _write(connection: Connection) -> None:
         try:
             batches = insert(connection, drafts)
         except Exception as error:
-            connection.info[REFUSED] = error  # a caller that catches it must not commit without its events
+            if not connection.invalidated:  # a connection that was lost has no info, and can't commit anyhow
+                connection.info[REFUSED] = error  # a caller that catches it must not commit without its events
             raise
         staged = connection.info.setdefault(STAGED, [])
         staged += [Staged(outboxes[insert], batch, _publishing(batch)) for batch in batches]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
@@ -76,10 +76,16 @@ class Line(Protocol):
     async def send(self, message: Any) -> None: ...
 
 
-@dataclass(frozen=True)
-class Subscription:
+class Watched(NamedTuple):
+    """What a stream's name stands for."""
+
     topic: Topic
     key: str
+
+
+@dataclass(frozen=True)
+class Subscription:
+    watched: Watched
     watcher: Watcher
     pump: asyncio.Task[None] | None = None
 
@@ -160,11 +166,30 @@ class EventSocket:
 
     async def _watch(self, hello: Hello) -> None:
         wanted = {str(user_stream(self._user.id)): hello.after} if hello.watch is None else hello.watch
-        heads = await self._engine.journal.heads([name for name, after in wanted.items() if after is None])
-        cursors = {name: heads.get(name, 0) if after is None else after for name, after in wanted.items()}
+        found, refusals = dict[str, Watched](), dict[str, Refused]()
+        for name in wanted:
+            try:
+                found[name] = self._find(name)
+            except Refused as refused:
+                refusals[name] = refused
+        # the cursors are read before the rights: a change of rights between them comes after them, and is noticed
+        heads = await self._engine.journal.heads([name for name in found if wanted[name] is None])
+        cursors = dict[str, int]()
+        for name, watched in found.items():
+            try:
+                await self._require_right(name, watched)
+            except Refused as refused:
+                refusals[name] = refused
+            else:
+                after = wanted[name]
+                cursors[name] = heads.get(name, 0) if after is None else after
         await self._say(hello_message(self._user.id, cursors, datetime.now(UTC)))
         for name, cursor in cursors.items():
-            await self._subscribe(name, cursor, announce=False)
+            try:
+                await self._attach(name, found[name], cursor)
+            except Refused as refused:
+                refusals[name] = refused
+        await self._end(refusals)
         self._engine.require_open()
         allowance = Bucket(MESSAGES_PER_MINUTE)
         with suppress(TimeoutError):
@@ -186,7 +211,7 @@ class EventSocket:
         if isinstance(message, Ping):
             await self._say(PONG)
         elif isinstance(message, Subscribe):
-            await self._subscribe(message.stream, message.after, announce=True)
+            await self._subscribe(message.stream, message.after)
         elif isinstance(message, Unsubscribe):
             if await self._unsubscribe(message.stream):
                 await self._say(unsubscribed_message(message.stream))
@@ -197,51 +222,56 @@ class EventSocket:
         elif message.type in {"ping", "subscribe", "unsubscribe", "token"}:
             raise Refused(CloseCode.BAD_MESSAGE, f"not a message of type {message.type}: see docs/events.md")
 
-    async def _subscribe(self, name: str, after: int | None, *, announce: bool) -> None:
+    async def _subscribe(self, name: str, after: int | None) -> None:
         """Begin a subscription; where that can't be done, say why and keep the others."""
+        if name in self._subscriptions:
+            reason = f"{name} is subscribed already: unsubscribe first"
+            await self._say(ended_message(name, CloseCode.ALREADY_SUBSCRIBED, reason))
+            return
         try:
-            stream, topic = self._stream(name)
+            watched = self._find(name)
             # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
             cursor = await self._engine.hub.head(name) if after is None else after
-            if not await topic.allows(self._user, stream.key, self._engine):
-                raise Refused(CloseCode.FORBIDDEN, f"you may not watch {name}")
-            if announce:
-                await self._say(subscribed_message(name, cursor))
-            subscription = self._subscriptions[name] = self._subscription(name, topic, stream.key, cursor)
-            await self._engine.hub.attach(subscription.watcher, name)
-        except UnknownCursor as unknown:
-            await self._end(name, Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0"))
+            await self._require_right(name, watched)
+            await self._say(subscribed_message(name, cursor))
+            await self._attach(name, watched, cursor)
         except Refused as refused:
-            if refused.code is CloseCode.ALREADY_SUBSCRIBED:
-                await self._say(ended_message(name, refused.code, refused.reason))
-            else:
-                await self._end(name, refused)
+            await self._end({name: refused})
 
-    def _stream(self, name: str) -> tuple[Stream, Topic]:
-        if name in self._subscriptions:
-            raise Refused(CloseCode.ALREADY_SUBSCRIBED, f"{name} is subscribed already: unsubscribe first")
+    def _find(self, name: str) -> Watched:
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
             raise Refused(CloseCode.TOO_MANY, f"more than {MOST_SUBSCRIPTIONS} subscriptions on one connection")
         try:
             stream = Stream.parse(name)
-            return stream, self._engine.topics.of(stream)
+            return Watched(self._engine.topics.of(stream), stream.key)
         except (InvalidStreamError, UnknownTopicError) as unknown:
             raise Refused(CloseCode.UNKNOWN_STREAM, str(unknown)) from None
 
-    def _subscription(self, name: str, topic: Topic, key: str, cursor: int) -> Subscription:
-        allowed = partial(self._allowed, topic, key)
+    async def _require_right(self, name: str, watched: Watched) -> None:
+        if not await self._allowed(watched):
+            raise Refused(CloseCode.FORBIDDEN, f"you may not watch {name}")
+
+    async def _attach(self, name: str, watched: Watched, cursor: int) -> None:
+        subscription = self._subscriptions[name] = self._subscription(name, watched, cursor)
+        try:
+            await self._engine.hub.attach(subscription.watcher, name)
+        except UnknownCursor as unknown:
+            raise Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0") from None
+
+    def _subscription(self, name: str, watched: Watched, cursor: int) -> Subscription:
+        allowed = partial(self._allowed, watched)
         if self._protocol is not None:
             dismissed = partial(self._dismiss, name)
             watcher = SocketWatcher(
                 self._protocol, name, cursor, joined=self._joined, allowed=allowed, dismissed=dismissed
             )
-            return Subscription(topic, key, watcher)
+            return Subscription(watched, watcher)
         mailbox = Mailbox(cursor, allowed=allowed)
         pump = asyncio.create_task(self._pump(name, mailbox), name="socket: pump")
-        return Subscription(topic, key, mailbox, pump)
+        return Subscription(watched, mailbox, pump)
 
-    async def _allowed(self, topic: Topic, key: str) -> bool:
-        return await topic.allows(self._user, key, self._engine)
+    async def _allowed(self, watched: Watched) -> bool:
+        return await watched.topic.allows(self._user, watched.key, self._engine)
 
     async def _unsubscribe(self, name: str) -> bool:
         subscription = self._subscriptions.pop(name, None)
@@ -252,11 +282,12 @@ class EventSocket:
             subscription.pump.cancel()
         return True
 
-    async def _end(self, name: str, refused: Refused) -> None:
-        """End one subscription, and the connection with the last one."""
-        await self._unsubscribe(name)
-        await self._say(ended_message(name, refused.code, refused.reason))
-        if not self._subscriptions:
+    async def _end(self, refusals: Mapping[str, Refused]) -> None:
+        """End subscriptions, and the connection with the last one."""
+        for name, refused in refusals.items():
+            await self._unsubscribe(name)
+            await self._say(ended_message(name, refused.code, refused.reason))
+        if refusals and not self._subscriptions:
             self._begin_close(refused.code, refused.reason)
 
     async def _renew(self, token: str) -> None:
@@ -270,8 +301,8 @@ class EventSocket:
         if self._expiry is not None:
             self._expiry.reschedule(asyncio.get_running_loop().time() + self._seconds_left())
         for name, subscription in list(self._subscriptions.items()):
-            if not await subscription.topic.allows(user, subscription.key, self._engine):
-                await self._end(name, Refused(CloseReason.FORBIDDEN, REASONS[CloseReason.FORBIDDEN]))
+            if not await self._allowed(subscription.watched):
+                await self._end({name: Refused(CloseReason.FORBIDDEN, REASONS[CloseReason.FORBIDDEN])})
         await self._say(renewed_message(user.expires))
 
     async def _pump(self, name: str, mailbox: Mailbox) -> None:
@@ -305,13 +336,13 @@ class EventSocket:
         if reason is not CloseReason.FORBIDDEN:
             self._begin_close(reason, REASONS[reason])
             return
-        ending = asyncio.create_task(self._end_quietly(name, Refused(reason, REASONS[reason])), name="socket: end")
+        ending = asyncio.create_task(self._end_quietly({name: Refused(reason, REASONS[reason])}), name="socket: end")
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    async def _end_quietly(self, name: str, refused: Refused) -> None:
+    async def _end_quietly(self, refusals: Mapping[str, Refused]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
-            await self._end(name, refused)
+            await self._end(refusals)
 
     def _begin_close(self, code: int, reason: str) -> None:
         if self._closing is None:

@@ -24,7 +24,7 @@ CLIENTS = 300
 AT_ONCE = 10
 CLIENT_SECONDS = 0.25
 LARGEST_READ = 256 * 1024
-STREAMS = ("user:eve", "user:ada", "user:", "lot:42", ":", "user")
+STREAMS = ("user:eve", "user:ada", "user:", "user:\0", "lot:42", ":", "user")
 NAMED_CODES = {1000, 1002, 1003, 1005, 1006, 1007, 1009, 4400, 4401, 4403, 4404, 4410, 4429}
 CODES_OF_CLIENTS = set(range(3000, 5000)) - {4008, 4400, 4401, 4403, 4404, 4410, 4429}
 

@@ -14,20 +14,19 @@ from contextlib import AsyncExitStack
 import pytest_asyncio
 from sqlalchemy import text
 
-from app.agents.events import EventKind
 from app.db.schema import migrations
 from commitstream.consumers.positions import Positions
 from commitstream.db.database import Database
-from commitstream.envelope import Draft
+from commitstream.topics import Stream
 from test_framework import CHECKOUT
-from tests.unit.events.consumption import Keeper, Ledger, consuming, eventually, ledger
+from tests.unit.events.consumption import Counted, Keeper, Ledger, consuming, eventually, ledger
 
 HANDLES_AND_DIES = """
 import asyncio, os, signal, sys
 from tests.unit.events.consumption import Ledger
 from commitstream.consumers.consumer import Consumer
 
-async def handle(user_id, events):
+async def handle(stream, events):
     print([event.seq for event in events], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -62,95 +61,97 @@ async def test_processes_that_compete_handle_every_event_once_and_in_order(datab
     at_work: set[str] = set()
     met: list[str] = []
 
-    async def alone(user_id: str, numbers: Sequence[int]) -> None:
-        if user_id in at_work:
-            met.append(user_id)
-        at_work.add(user_id)
+    async def alone(stream: str, numbers: Sequence[int]) -> None:
+        if stream in at_work:
+            met.append(stream)
+        at_work.add(stream)
         await asyncio.sleep(random.uniform(0, 0.003))
-        at_work.discard(user_id)
+        at_work.discard(stream)
 
-    users = [f"user {n:02}" for n in range(30)]
+    streams = [f"user:{n:02}" for n in range(30)]
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(ledger(database_url)) for _ in keepers]
         for process, keeper in zip(processes, keepers, strict=True):
             keeper.before = alone
             await stack.enter_async_context(consuming(process, keeper, batch=4, concurrency=4))
-        await asyncio.gather(*(processes[n % 3].write(user, 2) for n, user in enumerate(users * 5)))
+        await asyncio.gather(*(processes[n % 3].write(stream, 2) for n, stream in enumerate(streams * 5)))
 
         async def all_read() -> bool:
-            return await processes[0].places() == {("audit", user): 10 for user in users}
+            return await processes[0].places() == {("audit", stream): 10 for stream in streams}
 
         await eventually(all_read, "the end of all streams")
 
-    handled = {user: [n for keeper in keepers for n in keeper.kept.get(user, [])] for user in users}
-    assert met == [], "two handled the events of these users at once"
-    assert {user: sorted(numbers) for user, numbers in handled.items()} == {user: list(range(1, 11)) for user in users}
+    handled = {stream: [n for keeper in keepers for n in keeper.kept.get(stream, [])] for stream in streams}
+    assert met == [], "two handled the events of these streams at once"
+    assert {stream: sorted(numbers) for stream, numbers in handled.items()} == {s: list(range(1, 11)) for s in streams}
     assert all(numbers == sorted(numbers) for keeper in keepers for numbers in keeper.kept.values())
     assert all(keeper.kept for keeper in keepers), "each process did some of the work"
 
 
 async def test_nothing_is_missed_while_writers_hold_their_transactions_open(ours: Ledger) -> None:
     keeper = Keeper()
-    users = ["ada", "bob", "eve"]
+    streams = ["user:ada", "user:bob", "user:eve"]
 
-    async def write_slowly(user_id: str) -> None:
+    async def write_slowly(stream: str) -> None:
         for n in range(25):
             async with ours.database.transaction() as session:
-                await ours.journal.log_event(session, user_id, Draft.write("run", EventKind.AGENT_THINKING, {"n": n}))
+                await ours.journal.append(session, Stream.parse(stream), Counted(n=n))
                 if random.random() < 0.3:
                     await asyncio.sleep(random.uniform(0, 0.003))
                 if random.random() < 0.1:
                     await session.rollback()
 
     async with consuming(ours, keeper, batch=7):
-        await asyncio.gather(*(write_slowly(user) for user in users * 3))
-        heads = {user: await ours.journal.head(user) for user in users}
-        for user, head in heads.items():
-            await keeper.until_kept(user, head)
+        await asyncio.gather(*(write_slowly(stream) for stream in streams * 3))
+        heads = {stream: await ours.journal.head(stream) for stream in streams}
+        for stream, head in heads.items():
+            await keeper.until_kept(stream, head)
 
-    assert keeper.kept == {user: list(range(1, head + 1)) for user, head in heads.items()}
+    assert keeper.kept == {stream: list(range(1, head + 1)) for stream, head in heads.items()}
 
 
 async def test_events_whose_process_was_killed_before_it_acknowledged_are_handled_again(
     ours: Ledger, database_url: str
 ) -> None:
-    await ours.write("ada", 3)
+    await ours.write("user:ada", 3)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", HANDLES_AND_DIES, database_url, stdout=asyncio.subprocess.PIPE, cwd=CHECKOUT
     )
     said, _ = await asyncio.wait_for(process.communicate(), timeout=20)
     assert (process.returncode, json.loads(said)) == (-signal.SIGKILL, [1, 2, 3])
-    assert await ours.places() == {("audit", "ada"): 0}
+    assert await ours.places() == {("audit", "user:ada"): 0}
 
     keeper = Keeper()
     async with consuming(ours, keeper, seconds=0.1):
-        await keeper.until_kept("ada", 3)
+        await keeper.until_kept("user:ada", 3)
 
-    assert keeper.kept == {"ada": [1, 2, 3]}
+    assert keeper.kept == {"user:ada": [1, 2, 3]}
 
 
 async def test_a_handler_that_is_overtaken_acknowledges_nothing(ours: Ledger) -> None:
-    await ours.write("ada", 2)
+    await ours.write("user:ada", 2)
     slow, quick = Positions(ours.database, "audit"), Positions(ours.database, "audit")
-    (lost,) = await slow.claim(["ada"], seconds=0)
-    (taken,) = await quick.claim(["ada"], seconds=60)
+    (lost,) = await slow.claim(["user:ada"], seconds=0)
+    (taken,) = await quick.claim(["user:ada"], seconds=60)
 
     assert not await slow.move(lost, 1, attempts=0, seconds=0)
     assert not await slow.bury(lost, "{}", "too late")
     assert await quick.move(taken, 2, attempts=0, seconds=0)
 
-    assert await ours.places() == {("audit", "ada"): 2}
+    assert await ours.places() == {("audit", "user:ada"): 2}
     assert await quick.dead_letters(10) == []
 
 
 async def test_a_place_is_given_to_one_of_many_who_ask_at_once(ours: Ledger) -> None:
-    users = [f"user {n}" for n in range(20)]
-    for user_id in users:
-        await ours.write(user_id)
+    streams = [f"user:{n}" for n in range(20)]
+    for stream in streams:
+        await ours.write(stream)
 
-    claims = await asyncio.gather(*(Positions(ours.database, "audit").claim(users[::step], 60) for step in (1, -1) * 4))
+    claims = await asyncio.gather(
+        *(Positions(ours.database, "audit").claim(streams[::step], 60) for step in (1, -1) * 4)
+    )
 
-    assert sorted(claim.user_id for some in claims for claim in some) == sorted(users)
+    assert sorted(claim.stream for some in claims for claim in some) == sorted(streams)
 
 
 async def test_an_event_that_always_fails_is_put_aside_after_its_attempts_whoever_makes_them(
@@ -158,7 +159,7 @@ async def test_an_event_that_always_fails_is_put_aside_after_its_attempts_whoeve
 ) -> None:
     tried = 0
 
-    async def fail_on_two(user_id: str, numbers: Sequence[int]) -> None:
+    async def fail_on_two(stream: str, numbers: Sequence[int]) -> None:
         nonlocal tried
         if 2 in numbers:
             tried += numbers == [2]
@@ -166,29 +167,29 @@ async def test_an_event_that_always_fails_is_put_aside_after_its_attempts_whoeve
 
     here, there = Keeper(before=fail_on_two), Keeper(before=fail_on_two)
     async with ledger(database_url) as one, ledger(database_url) as other:
-        await one.write("ada", 3)
+        await one.write("user:ada", 3)
         async with consuming(one, here, attempts=4) as subscriber, consuming(other, there, attempts=4):
 
             async def past_it() -> bool:
-                return await one.places() == {("audit", "ada"): 3}
+                return await one.places() == {("audit", "user:ada"): 3}
 
             await eventually(past_it, "the event after the poison")
             (letter,) = await subscriber.dead_letters()
 
     assert (letter.seq, letter.attempts, letter.reason) == (2, 4, "ValueError: two")
     assert tried == 4
-    assert sorted([*here.kept.get("ada", []), *there.kept.get("ada", [])]) == [1, 3]
+    assert sorted([*here.kept.get("user:ada", []), *there.kept.get("user:ada", [])]) == [1, 3]
 
 
 async def test_no_connection_is_held_while_events_are_handled(ours: Ledger) -> None:
     gate = asyncio.Event()
 
-    async def wait(user_id: str, numbers: Sequence[int]) -> None:
+    async def wait(stream: str, numbers: Sequence[int]) -> None:
         await gate.wait()
 
     keeper = Keeper(before=wait)
     for n in range(40):
-        await ours.write(f"user {n}")
+        await ours.write(f"user:{n}")
 
     async with consuming(ours, keeper, concurrency=40, look_every=60):
         await keeper.until(lambda: len(keeper.batches) == 40, "forty handlers at work")
@@ -205,12 +206,12 @@ async def test_no_connection_is_held_while_events_are_handled(ours: Ledger) -> N
     assert busy == 0
 
 
-async def test_a_round_over_ten_thousand_users_takes_a_moment(ours: Ledger) -> None:
+async def test_a_round_over_ten_thousand_streams_takes_a_moment(ours: Ledger) -> None:
     async with ours.database.transaction() as session:
         for statement in (
-            "INSERT INTO streams SELECT 'user ' || n, 1 FROM generate_series(1, 10000) AS n",
-            "INSERT INTO consumer_positions SELECT 'audit', user_id, 1, 0, '', now() FROM streams "
-            "WHERE user_id <> 'user 777'",
+            "INSERT INTO streams SELECT 'user:' || n, 1 FROM generate_series(1, 10000) AS n",
+            "INSERT INTO consumer_positions SELECT 'audit', stream, 1, 0, '', now() FROM streams "
+            "WHERE stream <> 'user:777'",
             "ANALYZE streams",
             "ANALYZE consumer_positions",
         ):
@@ -222,5 +223,5 @@ async def test_a_round_over_ten_thousand_users_takes_a_moment(ours: Ledger) -> N
     found = await positions.due(8)
     seconds = time.monotonic() - started
 
-    assert found == ["user 777"]
+    assert found == ["user:777"]
     assert seconds < 0.5

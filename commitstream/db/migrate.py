@@ -114,13 +114,16 @@ class Migrations:
         """Undo migrations down to a revision, or as many of the application's as a negative number says."""
         from alembic import command
 
-        own = self._own()
+        own, followed = self._own(), self.revisions()
 
         def undo(config: Config) -> None:
             target = revision
             if _STEPS.fullmatch(revision):
-                current = [name for name in _current(config.attributes["connection"]) if name in own]
-                target = _before(own, current, -int(revision))
+                current = _current(config.attributes["connection"])
+                unknown = [name for name in current if name not in followed]
+                place = [name for name in current if name in own]
+                # alembic refuses a revision that this code doesn't have, and names it
+                target = unknown[0] if unknown else _before(own, place, -int(revision))
             command.downgrade(config, target)
 
         await self._run(engine, undo)

@@ -40,7 +40,7 @@ class ReportConfig:
     reminder_days: int = 7
     """How often an alert that lasts is repeated."""
     event_types: str = "app.domains:topics"
-    """The enumeration of the kinds of event that the project has, as `module:name`; empty where it has none."""
+    """The function that returns the project's registry of topics, as `module:function`; empty where it has none."""
     gates: dict[str, GateRule] = field(default_factory=dict)
     """Limits and targets other than the kit's."""
 
@@ -65,16 +65,19 @@ def load_config(root: Path) -> ReportConfig:
 def declared_types(source: str) -> tuple[str, ...]:
     """Ask a project's registry of topics for its event types; none where it has no such module."""
     module, _, name = source.partition(":")
+    if not module:
+        return ()
     try:
-        return tuple(getattr(importlib.import_module(module), name)().event_types) if module else ()
+        function = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
         return ()
-    except AttributeError:
+    if not callable(function) or isinstance(function, type):
         raise ReportConfigError(
-            f"{TABLE} event_types is {source!r}, and {module} has no {name!r}: write module:function, or ''"
-        ) from None
+            f"{TABLE} event_types is {source!r}, and {module} has no function {name!r}: write module:function, or ''"
+        )
+    return tuple(function().event_types)
 
 
 def _rules(table: object) -> dict[str, GateRule]:

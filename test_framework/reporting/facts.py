@@ -168,5 +168,5 @@ class Part:
     database_failures: dict[str, int] | None = None
     """Connections to the run's own Postgres that failed or broke, by test and error."""
     event_types: tuple[str, ...] = ()
-    """The kinds of event that the project declares."""
+    """The event types that the project declares."""
     problems: tuple[str, ...] = ()

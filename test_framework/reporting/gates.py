@@ -31,8 +31,8 @@ class Measured:
     flaky: Sequence[FlakyTest] = ()
     flakiness_known: bool = False
     """The whole of a run is looked at, with a history or with retries."""
-    kinds: frozenset[str] = frozenset()
-    """The kinds of event that the project declares; none where a run can't be expected to show them all."""
+    event_types: frozenset[str] = frozenset()
+    """The event types that the project declares; none where a run can't be expected to show them all."""
     lanes: Sequence[EventLane] = ()
     leaks: Sequence[Leak] = ()
     leaks_watched: bool = False
@@ -44,8 +44,8 @@ class Measured:
     past: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     @property
-    def missing_kinds(self) -> tuple[str, ...]:
-        return tuple(sorted(self.kinds - {event.kind for lane in self.lanes for event in lane.events}))
+    def missing_types(self) -> tuple[str, ...]:
+        return tuple(sorted(self.event_types - {event.type for lane in self.lanes for event in lane.events}))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Rule:
     measure: Callable[[Measured], float | None]
     at_least: bool = False
     evidence: Callable[[Measured], Iterable[str]] = lambda measured: ()
-    """What was counted, by name: a test, a service, a kind of event."""
+    """What was counted, by name: a test, a service, an event type."""
 
 
 def check_names(own: Mapping[str, GateRule]) -> None:
@@ -137,9 +137,9 @@ def _flaky_tests(measured: Measured) -> list[str]:
     return [test.test for test in measured.flaky if test.steadiness is Steadiness.FLAKY]
 
 
-def _kinds_never_seen(measured: Measured) -> float | None:
+def _types_never_seen(measured: Measured) -> float | None:
     """A suite that captured no event at all has no data."""
-    return float(len(measured.missing_kinds)) if measured.kinds and measured.lanes else None
+    return float(len(measured.missing_types)) if measured.event_types and measured.lanes else None
 
 
 def _slowest_service(measured: Measured) -> float | None:
@@ -210,12 +210,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "events",
-        "kinds of event never seen",
+        "event types never seen",
         "",
         GateRule(0, 0),
-        "kinds that the project declares and no test of a whole suite of the service captured",
-        _kinds_never_seen,
-        evidence=lambda m: m.missing_kinds,
+        "event types that the project declares and no test of a whole suite of the service captured",
+        _types_never_seen,
+        evidence=lambda m: m.missing_types,
     ),
     Rule(
         "lost",

@@ -59,7 +59,7 @@ class Gate:
     how: str
     """How the value is measured."""
     evidence: tuple[str, ...] = ()
-    """What broke it, by name: tests, services, kinds of event."""
+    """What broke it, by name: tests, services, event types."""
     past: tuple[float | None, ...] = ()
 
 
@@ -305,7 +305,7 @@ class ResourceCurve:
 class Event:
     """One event of one agent run. Its times are None where the test did not measure them."""
 
-    kind: str
+    type: str
     seq: int
     committed: float | None = None
     published: float | None = None
@@ -445,6 +445,8 @@ class Report:
     resources: tuple[ResourceCurve, ...] = ()
     services: tuple[ServiceTime, ...] = ()
     cleanup_seconds: float | None = None
+    event_types: tuple[str, ...] = ()
+    """The event types that the project declares, in the order of their declaration."""
     events: tuple[EventLane, ...] = ()
     isolation: tuple[IsolationMatrix, ...] = ()
     startups: tuple[Startup, ...] = ()

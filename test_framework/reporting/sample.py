@@ -26,7 +26,7 @@ BEGINNING = 1_790_000_000.0
 HOUR = 3600.0
 WORKERS = 4
 FLAKY_SHARE = 0.12
-KINDS = ("order_placed", "order_checked", "item_picked", "item_packed", "order_sent")
+TYPES = ("order_placed", "order_checked", "item_picked", "item_packed", "order_sent")
 _ROOMS = ("api", "agents", "db", "events", "lifecycle", "settings", "web")
 _DOERS = (
     "a run",
@@ -264,7 +264,7 @@ def _part(made_up: World, outcomes: dict[str, Outcome]) -> Part:
         cleanup_seconds=0.31,
         given_up={},
         database_failures={},
-        event_types=KINDS,
+        event_types=TYPES,
     )
 
 
@@ -342,11 +342,11 @@ def _told(made_up: World, results: Sequence[TestResult]) -> Iterator[TestResult]
 def _lane(dice: random.Random, started: float, number: int) -> JsonValue:
     at = started + 0.02
     events: list[JsonValue] = []
-    for seq, kind in enumerate((KINDS[0], KINDS[1], KINDS[2], KINDS[3], KINDS[2], KINDS[3], KINDS[4]), start=1):
+    for seq, place in enumerate((0, 1, 2, 3, 2, 3, 4), start=1):
         at += dice.uniform(0.002, 0.02)
         events.append(
             {
-                "kind": kind,
+                "type": TYPES[place],
                 "seq": seq,
                 "committed": at,
                 "published": at + 0.001,

@@ -63,6 +63,7 @@ def summarise(
     said = told.gather(merged.results)
     curves = tuple(timing.resources(merged.parts))
     services = tuple(service for part in merged.parts for service in part.services)
+    declared = tuple(dict.fromkeys(name for part in merged.parts for name in part.event_types))
     cleanup = [part.cleanup_seconds for part in merged.parts if part.cleanup_seconds is not None]
     # what only the whole of a suite shows: not a selection, and not one shard of it
     everything = now.measurable and not merged.share
@@ -78,7 +79,7 @@ def summarise(
         workers=max((part.run.workers for part in merged.parts), default=0),
         flaky=flaky,
         flakiness_known=everything and bool(before or counts.retried),
-        kinds=frozenset(kind for part in merged.parts for kind in part.event_types) if of_the_service else frozenset(),
+        event_types=frozenset(declared) if of_the_service else frozenset(),
         lanes=said.lanes,
         leaks=said.leaks,
         leaks_watched=merged.run.leaks_watched,
@@ -110,6 +111,7 @@ def summarise(
         resources=curves,
         services=services,
         cleanup_seconds=measured.cleanup_seconds,
+        event_types=declared,
         events=said.lanes,
         isolation=said.isolation,
         startups=said.startups,

@@ -100,11 +100,11 @@ def _lane(test: str, value: JsonValue) -> Iterator[EventLane]:
 
 def _event(value: JsonValue) -> Event:
     match value:
-        case {"kind": str(kind), "seq": int(seq), **event}:
+        case {"type": str(event_type), "seq": int(seq), **event}:
             committed, published, received = map(event.get, ("committed", "published", "received"))
-            return Event(kind, seq, _time(committed), _time(published), _time(received))
+            return Event(event_type, seq, _time(committed), _time(published), _time(received))
         case _:
-            raise ValueError("an event has a kind and a seq")
+            raise ValueError("an event has a type and a seq")
 
 
 def _time(value: object) -> float | None:

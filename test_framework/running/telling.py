@@ -33,21 +33,22 @@ def tell(name: str, value: JsonValue) -> None:
 
 
 def tell_lanes(capture: WebSocketEventCapture, user: str) -> None:
-    """Tell when each event of a user's first few runs was written, and when it came."""
+    """Tell when each event about the first few subjects was written, and when it came; of a stream, where it has none."""
     if _listening is None or sum(name == "events.lane" for name, _ in _listening) >= LANES:
         return
     arrivals = dict(zip((event.seq for event in capture.events), capture.arrivals, strict=False))
-    for run in capture.runs[:LANES]:
+    subjects = dict.fromkeys(event.subject for event in capture.events)
+    for subject in list(subjects)[:LANES]:
         events: list[JsonValue] = [
             {
-                "kind": event.type,
+                "type": event.type,
                 "seq": event.seq,
                 "committed": event.at.timestamp(),
                 "received": arrivals[event.seq].timestamp(),
             }
-            for event in capture.of_run(run)[:EVENTS_OF_A_LANE]
+            for event in capture.of_run(subject)[:EVENTS_OF_A_LANE]
         ]
-        tell("events.lane", {"run": run, "user": user, "events": events})
+        tell("events.lane", {"run": subject or capture.stream, "user": user, "events": events})
 
 
 def tell_losses(capture: WebSocketEventCapture, user: str) -> None:

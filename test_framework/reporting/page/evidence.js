@@ -1,32 +1,32 @@
 // The event path as the tests saw it, the CI's own health, and how far all these numbers can be trusted.
-const EVENT_COLOURS = 8; // style.css has as many; with more kinds than colours, they are used again
+const EVENT_COLOURS = 8; // style.css has as many; with more types than colours, they are used again
 
 function eventPath(report) {
   const about = "What was committed must be what was published and what was received, each event once, in order, and for nobody else.";
   const { events, isolation, startups, deliveries } = report;
   if (!events.length && !isolation.length && !startups.length && !deliveries.length) return panel("events", "Event path", about, nothing("No test of this run told of its events."));
   const uneven = deliveries.filter((each) => !(each.committed === each.published && each.published === each.received));
-  const kinds = [...new Set(events.flatMap((lane) => lane.events.map((event) => event.kind)))];
+  const types = [...new Set([...report.event_types, ...events.flatMap((lane) => lane.events.map((event) => event.type))])];
   const sum = (key) => deliveries.reduce((total, each) => total + each[key], 0);
   return panel("events", "Event path", about,
     deliveries.length ? element("p", { class: "sums" }, ["committed", "published", "received"].map((key) => element("span", {}, element("b", {}, sum(key).toLocaleString("en")), ` ${key}`)), uneven.length ? chip(`${counted(uneven.length, "test")} uneven`, "bad") : chip("equal in every test", "good")) : null,
     uneven.length ? few(uneven, (each) => [testLink(each.test), element("small", {}, `${each.committed} committed, ${each.published} published, ${each.received} received`)]) : null,
-    events.length ? [element("h3", {}, "Runs"), element("ul", { class: "legend" }, kinds.map((kind) => element("li", {}, element("i", { class: eventColour(kinds, kind) }), kind))), few(events, (lane) => eventLane(lane, kinds), 8)] : null,
+    events.length ? [element("h3", {}, "Runs"), element("ul", { class: "legend" }, types.map((type) => element("li", {}, element("i", { class: eventColour(types, type) }), type))), few(events, (lane) => eventLane(lane, types), 8)] : null,
     isolation.length ? [element("h3", {}, "Isolation"), element("div", { class: "columns" }, isolation.slice(0, 6).map(matrixOf))] : null,
     startups.length ? [element("h3", {}, "Start-up"), few(startups, (startup) => [testLink(startup.test), waterfall(startup.phases)], 2)] : null);
 }
 
-function eventColour(kinds, kind) {
-  return `kind-${kinds.indexOf(kind) % EVENT_COLOURS}`;
+function eventColour(types, type) {
+  return `type-${types.indexOf(type) % EVENT_COLOURS}`;
 }
 
-function eventLane(lane, kinds) {
+function eventLane(lane, types) {
   const times = lane.events.flatMap((event) => [event.committed, event.published, event.received]).filter((time) => time !== null && time !== undefined);
   const start = Math.min(...times), span = Math.max(...times) - start || 1e-9;
   const at = (event) => event.received ?? event.published ?? event.committed;
   const late = lane.events.filter((event) => event.received && event.committed).map((event) => event.received - event.committed);
   return element("div", { class: "lane" }, testLink(lane.test), lane.user && element("small", {}, lane.user),
-    element("span", { class: "track events", role: "img", "aria-label": lane.events.map((event) => event.kind).join(", ") }, lane.events.map((event, index) => element("i", { class: eventColour(kinds, event.kind), title: `${event.seq} ${event.kind}`, style: `left:${times.length ? ((at(event) - start) / span) * 98 : (index / lane.events.length) * 98}%` }))),
+    element("span", { class: "track events", role: "img", "aria-label": lane.events.map((event) => event.type).join(", ") }, lane.events.map((event, index) => element("i", { class: eventColour(types, event.type), title: `${event.seq} ${event.type}`, style: `left:${times.length ? ((at(event) - start) / span) * 98 : (index / lane.events.length) * 98}%` }))),
     late.length ? element("span", { class: "number" }, `≤ ${seconds(Math.max(...late))}`) : null);
 }
 

@@ -95,6 +95,17 @@ async def test_a_run_with_little_to_tell_is_shown_too(reader: Reader, made: Call
     await expect(reader.page.locator("section")).to_have_count(len(PANELS))
 
 
+async def test_the_legend_of_events_is_what_the_record_declares(reader: Reader) -> None:
+    declared = ("order_lost", *reversed(sample.TYPES))
+
+    await reader.opens(summarise([replace(sample.green(), event_types=declared)], []))
+
+    legend = reader.page.locator("#events h3:text('Runs') + .legend li")
+    await expect(legend).to_have_text(list(declared))
+    marks = reader.page.locator(f"#events .track.events i[title$=' {sample.TYPES[0]}']")
+    await expect(marks.first).to_have_class(f"type-{declared.index(sample.TYPES[0])}")
+
+
 async def test_a_search_leaves_what_answers_to_it(reader: Reader, report: Report) -> None:
     await reader.opens(report)
     test = report.failures[0].test

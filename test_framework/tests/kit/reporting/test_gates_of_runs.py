@@ -71,18 +71,15 @@ def test_a_red_run_keeps_its_code(tmp_path: Path) -> None:
 
 
 LOSES = """
-import pytest
-from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.test_context import TestContext
 from test_framework.tests.unit.kit.liar import liar
-from test_framework.tests.unit.kit.planted import text
+from test_framework.tests.unit.kit.planted import THINKING, ada_of, text
 
 async def test_that_does_not_look():
-    kind = next(iter(EventKind))
-    lines = [text(seq, kind) for seq in {numbers}]
+    lines = [text(seq, THINKING) for seq in {numbers}]
     settings = Settings(_env_file=None, token_secret="x" * 48)
-    async with liar(settings, lines) as server, TestContext(server) as ada:
+    async with liar(settings, lines) as server, TestContext(server, ada_of(settings)) as ada:
         await ada.wait_for_seq(4)
 """
 
@@ -99,25 +96,35 @@ def test_an_event_that_was_lost_unnoticed_ends_the_run(tmp_path: Path, numbers: 
 
 LANE = """
 def test_a_run(record_property):
-    events = [{{"kind": kind, "seq": seq}} for seq, kind in enumerate({kinds}, 1)]
+    events = [{{"type": name, "seq": seq}} for seq, name in enumerate({types}, 1)]
     record_property("events.lane", {{"run": "r", "events": events[:1]}})
 
 def test_another(record_property):
-    events = [{{"kind": kind, "seq": seq}} for seq, kind in enumerate({kinds}, 1)]
+    events = [{{"type": name, "seq": seq}} for seq, name in enumerate({types}, 1)]
     record_property("events.lane", {{"run": "s", "events": events[1:]}})
 """
-KINDS = "from enum import StrEnum\n\nclass Kind(StrEnum):\n    BID = 'bid'\n    OUTBID = 'outbid'\n    SOLD = 'sold'\n"
+TOPICS = """
+from commitstream.events import Event
+from commitstream.topics import Topic, Topics
+
+class Bid(Event): ...
+class Outbid(Event): ...
+class Sold(Event): ...
+
+def topics():
+    return Topics([Topic("lot", events=[Bid, Outbid, Sold], may_watch=lambda user, key: True)])
+"""
 
 
 @pytest.mark.parametrize(("seen", "code"), [(["bid", "sold"], GATE_BROKEN), (["bid", "sold", "outbid"], 0)])
-def test_a_declared_kind_that_no_test_saw_ends_the_run(tmp_path: Path, seen: list[str], code: int) -> None:
-    suite = suite_with(tmp_path, LANE.format(kinds=seen), '[tool.reports]\nevent_types = "lot:Kind"\n')
-    suite.file("lot.py", KINDS)
+def test_a_declared_type_that_no_test_saw_ends_the_run(tmp_path: Path, seen: list[str], code: int) -> None:
+    suite = suite_with(tmp_path, LANE.format(types=seen), '[tool.reports]\nevent_types = "lot:topics"\n')
+    suite.file("lot.py", TOPICS)
 
     ended = suite.run(*WHOLE, "-o", "pythonpath=.")
 
     assert ended.code == code, ended.output
-    assert ("gate      kinds of event never seen: outbid" in ended.said) == bool(code)
+    assert ("gate      event types never seen: outbid" in ended.said) == bool(code)
 
 
 SENDS_A_PERSON = """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from app.settings import Settings
 from test_framework.reporting.facts import TestResult
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.told import gather
 from test_framework.running import telling
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
+from test_framework.tests.unit.kit.liar import liar
+from test_framework.tests.unit.kit.planted import ADA, ada_of, text
 
 
 def told_of(request: pytest.FixtureRequest) -> TestResult:
@@ -28,6 +31,15 @@ async def test_a_context_tells_when_its_events_came(shared_server: Server, reque
     assert told.misunderstood == ()
     assert (lane.run, lane.user, len(lane.events)) == (run.id, ada.user.id, 5)
     assert all((event.received or 0) >= (event.committed or 0) > 0 for event in lane.events)
+
+
+async def test_events_without_a_subject_are_a_lane(plain: Settings, request: pytest.FixtureRequest) -> None:
+    lines = [text(1, "bid", None), text(2, "sold", None)]
+    async with liar(plain, lines) as server, TestContext(server, ada_of(plain)) as ada:
+        await ada.wait_for_seq(2)
+
+    (lane,) = gather([told_of(request)]).lanes
+    assert (lane.run, [event.type for event in lane.events]) == (ADA, ["bid", "sold"])
 
 
 def test_a_matrix_and_a_delivery_are_understood(request: pytest.FixtureRequest) -> None:

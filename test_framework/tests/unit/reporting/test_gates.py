@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.agents.events import RUN_EVENTS
 from test_framework.reporting import sample
-from test_framework.reporting.config import GateRule, ReportConfig, ReportConfigError, load_config
+from test_framework.reporting.config import GateRule, ReportConfig, ReportConfigError, declared_types, load_config
 from test_framework.reporting.facts import Attempt, ServiceTime, TestResult
 from test_framework.reporting.gates import RULES, Measured, evaluate
 from test_framework.reporting.model import Gate, GateState, Leak
@@ -121,6 +122,21 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, text: str, said:
         load_config(tmp_path)
 
     assert said in str(refused.value)
+
+
+def test_event_types_are_those_of_the_registry() -> None:
+    assert declared_types("app.domains:topics") == tuple(kind.event_type for kind in RUN_EVENTS)
+
+
+@pytest.mark.parametrize("source", ["", "no_such_project.domains:topics"])
+def test_a_project_without_a_registry_declares_no_types(source: str) -> None:
+    assert declared_types(source) == ()
+
+
+@pytest.mark.parametrize("name", ["no_such_name", "DOMAINS", "Topics"])
+def test_a_registry_that_is_no_function_is_named(name: str) -> None:
+    with pytest.raises(ReportConfigError, match=f"has no function '{name}': write module:function"):
+        declared_types(f"app.domains:{name}")
 
 
 def test_a_gate_that_nobody_knows_is_named() -> None:

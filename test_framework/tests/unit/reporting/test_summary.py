@@ -193,15 +193,21 @@ def test_what_rooms_tell_becomes_lanes_matrices_and_counts_and_nonsense_is_named
     [({}, 1.0), ({"whole": False}, None), ({"mode": Mode.KIT}, None), ({"shards": 2}, None)],
     ids=["a whole suite", "a selection", "the kit's own", "one shard"],
 )
-def test_only_a_whole_suite_must_show_every_kind_of_event(changed: dict[str, object], value: float | None) -> None:
+def test_only_a_whole_suite_must_show_every_event_type(changed: dict[str, object], value: float | None) -> None:
     made = sample.green()
-    kinds = (*made.event_types, "order_lost")
+    types = (*made.event_types, "order_lost")
 
-    report = summarise([replace(made, run=replace(made.run, **changed), event_types=kinds)], by_itself=True)  # type: ignore[arg-type]
+    report = summarise([replace(made, run=replace(made.run, **changed), event_types=types)], by_itself=True)  # type: ignore[arg-type]
 
     (gate,) = [gate for gate in report.gates if gate.name == "events"]
     assert (gate.value, gate.evidence) == (value, ("order_lost",) if value else ())
     assert summarise([made]).verdict.colour is Colour.GREEN
+
+
+def test_declared_event_types_keep_their_order() -> None:
+    shards = [replace(shard, event_types=("sold", "bid")) for shard in sample.sharded()]
+
+    assert summarise(shards).event_types == ("sold", "bid")
 
 
 @pytest.mark.parametrize(("suite", "timed"), [(Mode.FULL, True), (Mode.KIT, False), ("template", False)])

@@ -111,7 +111,7 @@ class TestContext:
         await self.disconnect()
         self._line = WebSocketLine(self._take, self._news)
         wanted = {
-            name: after if after is not None else (capture.cursor if capture.events else self._after)
+            name: after if after is not None else (capture.cursor if self.connections else self._after)
             for name, capture in self.captures.items()
         }
         hello = {"token": token or self.user.token, "watch": wanted, "joined": self._joined}
@@ -170,7 +170,7 @@ class TestContext:
     async def wait_for_events(
         self, kinds: Sequence[str], deadline: float = DEADLINE_SECONDS, *, run_id: str | None = None
     ) -> list[Envelope]:
-        """Capture until events of these kinds have come in this order, whatever else between them; and give them."""
+        """Capture until events of these types have come in this order, whatever else between them; and give them."""
         names = ", ".join(kinds)
         of_run = "" if run_id is None else f" of run {run_id}"
         await self.wait_until(lambda: len(self._in_order(kinds, run_id)) == len(kinds), f"{names}{of_run}", deadline)
@@ -204,7 +204,7 @@ class TestContext:
             raise AssertionError(f"{what} did not come within {deadline:g} s; {self._what_came()}") from None
 
     def validate(self, expected: Sequence[str] | None = None) -> Validation:
-        """Say what is missing from the stream, too much in it or out of order; `expected` is every kind, in order."""
+        """Say what is missing from the stream, too much in it or out of order; `expected` is every type, in order."""
         return judge(self.capture, expected)
 
     def performance(self) -> Performance:
@@ -214,13 +214,18 @@ class TestContext:
         return Performance(len(self.capture.events), seconds, latency, self.connections)
 
     def _take(self, text: str) -> None:
-        if len(self.captures) == 1:
-            self.capture.capture(text)
-        else:
-            for line in text.split("\n"):
-                message = json.loads(line)
-                self.captures.get(message.get("stream", ""), self.capture).capture(line)
+        for line in text.split("\n"):
+            self._capture_of(line).capture(line)
         self._drop_if_due()
+
+    def _capture_of(self, line: str) -> WebSocketEventCapture:
+        """The capture of a message's stream; the first one takes what names no stream that is watched."""
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return self.capture
+        stream = message.get("stream") if isinstance(message, dict) else None
+        return self.captures.get(stream, self.capture) if isinstance(stream, str) else self.capture
 
     def _drop_if_due(self) -> None:
         if self._drop_after is not None and len(self.capture.events) >= self._drop_after:
@@ -228,7 +233,7 @@ class TestContext:
             self._line.drop()
 
     def _in_order(self, kinds: Sequence[str], run_id: str | None) -> list[Envelope]:
-        """The first events that are of these kinds, as many as there are."""
+        """The first events that are of these types, as many as there are."""
         found: list[Envelope] = []
         for event in self.capture.events:
             if len(found) < len(kinds) and event.type == kinds[len(found)] and run_id in {None, event.subject}:

@@ -1,7 +1,7 @@
 """Simulated users: each with an identity that the app really accepts, and tokens it must not.
 
 What a user does can be told from what others do: their requests carry their session in `X-Request-ID` and their thread as
-the W3C trace, and the service writes both into every event that comes of it.
+the W3C trace, and the service keeps both with every event that comes of it, as metadata.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class TestUserContext:
         return Tokens(stranger).issue(self.id)
 
     def traces(self) -> dict[str, str]:
-        """The headers by which the next request can be told to be this user's, also from its events."""
+        """The headers by which the next request can be told to be this user's, also from its events' metadata."""
         return {
             "X-Request-ID": f"{self.session_id}-{next(self._requests)}",
             "traceparent": f"00-{self.thread_id}-{secrets.token_hex(8)}-01",

@@ -23,6 +23,8 @@ from test_framework.users import TestUserContext
 from test_framework.websocket.difference import difference, disordered, label, unbroken
 
 LONGEST_SHOWN = 200
+WORDS = ("ended", "hello", "pong", "subscribed", "token", "unsubscribed")
+"""What the server says about a connection or a subscription, besides `live`."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class WebSocketEventCapture:
         """The events that took longer than that from their writing to their arrival."""
         return [event for event, took in zip(self.events, self.latencies, strict=False) if took > seconds]
 
-    def of_run(self, run_id: str) -> list[Envelope]:
+    def of_run(self, run_id: str | None) -> list[Envelope]:
         return [event for event in self.events if event.subject == run_id]
 
     def of_kind(self, kind: str) -> list[Envelope]:
@@ -147,16 +149,18 @@ class WebSocketEventCapture:
 
     def assert_grammatical(self, run_id: str) -> None:
         """The events about a subject keep the order of their topic, to the end."""
-        if fault := disordered(self.of_run(run_id)):
+        events = self.of_run(run_id)
+        assert events, f"no event about {run_id} came"
+        if fault := disordered(events):
             raise AssertionError(fault)
 
     def assert_kinds(self, run_id: str, expected: Sequence[str]) -> None:
-        """The run had just these kinds of event, in this order."""
+        """The run had just these types of event, in this order."""
         got = self.kinds(run_id)
         assert got == list(expected), f"other events than expected:\n{difference(expected, got)}"
 
     def assert_counts(self, expected: Mapping[str, int]) -> None:
-        """So many events of each kind came, and of no other."""
+        """So many events of each type came, and of no other."""
         types = sorted(self.counts.keys() | expected.keys())
         wanted = [f"{name} × {expected.get(name, 0)}" for name in types]
         got = [f"{name} × {self.counts[name]}" for name in types]
@@ -185,11 +189,12 @@ class WebSocketEventCapture:
             message = json.loads(line)
         except ValueError:
             message = None
-        if isinstance(message, dict) and "type" in message and "seq" not in message:
-            if message["type"] == "live":
-                self.live_at = message["cursor"]
-            else:
-                self.said.append(message)
+        word = message.get("type") if isinstance(message, dict) and "seq" not in message else None
+        if word == "live":
+            self.live_at = message["cursor"]
+            return
+        if word in WORDS:
+            self.said.append(message)
             return
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])

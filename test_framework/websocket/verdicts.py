@@ -79,8 +79,8 @@ def judge(capture: WebSocketEventCapture, expected: Sequence[str] | None = None)
     order = [f"event {label(event)}, too late" for event in capture.disordered]
     order += [f"{fault[1]}, in {subject}" for subject, events in about.items() if (fault := first_fault(events))]
     if expected is not None:
-        missing += [f"{count} × {kind}" for kind, count in (wanted - came).items()]
-        extra += [f"{count} × {kind}" for kind, count in (came - wanted).items()]
+        missing += [f"{count} × {name}" for name, count in (wanted - came).items()]
+        extra += [f"{count} × {name}" for name, count in (came - wanted).items()]
         if wanted == came and list(expected) != [event.type for event in capture.events]:
-            order.append("the kinds that were expected came in another order")
+            order.append("the types that were expected came in another order")
     return Validation(tuple(missing), tuple(extra), tuple(order), came, Latency.of(capture.latencies))

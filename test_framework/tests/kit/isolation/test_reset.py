@@ -24,7 +24,7 @@ from test_framework.isolation.worker_database import IsolationError
 from test_framework.service_pool import ServicePool
 
 TESTS = 30
-WRITE = "INSERT INTO streams (user_id, last_seq) VALUES ($1, 1)"
+WRITE = "INSERT INTO streams (stream, last_seq) VALUES ($1, 1)"
 COUNT = "SELECT count(*) FROM streams"
 ANOTHER_PROCESS = """
 import asyncio, sys
@@ -35,15 +35,15 @@ from commitstream.db.database import Database
 async def write():
     database = Database(sys.argv[1])
     async with database.transaction() as session:
-        await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('from another process', 1)"))
+        await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('from another process', 1)"))
     await database.close()
 asyncio.run(write())
 """
 
 
-async def write(url: str, user_id: str = "ada") -> None:
+async def write(url: str, stream: str = "user:ada") -> None:
     connection = await connect(url, "a test that writes")
-    await connection.execute(WRITE, user_id)
+    await connection.execute(WRITE, stream)
     await connection.close()
 
 
@@ -113,7 +113,7 @@ async def test_a_transaction_left_open_is_named_and_the_next_test_finds_an_empty
             database = Database(given.url)
             left_open.push_async_callback(database.close)
             session = await left_open.enter_async_context(AsyncSession(database.engine))
-            await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('never committed', 1)"))
+            await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('never committed', 1)"))
 
     left_open = AsyncExitStack()
     with pytest.raises(IsolationError) as caught:
@@ -168,7 +168,7 @@ async def test_a_changed_schema_is_shown_and_gone_for_the_next_test(worker: Data
         ("CREATE FUNCTION stray() RETURNS int LANGUAGE sql AS 'SELECT 1'", "+ function stray()"),
         ("CREATE TYPE stray AS ENUM ('a', 'b')", "+ type stray a, b"),
         ("CREATE SCHEMA stray", "+ schema stray"),
-        ("DROP INDEX ix_events_run_id_seq", "- CREATE INDEX ix_events_run_id_seq"),
+        ("DROP INDEX ix_events_stream_subject_seq", "- CREATE INDEX ix_events_stream_subject_seq"),
         (
             "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''1MB''', current_database()); END $$",
             "work_mem",

@@ -43,7 +43,7 @@ NOSY = """
             await meet("ready")
 
             async with database.transaction() as session:
-                await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('ada', 1)"))
+                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('ada', 1)"))
             await redis.set(f"{{redis_namespace}}:mine", who)
             await redis.publish(f"{{redis_namespace}}:events", who)
             await meet("written")

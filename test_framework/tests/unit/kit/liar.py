@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from app.settings import Settings
+from commitstream.transports.protocol import hello_message
 
 
 @dataclass
@@ -27,17 +29,18 @@ async def liar(
     settings: Settings,
     lines: Sequence[str] | Callable[[int], Sequence[str]] = (),
     *,
-    greeting: str | None = '{"type": "hello", "v": 1, "cursor": 0}',
+    greeting: str | None = "",
     close: tuple[int, str] | None = None,
     refuse: HTTPStatus | None = None,
 ) -> AsyncIterator[Liar]:
-    """Serve until the block ends: greet, say the lines (those of each connection), and close or wait."""
+    """Serve until the block ends: greet, by the protocol's hello unless given, say the lines, and close or wait."""
     told = Liar(settings, "")
 
     async def converse(connection: ServerConnection) -> None:
-        told.hellos.append(json.loads(await connection.recv()))
+        said = json.loads(await connection.recv())
+        told.hellos.append(said)
         if greeting is not None:
-            await connection.send(greeting)
+            await connection.send(greeting or _hello(said["watch"]))
         for line in lines(len(told.hellos)) if callable(lines) else lines:
             await connection.send(line)
         if close is not None:
@@ -52,3 +55,7 @@ async def liar(
         yield told
         server.close()
         await asyncio.wait_for(server.wait_closed(), 5)
+
+
+def _hello(watched: Mapping[str, int | None]) -> str:
+    return hello_message("ada", {stream: after or 0 for stream, after in watched.items()}, datetime.now(UTC))

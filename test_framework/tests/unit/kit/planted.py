@@ -5,46 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.agents.events import EventKind
-from commitstream.envelope import Draft, frame
+from app.agents.events import RUN_EVENTS
+from app.settings import Settings
+from commitstream.envelope import Envelope
 from test_framework.users import TestUserContext
 from test_framework.websocket_capture import WebSocketEventCapture
 
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = EventKind
-THE_FIVE = tuple(EventKind)
+THE_FIVE = tuple(kind.event_type for kind in RUN_EVENTS)
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = THE_FIVE
+ADA = "user:ada"
+EVE = "user:eve"
 
 
 def text(
-    seq: int, kind: EventKind, run_id: str = "run", *, trace_id: str | None = None, at: datetime | None = None
+    seq: int, event_type: str, run_id: str | None = "run", *, stream: str = ADA, at: datetime | None = None
 ) -> str:
     """An event as a socket brings it."""
-    draft = Draft.write(run_id, kind, {"number": seq}, trace_id=trace_id)
-    body = draft.body if at is None else draft.body.replace(draft.at.isoformat()[:10], at.isoformat()[:10])
-    return frame(seq, body)
+    at = at or datetime.now(UTC)
+    event = Envelope(seq=seq, v=2, stream=stream, type=event_type, subject=run_id, at=at, payload={"number": seq})
+    return event.model_dump_json()
 
 
-def stream(*events: tuple[int, EventKind], after: int = 0, run_id: str = "run") -> WebSocketEventCapture:
+def stream(*events: tuple[int, str], after: int = 0, run_id: str = "run") -> WebSocketEventCapture:
     """What a socket would have captured of these events."""
     capture = WebSocketEventCapture(after)
-    for seq, kind in events:
-        capture.capture(text(seq, kind, run_id))
+    for seq, event_type in events:
+        capture.capture(text(seq, event_type, run_id))
     return capture
 
 
-def run_of(*kinds: EventKind, first: int = 1) -> Sequence[tuple[int, EventKind]]:
-    """Events of these kinds, numbered as they should be."""
-    return list(enumerate(kinds, first))
+def run_of(*event_types: str, first: int = 1) -> Sequence[tuple[int, str]]:
+    """Events of these types, numbered as they should be."""
+    return list(enumerate(event_types, first))
 
 
 def good() -> WebSocketEventCapture:
     return stream(*run_of(*THE_FIVE))
 
 
-def whose(user: TestUserContext, *threads: str | None) -> WebSocketEventCapture:
-    """What a user's socket would have captured of events of these threads."""
+def ada_of(settings: Settings) -> TestUserContext:
+    """The user whose own stream is ADA."""
+    return TestUserContext(settings, "ada")
+
+
+def whose(user: TestUserContext, *streams: str) -> WebSocketEventCapture:
+    """What a user's socket would have captured of events of these streams."""
     capture = WebSocketEventCapture(user=user)
-    for seq, thread in enumerate(threads, 1):
-        capture.capture(text(seq, STARTED, f"run{seq}", trace_id=thread))
+    for seq, name in enumerate(streams, 1):
+        capture.capture(text(seq, STARTED, f"run{seq}", stream=name))
     return capture
 
 

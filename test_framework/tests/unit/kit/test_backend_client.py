@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import httpx
 import pytest
 
-from app.agents.events import EventKind
+from app.agents.events import AgentCompleted, AgentStarted
 from app.agents.tables import RunStatus
+from commitstream.topics import user_stream
 from test_framework.backend_client import BackendClient, NoAnswer, UnexpectedAnswer
-from test_framework.servers import Server
+from test_framework.servers import InLoopServer, Server
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
 
@@ -66,10 +68,10 @@ async def test_there_is_a_method_for_every_route(shared_server: Server) -> None:
         assert (await client.cancel(run.id)).id == run.id
         assert [view.id for view in await client.runs(limit=5)] == [run.id]
         assert (await client.run(run.id)).message == "!stall 60"
-        assert (await client.events(run.id, limit=1))[0].kind == EventKind.AGENT_STARTED
+        assert (await client.events(run.id, limit=1))[0].type == AgentStarted.event_type
         async with client.stream(after=0) as events:
-            kinds = [(await anext(events)).kind, (await anext(events)).kind]
-        assert kinds == [EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED]
+            shown = [(await anext(events)).type, (await anext(events)).type]
+        assert shown == [AgentStarted.event_type, AgentCompleted.event_type]
         assert await client.live()
         assert (await client.ready()).status in {"ready", "degraded"}
         assert (await client.startup()).ready
@@ -87,12 +89,13 @@ async def test_there_is_a_method_for_every_route(shared_server: Server) -> None:
     assert visited == described | undescribed
 
 
-async def test_what_a_user_does_can_be_told_from_its_events(ada: TestContext, bob: TestContext) -> None:
+async def test_events_keep_their_user_s_request_and_trace(ada: TestContext, bob: TestContext) -> None:
+    journal = cast("InLoopServer", ada.server).engine.journal
     for user in (ada, bob):
-        run = await user.run_agent("hello")
+        await user.run_agent("hello")
+        kept = [await journal.metadata(user_stream(user.user.id), event.seq) for event in user.capture.events]
 
-        assert {event.trace_id for event in user.capture.of_run(run.id)} == {user.user.thread_id}
-        assert {event.request_id for event in user.capture.of_run(run.id)} == {f"{user.user.session_id}-1"}
+        assert kept == 5 * [{"request_id": f"{user.user.session_id}-1", "trace_id": user.user.thread_id}]
 
 
 @pytest.mark.parametrize(

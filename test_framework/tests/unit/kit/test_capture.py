@@ -8,15 +8,17 @@ from textwrap import dedent
 
 import pytest
 
-from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.tests.unit.kit.planted import (
+    ADA,
     COMPLETED,
     ENDED,
+    EVE,
     EXECUTING,
     STARTED,
     THE_FIVE,
     THINKING,
+    ada_of,
     good,
     long_ago,
     run_of,
@@ -24,7 +26,6 @@ from test_framework.tests.unit.kit.planted import (
     text,
     whose,
 )
-from test_framework.users import TestUserContext
 from test_framework.websocket.difference import difference
 from test_framework.websocket_capture import WebSocketEventCapture
 
@@ -64,9 +65,10 @@ class TestWhatItCollects:
             ("what?", "Invalid JSON"),
             ("", "Invalid JSON"),
             ("[]", "should be an object"),
-            ('{"seq": "first", "run_id": "run", "kind": "agent_started", "at": "2026-11-21T06:12:03Z"}', "seq: Input should be"),
-            ('{"seq": 1, "kind": "agent_started", "at": "2026-11-21T06:12:03Z"}', "run_id: Field required"),
-            ('{"type": "agent_started", "kind": "agent_started"}', "seq: Field required"),
+            ('{"seq": "first", "stream": "user:ada", "type": "agent_started", "at": "2026-11-21T06:12:03Z"}', "seq: Input should be"),
+            ('{"seq": 1, "type": "agent_started", "at": "2026-11-21T06:12:03Z"}', "stream: Field required"),
+            ('{"seq": 1, "stream": "user:ada", "at": "2026-11-21T06:12:03Z"}', "type: Field required"),
+            ('{"stream": "user:ada", "type": "agent_started", "at": "2026-11-21T06:12:03Z"}', "seq: Field required"),
         ],
     )  # fmt: skip
     def test_what_is_no_event_is_kept_with_the_reason(self, message: str, reason: str) -> None:
@@ -126,15 +128,16 @@ class TestWhatItCollects:
         assert [event.seq for event in capture.duplicates] == duplicates
         assert [event.seq for event in capture.disordered] == disordered
 
-    def test_an_event_of_another_s_thread_is_foreign_unless_its_run_is_known_as_one_s_own(
-        self, plain: Settings
-    ) -> None:
-        ada, eve = TestUserContext.of(plain), TestUserContext.of(plain, "eve")
-        capture = whose(ada, ada.thread_id, eve.thread_id, None, eve.thread_id)
+    def test_an_event_of_another_stream_is_foreign(self, plain: Settings) -> None:
+        capture = whose(ada_of(plain), ADA, EVE, "user:ada2", ADA)
 
-        assert [event.seq for event in capture.foreign] == [2, 4]
-        capture.own_runs.add("run4")
-        assert [event.seq for event in capture.foreign] == [2]
+        assert [event.seq for event in capture.foreign] == [2, 3]
+
+    def test_a_named_stream_replaces_the_user_s_own(self, plain: Settings) -> None:
+        capture = whose(ada_of(plain), ADA, "lot:7")
+        capture.stream = "lot:7"
+
+        assert [event.seq for event in capture.foreign] == [1]
 
 
 class TestAssertUnbroken:
@@ -205,14 +208,14 @@ class TestAssertGrammatical:
         """A validator that is content with one event of five is content with everything."""
         assert fails(lambda: stream((1, STARTED)).assert_grammatical("run")) == shown(
             """
-            the run did not end: agent_completed is missing
+            not ended: agent_completed is missing
               1 agent_started
             → (nothing more came)
             """
         )
 
     def test_a_run_of_which_nothing_came_is_not_a_run(self) -> None:
-        assert "agent_completed is missing" in fails(lambda: good().assert_grammatical("another"))
+        assert fails(lambda: good().assert_grammatical("another")) == "no event about another came"
 
     def test_the_first_event_that_is_out_of_place_is_pointed_at(self) -> None:
         capture = stream(*run_of(STARTED, COMPLETED, EXECUTING, ENDED))
@@ -238,7 +241,7 @@ class TestAssertGrammatical:
             ([STARTED, ENDED, THINKING], "agent_thinking can't follow agent_completed: expected nothing more"),
         ],
     )  # fmt: skip
-    def test_each_way_to_break_the_grammar_is_named(self, kinds: list[EventKind], fault: str) -> None:
+    def test_each_way_to_break_the_grammar_is_named(self, kinds: list[str], fault: str) -> None:
         assert fault in fails(lambda: stream(*run_of(*kinds)).assert_grammatical("run"))
 
 
@@ -258,20 +261,20 @@ class TestTheOtherAssertions:
         )
 
     def test_counts_other_than_expected_are_shown_beside_them(self) -> None:
-        good().assert_counts(dict.fromkeys(EventKind, 1))
+        good().assert_counts(dict.fromkeys(THE_FIVE, 1))
 
         said = fails(lambda: good().assert_counts({STARTED: 1, THINKING: 2, ENDED: 1}))
 
         assert "-  agent_thinking × 2\n" in said
         assert re.search(r"^\+ +tool_executing × 1$", said, re.MULTILINE)
 
-    def test_an_event_of_another_user_is_named_with_its_run(self, plain: Settings) -> None:
-        ada, eve = TestUserContext.of(plain), TestUserContext.of(plain, "eve")
-        whose(ada, ada.thread_id).assert_nothing_foreign()
+    def test_an_event_of_another_user_is_named_with_its_stream(self, plain: Settings) -> None:
+        ada = ada_of(plain)
+        whose(ada, ADA).assert_nothing_foreign()
 
-        said = fails(whose(ada, ada.thread_id, eve.thread_id).assert_nothing_foreign)
+        said = fails(whose(ada, ADA, EVE).assert_nothing_foreign)
 
-        assert said == f"1 of 2 events are not {ada.id}'s:\n2 agent_started of run run2"
+        assert said == "1 of 2 events are not ada's:\n2 agent_started of user:eve"
 
     def test_nobody_can_say_what_is_foreign_without_knowing_whose_it_is(self) -> None:
         assert "make the capture with a user" in fails(good().assert_nothing_foreign)

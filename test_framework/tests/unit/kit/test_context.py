@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
 import pytest
+import pytest_asyncio
 
-from app.agents.events import EventKind
+from app.domains import factories
+from app.main import create_app
 from app.settings import Settings
-from test_framework.servers import Server
+from commitstream.domain import Domain
+from commitstream.events import Event
+from commitstream.topics import Stream, Topic, user_stream
+from test_framework.servers import InLoopServer, Server, in_loop
 from test_framework.test_context import TestContext
 from test_framework.tests.unit.kit.liar import liar
-from test_framework.tests.unit.kit.planted import COMPLETED, ENDED, EXECUTING, STARTED, THE_FIVE, THINKING, run_of, text
+from test_framework.tests.unit.kit.planted import (
+    ADA,
+    COMPLETED,
+    ENDED,
+    EVE,
+    EXECUTING,
+    STARTED,
+    THE_FIVE,
+    THINKING,
+    ada_of,
+    run_of,
+    text,
+)
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
 from test_framework.websocket.line import NoServer, SocketClosed
@@ -29,12 +46,12 @@ class TestWithAService:
         ada.capture.assert_kinds(run.id, THE_FIVE)
         verdict = ada.validate(THE_FIVE)
         assert verdict.valid, verdict
-        assert verdict.counts == dict.fromkeys(EventKind, 1)
+        assert verdict.counts == dict.fromkeys(THE_FIVE, 1)
 
     async def test_events_are_received_one_by_one_in_order(self, ada: TestContext) -> None:
         await ada.start_run("hello")
 
-        assert [(await ada.receive()).kind for _ in range(5)] == list(THE_FIVE)
+        assert [(await ada.receive()).type for _ in range(5)] == list(THE_FIVE)
 
     async def test_events_that_are_waited_for_are_given_whatever_comes_between(self, ada: TestContext) -> None:
         run = await ada.start_run("hello")
@@ -167,23 +184,122 @@ class TestWithAService:
             await ada.send("too late")
 
 
+class Bid(Event):
+    amount: int
+
+
+class LotDomain(Domain):
+    """A topic that every user may watch, and whose key names its lot."""
+
+    topics = (Topic("lot", events=[Bid], may_watch=lambda user, key: True),)
+
+
+@pytest_asyncio.fixture
+async def auction(settings: Settings) -> AsyncIterator[InLoopServer]:
+    """The service with a domain of lots beside its own."""
+    app = create_app(settings, domains=[*factories(), lambda engine, given: LotDomain()])
+    async with in_loop(settings, app) as server:
+        yield server
+
+
+async def bid(server: InLoopServer, stream: str, *amounts: int) -> None:
+    async with server.engine.database.transaction() as session:
+        bids = [Bid(amount=amount) for amount in amounts]
+        await server.engine.journal.append(session, Stream.parse(stream), *bids)
+
+
+class TestOfTwoStreams:
+    async def test_each_stream_has_a_capture_with_its_own_events(self, auction: InLoopServer) -> None:
+        await bid(auction, "lot:1", 10, 20)
+        await bid(auction, "lot:2", 30)
+
+        async with TestContext(auction, watch=["lot:1", "lot:2"]) as ada:
+            one, two = ada.captures["lot:1"], ada.captures["lot:2"]
+            await ada.wait_until(lambda: (one.cursor, two.cursor) == (2, 1), "all three bids")
+
+            assert [event.payload["amount"] for event in one.events] == [10, 20]
+            assert [event.payload["amount"] for event in two.events] == [30]
+            assert ada.capture is one
+            for capture in (one, two):
+                capture.assert_unbroken()
+                capture.assert_nothing_foreign()
+
+    async def test_each_replay_ends_with_a_live_of_its_stream(self, auction: InLoopServer) -> None:
+        await bid(auction, "lot:1", 10, 20)
+
+        async with TestContext(auction, watch=["lot:1", "lot:2"]) as ada:
+            one, two = ada.captures["lot:1"], ada.captures["lot:2"]
+            await ada.wait_until(lambda: None not in {one.live_at, two.live_at}, "both lives")
+
+            assert (one.live_at, two.live_at) == (2, 0)
+
+    @pytest.mark.parametrize("joined", [False, True], ids=["single", "joined"])
+    async def test_a_reconnection_resumes_both_cursors(self, auction: InLoopServer, joined: bool) -> None:
+        async with TestContext(auction, watch=["lot:1", "lot:2"], joined=joined) as ada:
+            one, two = ada.captures["lot:1"], ada.captures["lot:2"]
+            await bid(auction, "lot:1", 10, 20)
+            await bid(auction, "lot:2", 30)
+            await ada.wait_until(lambda: (one.cursor, two.cursor) == (2, 1), "the first bids")
+            await ada.disconnect()
+            await bid(auction, "lot:1", 40)
+            await bid(auction, "lot:2", 50, 60)
+
+            await ada.connect()
+            await ada.wait_until(lambda: (one.cursor, two.cursor) == (3, 3), "the bids made meanwhile")
+
+            assert [event.payload["amount"] for event in one.events] == [10, 20, 40]
+            assert [event.payload["amount"] for event in two.events] == [30, 50, 60]
+            for capture in (one, two):
+                capture.assert_unbroken()
+
+    async def test_a_stream_without_events_resumes_where_it_began(self, auction: InLoopServer) -> None:
+        await bid(auction, "lot:1", 10)
+        await bid(auction, "lot:2", 20)
+
+        async with TestContext(auction, watch=["lot:1", "lot:2"], after=None) as ada:
+            one, two = ada.captures["lot:1"], ada.captures["lot:2"]
+            await bid(auction, "lot:1", 30)
+            await ada.wait_until(lambda: one.cursor == 2, "the bid on one lot")
+            await ada.disconnect()
+            await bid(auction, "lot:2", 40)
+
+            await ada.connect()
+            await ada.wait_until(lambda: two.cursor == 2, "the bid made meanwhile")
+
+            assert [event.payload["amount"] for event in two.events] == [40]
+            for capture in (one, two):
+                capture.assert_unbroken()
+
+    async def test_own_stream_and_another_share_a_connection(self, auction: InLoopServer) -> None:
+        user = TestUserContext.of(auction.settings)
+        own = str(user_stream(user.id))
+
+        async with TestContext(auction, user, watch=[own, "lot:1"]) as ada:
+            await bid(auction, "lot:1", 10)
+            run = await ada.run_agent("hello")
+            await ada.wait_until(lambda: ada.captures["lot:1"].cursor == 1, "the bid")
+
+            ada.captures[own].assert_kinds(run.id, THE_FIVE)
+            assert ada.performance().connections == 1
+
+
 class TestWithALiar:
     @pytest.mark.parametrize(
         ("lines", "faults"),
         [
-            ([text(seq, kind) for seq, kind in run_of(STARTED, ENDED)], ()),
+            ([text(seq, event_type) for seq, event_type in run_of(STARTED, ENDED)], ()),
             ([text(1, STARTED), text(3, ENDED)], ("missing",)),
             ([text(1, STARTED), text(2, THINKING), text(2, THINKING), text(3, ENDED)], ("extra",)),
             ([text(1, STARTED), text(3, THINKING), text(2, THINKING), text(4, ENDED)], ("order",)),
             ([text(1, STARTED), text(2, COMPLETED), text(3, ENDED)], ("order",)),
             ([text(1, EXECUTING), text(2, ENDED)], ("order",)),
             ([text(1, STARTED), "noise", text(2, ENDED)], ("extra",)),
-            ([text(1, STARTED, trace_id="eve"), text(2, ENDED, trace_id="eve")], ("extra",)),
+            ([text(1, STARTED, stream=EVE), text(2, ENDED, stream=EVE)], ("extra",)),
         ],
         ids=["truth", "dropped", "doubled", "swapped", "ungrammatical", "beginningless", "noise", "another's"],
     )  # fmt: skip
     async def test_a_lie_is_found_out(self, plain: Settings, lines: list[str], faults: tuple[str, ...]) -> None:
-        async with liar(plain, lines) as server, TestContext(server) as ada:
+        async with liar(plain, lines) as server, TestContext(server, ada_of(plain)) as ada:
             await ada.wait_until(
                 lambda: len(ada.capture.events) + len(ada.capture.malformed) == len(lines), "the lines"
             )
@@ -198,13 +314,43 @@ class TestWithALiar:
         def lines(connection: int) -> list[str]:
             return [text(seq, THINKING) for seq in range(1, 4 + connection)]
 
-        async with liar(plain, lines) as server, TestContext(server) as ada:
+        async with liar(plain, lines) as server, TestContext(server, ada_of(plain)) as ada:
             await ada.wait_for_seq(4)
             await ada.connect()
             await ada.wait_for_seq(5)
 
-            assert [hello["after"] for hello in server.hellos] == [0, 4]
+            assert [hello["watch"] for hello in server.hellos] == [{ADA: 0}, {ADA: 4}]
             assert [event.seq for event in ada.capture.duplicates] == [1, 2, 3, 4]
+
+    async def test_both_cursors_are_sent_on_a_reconnection(self, plain: Settings) -> None:
+        def lines(connection: int) -> list[str]:
+            first = [text(1, STARTED, stream=ADA), text(1, STARTED, stream=EVE), text(2, THINKING, stream=EVE)]
+            return first if connection == 1 else [text(3, ENDED, stream=EVE)]
+
+        async with liar(plain, lines) as server, TestContext(server, ada_of(plain), watch=[ADA, EVE]) as ada:
+            await ada.wait_until(lambda: ada.captures[EVE].cursor == 2, "the events of the first connection")
+            await ada.connect()
+            await ada.wait_until(lambda: ada.captures[EVE].cursor == 3, "the event of the second")
+
+            assert [hello["watch"] for hello in server.hellos] == [{ADA: 0, EVE: 0}, {ADA: 1, EVE: 2}]
+            assert [event.seq for event in ada.captures[EVE].events] == [1, 2, 3]
+
+    @pytest.mark.parametrize("line", ["noise", "[]", '{"stream": ["lot:1"], "seq": 1}'])
+    async def test_noise_between_two_streams_is_malformed(self, plain: Settings, line: str) -> None:
+        lines = [line, text(1, STARTED, stream=EVE)]
+
+        async with liar(plain, lines) as server, TestContext(server, ada_of(plain), watch=[ADA, EVE]) as ada:
+            await ada.wait_until(lambda: ada.captures[EVE].cursor == 1, "the event after the noise")
+
+            assert [fault.text for fault in ada.capture.malformed] == [line]
+
+    async def test_an_event_of_an_unwatched_stream_is_foreign(self, plain: Settings) -> None:
+        lines = [text(1, STARTED, stream="lot:9")]
+
+        async with liar(plain, lines) as server, TestContext(server, ada_of(plain), watch=[ADA, EVE]) as ada:
+            await ada.wait_until(lambda: bool(ada.capture.events), "the event")
+
+            assert [event.stream for event in ada.capture.foreign] == ["lot:9"]
 
     async def test_silence_is_reported_within_the_deadline(self, plain: Settings) -> None:
         async with liar(plain, greeting=None) as server:

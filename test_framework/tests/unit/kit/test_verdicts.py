@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from app.agents.events import EventKind
 from app.settings import Settings
 from test_framework.tests.unit.kit.planted import (
     COMPLETED,
     ENDED,
+    EVE,
     EXECUTING,
     STARTED,
     THE_FIVE,
     THINKING,
+    ada_of,
     good,
     run_of,
     stream,
     text,
     whose,
 )
-from test_framework.users import TestUserContext
 from test_framework.websocket.verdicts import Latency, judge
 
 
@@ -28,7 +28,7 @@ def test_a_good_stream_is_valid_with_and_without_a_word_on_what_is_expected() ->
 
     assert judge(good()).valid
     assert (verdict.valid, verdict.missing, verdict.extra, verdict.order) == (True, (), (), ())
-    assert verdict.counts == dict.fromkeys(EventKind, 1)
+    assert verdict.counts == dict.fromkeys(THE_FIVE, 1)
     assert verdict.latency.count == 5
     assert str(verdict) == "a valid stream of 5 events"
 
@@ -38,10 +38,10 @@ def test_nothing_is_valid_only_where_nothing_is_expected() -> None:
     assert judge(stream(), [STARTED]).missing == ("1 × agent_started",)
 
 
-@pytest.mark.parametrize("kind", EventKind)
-def test_one_event_of_the_five_is_never_a_valid_run(kind: EventKind) -> None:
-    assert not judge(stream((1, kind))).valid
-    assert not judge(stream((1, kind)), THE_FIVE).valid
+@pytest.mark.parametrize("event_type", THE_FIVE)
+def test_one_event_of_the_five_is_never_a_valid_run(event_type: str) -> None:
+    assert not judge(stream((1, event_type))).valid
+    assert not judge(stream((1, event_type)), THE_FIVE).valid
 
 
 @pytest.mark.parametrize("dropped", range(5))
@@ -59,14 +59,14 @@ def test_a_number_that_was_passed_over_is_missing() -> None:
 
 
 def test_a_run_that_did_not_end_lacks_its_end() -> None:
-    assert judge(stream(*run_of(STARTED, THINKING))).missing == ("agent_completed of run run",)
+    assert judge(stream(*run_of(STARTED, THINKING))).missing == ("agent_completed of run",)
 
 
 def test_an_event_that_came_twice_is_too_much_and_against_the_grammar() -> None:
     verdict = judge(stream((1, STARTED), (2, ENDED), (2, ENDED)))
 
     assert verdict.extra == ("event 2 agent_completed, again",)
-    assert verdict.order == ("agent_completed can't follow agent_completed: expected nothing more in run run",)
+    assert verdict.order == ("agent_completed can't follow agent_completed: expected nothing more, in run",)
 
 
 def test_an_event_that_came_too_late_is_out_of_order() -> None:
@@ -84,7 +84,7 @@ def test_a_kind_that_nobody_expected_is_too_much() -> None:
 def test_the_right_kinds_in_another_order_are_out_of_order() -> None:
     verdict = judge(stream(*run_of(STARTED, EXECUTING, COMPLETED, THINKING, ENDED)), THE_FIVE)
 
-    assert verdict.order == ("the kinds that were expected came in another order",)
+    assert verdict.order == ("the types that were expected came in another order",)
 
 
 def test_what_is_no_event_is_too_much() -> None:
@@ -94,21 +94,20 @@ def test_what_is_no_event_is_too_much() -> None:
     assert judge(capture).extra[0].startswith("what is no event: Invalid JSON")
 
 
-def test_an_event_of_another_user_is_too_much(plain: Settings) -> None:
-    ada, eve = TestUserContext.of(plain), TestUserContext.of(plain, "eve")
-    capture = whose(ada, eve.thread_id)
-    capture.capture(text(2, ENDED, "run1", trace_id=eve.thread_id))
+def test_an_event_of_another_stream_is_too_much(plain: Settings) -> None:
+    capture = whose(ada_of(plain), EVE)
+    capture.capture(text(2, ENDED, "run1", stream=EVE))
 
     assert judge(capture).extra == (
-        "event 1 agent_started of run1, another's run",
-        "event 2 agent_completed of run1, another's run",
+        "event 1 agent_started of user:eve",
+        "event 2 agent_completed of user:eve",
     )
 
 
 def test_every_fault_is_told_on_a_line_of_its_kind() -> None:
     said = str(judge(stream((1, STARTED), (3, COMPLETED), (3, COMPLETED))))
 
-    assert said.splitlines()[0].startswith("missing: event 2, agent_completed of run run")
+    assert said.splitlines()[0].startswith("missing: event 2, agent_completed of run")
     assert [line.partition(":")[0] for line in said.splitlines()] == ["missing", "extra", "order"]
 
 

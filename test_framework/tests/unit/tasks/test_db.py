@@ -87,10 +87,7 @@ def test_a_downgrade_to_base_removes_the_tables(file: Path) -> None:
 def test_current_tells_what_to_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     db.current(Context())
 
-    assert (
-        capsys.readouterr().out
-        == f"no migration; the newest is {newest()}; run: invoke db.upgrade\n"
-    )
+    assert capsys.readouterr().out == f"no migration; the newest is {newest()}; run: invoke db.upgrade\n"
 
 
 def test_the_migrations_make_what_the_models_say(file: Path) -> None:

@@ -39,6 +39,8 @@ def migration(seen: Evidence) -> Finding | None:
             "migration",
             "invoke db.check",
         )
+    if behind and not seen.says("the database is at migration"):
+        return Finding(Category.MIGRATION, Fault.CODE, seen.said(behind), 0.93, "migration", "invoke db.check")
     if behind:
         return Finding(
             Category.MIGRATION, Fault.INFRASTRUCTURE, seen.said(behind), 0.93, "unmigrated", "invoke db.upgrade"

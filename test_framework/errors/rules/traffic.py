@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import dropwhile
 
 from test_framework.errors.categories import REPRODUCE, Category, Fault
 from test_framework.errors.evidence import Evidence, Finding, shortened
@@ -51,7 +52,8 @@ def plan_owner(seen: Evidence) -> Fault:
         for frame in seen.frames
         if frame.owner in {"app", "test", "kit"} and not frame.file.startswith("commitstream/lifecycle/")
     ]
-    planned = any(frame.owner in {"app", "kit"} for frame in places)
+    called = dropwhile(lambda frame: frame.owner != "test", places)  # the kit's plugin runs the test itself
+    planned = any(frame.owner != "test" for frame in called)
     via_app = (
         planned
         or seen.failure.phase != "call"

@@ -206,7 +206,7 @@ SCENARIOS = (
         from sqlalchemy import func, select, text
         from commitstream.db.database import Database
         from commitstream.db.tables import StreamHead
-        from test_framework.isolation.postgres import PostgresTemplate
+        from test_framework.isolation.template import PostgresTemplate
 
         @pytest.fixture(scope="module")
         async def shared(pool):

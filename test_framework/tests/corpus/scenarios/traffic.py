@@ -118,7 +118,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
                 ada.capture.assert_unbroken()
-        """, patches=(("test_framework/test_context.py", "        self.capture.capture(text)", "        self.capture.capture(text)\n        self.capture.capture(text)"),)),
+        """, patches=(("test_framework/test_context.py", "            self.capture.capture(text)\n", "            self.capture.capture(text)\n            self.capture.capture(text)\n"),)),
     Scenario("event-never-published", W, CODE, """
         import test_framework.event_path
         from commitstream.topics import user_stream

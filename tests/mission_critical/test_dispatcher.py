@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from app.agents import domain as agents
 from app.agents.dispatcher import Announce, ToolDispatcher, ToolError
-from app.agents.events import EventKind
+from app.agents.events import AgentThinking, RunEvent, ToolCompleted, ToolExecuting
 from app.agents.model import Arguments, Turn
 from app.agents.tool_context import Caller
 from app.main import create_app
@@ -19,18 +19,19 @@ from app.settings import Settings
 from commitstream.lifecycle.startup import StartupError
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
-from tests.mission_critical.ways import CALL, COMPLETED, ENDED, EXECUTING, STARTED
+from tests.mission_critical.ways import CALL, ENDED, STARTED
 
-Announcing = Callable[[Announce], Awaitable[None]]
+CALLED = ToolExecuting(run_id="a run", tool="a tool", arguments={})
+RETURNED = ToolCompleted(run_id="a run", status="ok")
 
 
-def announcing(*told: EventKind, raises: bool = True) -> type[ToolDispatcher]:
+def announcing(*told: RunEvent, raises: bool = True) -> type[ToolDispatcher]:
     """A dispatcher that announces just this of a call to a tool that is not there."""
 
     class Careless(ToolDispatcher):
         async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
-            for kind in told:
-                await announce(kind, {"tool": tool})
+            for event in told:
+                await announce(event)
             if raises:
                 raise ToolError(f"there is no tool {tool!r}")
             return None
@@ -40,18 +41,21 @@ def announcing(*told: EventKind, raises: bool = True) -> type[ToolDispatcher]:
 
 CARELESS = {
     "announces nothing": (announcing(), "announced nothing"),
-    "announces only that it calls": (announcing(EXECUTING), r"announced \['tool_executing'\]"),
-    "announces only that it called": (announcing(COMPLETED), r"announced \['tool_completed'\]"),
-    "announces the end first": (announcing(COMPLETED, EXECUTING), r"announced \['tool_completed', 'tool_executing'\]"),
+    "announces only that it calls": (announcing(CALLED), r"announced \['tool_executing'\]"),
+    "announces only that it called": (announcing(RETURNED), r"announced \['tool_completed'\]"),
+    "announces the end first": (announcing(RETURNED, CALLED), r"announced \['tool_completed', 'tool_executing'\]"),
     "announces the call twice": (
-        announcing(EXECUTING, EXECUTING, COMPLETED),
+        announcing(CALLED, CALLED, RETURNED),
         r"announced \['tool_executing', 'tool_executing', ",
     ),
     "announces the end twice": (
-        announcing(EXECUTING, COMPLETED, COMPLETED),
+        announcing(CALLED, RETURNED, RETURNED),
         r"announced \['tool_executing', 'tool_completed', 'tool_completed'\]",
     ),
-    "announces it as a thought": (announcing(EventKind.AGENT_THINKING), r"announced \['agent_thinking'\]"),
+    "announces it as a thought": (
+        announcing(AgentThinking(run_id="a run", thought="hm")),
+        r"announced \['agent_thinking'\]",
+    ),
     "is quiet and content": (announcing(raises=False), "announced nothing"),
 }
 
@@ -74,7 +78,7 @@ async def test_a_service_does_not_start_with_one_that(
 async def test_a_service_starts_with_one_that_tells_everything(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agents, "ToolDispatcher", announcing(EXECUTING, COMPLETED))
+    monkeypatch.setattr(agents, "ToolDispatcher", announcing(CALLED, RETURNED))
     app = create_app(settings)
 
     async with app.router.lifespan_context(app):

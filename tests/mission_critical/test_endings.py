@@ -12,13 +12,13 @@ from sqlalchemy import event, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from app.agents.events import EventKind
+from app.agents.events import AgentThinking, ToolExecuting
 from app.agents.model import Turn
 from app.agents.runs import IdempotencyConflict, RunOver
 from app.agents.tables import Run, RunStatus
-from commitstream.envelope import Draft
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
+from tests.mission_critical.ways import COMPLETED, ENDED, EXECUTING, STARTED, THINKING
 
 DEADLINE_SECONDS = 5.0
 
@@ -79,7 +79,7 @@ async def test_a_drain_in_the_middle_of_any_commit_leaves_a_run_that_ended_once(
 
         events = await room.ended(run)
 
-    assert kinds(events).count(EventKind.AGENT_COMPLETED) == 1
+    assert kinds(events).count(ENDED) == 1
 
 
 @pytest.mark.parametrize("commit", range(1, 8))
@@ -100,7 +100,7 @@ async def test_a_user_s_cancel_in_the_middle_of_any_commit_ends_the_run_once(pat
 async def test_a_cancelled_run_closes_the_call_it_was_in(path: EventPath) -> None:
     async with agent_room(path, hang, [wait_for_ever]) as room:
         run = await room.start()
-        await path.bus.hear(EventKind.TOOL_EXECUTING, run.id)
+        await path.bus.hear(EXECUTING, run.id)
 
         await room.runner.cancel("ada", run.id)
         events = await room.ended(run)
@@ -125,7 +125,7 @@ async def test_a_call_given_up_while_its_first_event_is_committed_is_completed_b
         with commits_heard(path, heard):
             events = await room.carry_out()
 
-    assert kinds(events)[1:-1] == [EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED, EventKind.AGENT_THINKING]
+    assert kinds(events)[1:-1] == [EXECUTING, COMPLETED, THINKING]
 
 
 async def test_a_run_is_cancelled_by_the_process_that_did_not_start_it(path: EventPath) -> None:
@@ -139,7 +139,7 @@ async def test_a_run_is_cancelled_by_the_process_that_did_not_start_it(path: Eve
 async def test_a_run_that_was_left_is_ended_once_by_whoever_finds_it(path: EventPath) -> None:
     async with agent_room(path, hang, [wait_for_ever]) as dead, agent_room(path, hang, owner="there") as other:
         run = await dead.start()
-        await path.bus.hear(EventKind.TOOL_EXECUTING, run.id)
+        await path.bus.hear(EXECUTING, run.id)
         await expire_lease(path, run)
 
         finders = [room for room in (dead, other) * 5 for found in await room.runs.abandoned() if found.id == run.id]
@@ -149,10 +149,10 @@ async def test_a_run_that_was_left_is_ended_once_by_whoever_finds_it(path: Event
 
     assert (outcomes.count(True), outcomes.count(False)) == (1, 9)
     assert kinds(events) == [
-        EventKind.AGENT_STARTED,
-        EventKind.TOOL_EXECUTING,
-        EventKind.TOOL_COMPLETED,
-        EventKind.AGENT_COMPLETED,
+        STARTED,
+        EXECUTING,
+        COMPLETED,
+        ENDED,
     ]
     assert (await other.row(run.id)).status == "interrupted"
 
@@ -167,7 +167,7 @@ async def test_the_heart_of_another_process_ends_what_was_left(
 
         events = await dead.ended(run)
 
-    assert kinds(events) == [EventKind.AGENT_STARTED, EventKind.AGENT_COMPLETED]
+    assert kinds(events) == [STARTED, ENDED]
 
 
 async def test_a_process_that_was_thought_dead_writes_nothing_after_the_end(path: EventPath) -> None:
@@ -181,7 +181,7 @@ async def test_a_process_that_was_thought_dead_writes_nothing_after_the_end(path
 
     async with agent_room(path, sleep_through_its_end) as zombie, agent_room(path, hang, owner="there") as other:
         run = await zombie.start()
-        await path.bus.hear(EventKind.AGENT_THINKING, run.id)
+        await path.bus.hear(THINKING, run.id)
         await other.runs.finish(other.origin, run.id, RunStatus.INTERRUPTED, {})
         events = await other.ended(run)
 
@@ -196,11 +196,11 @@ async def test_the_end_of_a_run_waits_for_what_its_process_is_writing_and_closes
     """The process is slow, not dead: its tool call is being written in the moment in which another ends its run."""
     async with agent_room(path, hang) as slow, agent_room(path, hang, owner="there") as other:
         run, _ = await slow.runs.start(slow.origin, "go", None)
-        call = slow.origin.draft(run.id, EventKind.TOOL_EXECUTING, {"tool": "slow"})
+        call = slow.runs.draft(slow.origin, ToolExecuting(run_id=run.id, tool="slow", arguments={}))
 
         async with path.database.reading() as session:
             await session.execute(select(Run).where(Run.id == run.id).with_for_update())
-            writing = asyncio.create_task(slow.runs.log(slow.origin, call))
+            writing = asyncio.create_task(slow.runs.log(call))
             ending = asyncio.create_task(other.runs.finish(other.origin, run.id, RunStatus.INTERRUPTED, {}))
             await asyncio.sleep(0)
         await asyncio.gather(writing, ending, return_exceptions=True)  # whichever comes second may be refused
@@ -257,17 +257,17 @@ async def test_an_attempt_that_is_still_on_its_way_is_waited_for_before_the_next
     """The first attempt hangs in the server when its client gives it up: the second must not write beside it."""
     async with agent_room(path, hang) as room:
         run, _ = await room.runs.start(room.origin, "go", None)
-        thought = room.origin.draft(run.id, EventKind.AGENT_THINKING, {"thought": "once"})
+        thought = room.runs.draft(room.origin, AgentThinking(run_id=run.id, thought="once"))
 
         async with path.database.transaction() as session:
             await session.execute(select(Run).where(Run.id == run.id).with_for_update())
-            await path.journal.log_event(session, "ada", thought)
-            second = asyncio.create_task(room.runs.log(room.origin, thought, again=True))
+            await path.journal.write(session, thought)
+            second = asyncio.create_task(room.runs.log(thought, again=True))
             done, _ = await asyncio.wait([second], timeout=0.1)
             assert not done
         await second
 
-        assert kinds(await room.events(run.id)) == [EventKind.AGENT_STARTED, EventKind.AGENT_THINKING]
+        assert kinds(await room.events(run.id)) == [STARTED, THINKING]
 
 
 async def test_one_key_sent_twenty_times_at_once_is_one_run(path: EventPath) -> None:
@@ -276,7 +276,7 @@ async def test_one_key_sent_twenty_times_at_once_is_one_run(path: EventPath) -> 
         events = await room.ended(runs[0])
 
     assert len({run.id for run in runs}) == 1
-    assert len(await path.written("ada")) == len(events)
+    assert len(await path.written("user:ada")) == len(events)
 
 
 async def test_one_key_for_two_messages_is_refused(path: EventPath) -> None:
@@ -299,5 +299,6 @@ async def test_an_event_of_a_run_that_is_over_is_refused(path: EventPath) -> Non
         run = await room.start()
         await room.ended(run)
 
+        thought = room.runs.draft(room.origin, AgentThinking(run_id=run.id, thought="late"))
         with pytest.raises(RunOver):
-            await room.runs.log(room.origin, Draft.write(run.id, EventKind.AGENT_THINKING))
+            await room.runs.log(thought)

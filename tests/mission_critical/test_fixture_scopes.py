@@ -212,7 +212,7 @@ CASES: dict[str, Case] = {
             database = Database(database_url)
             async with database.transaction() as session:
                 assert await session.scalar(text("SELECT count(*) FROM streams")) == 0
-                await session.execute(text("INSERT INTO streams (user_id, last_seq) VALUES ('ada', 1)"))
+                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('user:ada', 1)"))
             await database.close()
         """,
         "passed passed",

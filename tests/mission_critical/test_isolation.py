@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from commitstream.settings import CONNECTIONS
-from commitstream.transports.websocket import CloseCode
+from commitstream.transports.protocol import CloseCode
 from test_framework.backend_client import UnexpectedAnswer
 from test_framework.fixtures import MakeSettings, Serve
 from test_framework.running.telling import tell_isolation
@@ -28,11 +28,10 @@ Matrix = Mapping[str, Counter[str]]
 
 
 def matrix_of(users: Sequence[TestContext]) -> Matrix:
-    """How many events of whose runs each user was shown."""
-    owners = {user.user.thread_id: user.user.id for user in users}
+    """How many events of whose streams each user was shown."""
+    owners = {user.capture.stream: user.user.id for user in users}
     matrix = {
-        user.user.id: Counter(owners.get(event.trace_id or "", "nobody") for event in user.capture.events)
-        for user in users
+        user.user.id: Counter(owners.get(event.stream, "nobody") for event in user.capture.events) for user in users
     }
     tell_isolation(list(matrix), [[shown[owner] for owner in matrix] for shown in matrix.values()])
     return matrix

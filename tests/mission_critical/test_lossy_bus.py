@@ -39,7 +39,7 @@ class PoorBus(MemoryBus):
 
 def split(batch: Batch) -> list[Batch]:
     """One batch for each event, so that each can be dealt with by itself."""
-    return [Batch(batch.user_id, batch.first + place, [frame]) for place, frame in enumerate(batch.frames)]
+    return [Batch(batch.stream, batch.first + place, [frame]) for place, frame in enumerate(batch.frames)]
 
 
 def held_back() -> Deal:
@@ -132,7 +132,7 @@ async def test_what_a_bus_makes_up_for_another_user_is_shown_to_nobody(
     bus = PoorBus(lambda count, batch: [batch])
     async with served(settings, monkeypatch, bus) as (ada, _), TestContext(ada.server) as bob:
         run = await ada.run_agent("hello")
-        await MemoryBus.publish(bus, [Batch(bob.user.id, ada.capture.cursor + 1, ["made up"])])
+        await MemoryBus.publish(bus, [Batch(bob.capture.stream, ada.capture.cursor + 1, ["made up"])])
         await asyncio.gather(ada.ping(), bob.ping())
 
         assert bob.capture.events == []

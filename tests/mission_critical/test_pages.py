@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.agents.events import EventKind
+from app.agents.events import AgentThinking
 from app.agents.runs import Origin, Runs
 from app.agents.tables import RunStatus
-from commitstream.envelope import Draft
 from commitstream.journal import PAGE_CHARACTERS
+from commitstream.topics import user_stream
 from test_framework.backend_client import BackendClient
 from test_framework.event_path import EventPath
 from test_framework.fixtures import MakeSettings
@@ -41,14 +41,15 @@ async def test_the_pages_of_a_run_hold_every_event_once(
 ) -> None:
     settings = make_settings()
     ada, bob = TestUserContext.of(settings), TestUserContext.of(settings)
-    run, _ = await Runs(path.database, path.journal, "here").start(Origin(ada.id), "hello", None)
+    runs = Runs(path.database, path.journal, "here")
+    run, _ = await runs.start(Origin(ada.id), "hello", None)
+    other, _ = await runs.start(Origin(bob.id), "hello", None)
     thoughts = [*("short" for _ in range(9)), *(LARGE for _ in range(7)), LARGE * 5, *("short" for _ in range(3))]
     for thought in thoughts:
-        draft = Draft.write(run.id, EventKind.AGENT_THINKING, {"thought": thought})
-        async with path.database.transaction() as session:
-            await path.journal.log_event(session, bob.id, draft)
-        async with path.database.transaction() as session:
-            await path.journal.log_event(session, ada.id, draft)
+        for user, about in ((bob, other), (ada, run)):
+            async with path.database.transaction() as session:
+                event = AgentThinking(run_id=about.id, thought=thought)
+                await path.journal.append(session, user_stream(user.id), event)
 
     async with in_loop(settings) as server, BackendClient(server.url, ada.token) as client:
         found = await pages(client, f"/api/runs/{run.id}/events?limit={limit}")

@@ -24,7 +24,7 @@ TEXTS = {
     "zero width and byte order marks": "\ufeffa\u200bb\u2060c",
     "not a character": "\uffff \ufdd0",
     "quotes and backslashes": '" \' \\ \\" \\n \\u0041',
-    "what looks like an event": '{"seq":1,"kind":"agent_completed","payload":{}}',
+    "what looks like an event": '{"seq":1,"type":"agent_completed","payload":{}}',
     "what looks like the end of one": '"}}\n{"seq":2}',
     "what SQL reads": "'; DROP TABLE events; -- :user_id $1 %s ?",
     "what a page reads": "<script>alert(1)</script>&amp;",
@@ -37,7 +37,7 @@ async def test_a_tool_is_given_what_was_said_and_shown_with_it(ada: TestContext,
     spoken = json.dumps({"text": text})
     run = await ada.run_agent(f"!call count_words {spoken}\n!call no_such_tool {spoken}")
 
-    executing = [event for event in ada.capture.of_run(run.id) if event.kind == EXECUTING]
+    executing = [event for event in ada.capture.of_run(run.id) if event.type == EXECUTING]
     assert [event.payload["arguments"] for event in executing] == [{"text": text}] * 2
     assert ada.capture.events[2].payload["result"] == len(text.split())
     ada.capture.assert_unbroken()
@@ -67,7 +67,7 @@ async def test_a_message_arrives_as_it_was_sent(ada: TestContext, text: str) -> 
 async def test_arguments_arrive_as_they_were_given(ada: TestContext, arguments: dict[str, JsonValue]) -> None:
     run = await ada.run_agent(f"!call no_such_tool {json.dumps(arguments)}")
 
-    (executing,) = [event for event in ada.capture.of_run(run.id) if event.kind == EXECUTING]
+    (executing,) = [event for event in ada.capture.of_run(run.id) if event.type == EXECUTING]
     assert executing.payload == {"tool": "no_such_tool", "arguments": arguments}
 
 
@@ -88,7 +88,7 @@ async def test_what_is_small_is_not_lost_between_what_is_large(ada: TestContext)
     large = "x" * 300_000
     run = await ada.run_agent(f"!think {large}\n!think small\n!think {large}\n!call current_time\n!think {large}")
 
-    thoughts = [str(event.payload["thought"]) for event in ada.capture.of_run(run.id) if event.kind == THINKING]
+    thoughts = [str(event.payload["thought"]) for event in ada.capture.of_run(run.id) if event.type == THINKING]
     assert [len(thought) for thought in thoughts] == [300_000, 5, 300_000, 300_000]
     assert len(ada.capture.of_kind(COMPLETED)) == 1
     ada.capture.assert_unbroken()

@@ -63,7 +63,7 @@ async def test_a_stream_that_is_resumed_there_begins_with_the_next_event(ada: Te
 
     assert rest == ada.capture.events[seen:]
     assert [event.seq for event in await ada.client.events(run.id, after=seen)] == list(range(seen + 1, len(KINDS) + 1))
-    assert rest[-1].run_id == second.id
+    assert rest[-1].subject == second.id
 
 
 async def test_who_drops_after_every_single_event_sees_each_once(ada: TestContext) -> None:
@@ -104,7 +104,7 @@ async def test_who_dropped_between_two_runs_sees_the_second_alone(ada: TestConte
     await ada.connect()
     await ada.wait_for_end(run.id)
 
-    assert {event.run_id for event in ada.capture.events[seen:]} == {run.id}
+    assert {event.subject for event in ada.capture.events[seen:]} == {run.id}
     ada.capture.assert_unbroken()
 
 

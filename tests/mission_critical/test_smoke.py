@@ -149,14 +149,14 @@ async def test_it_greets_a_socket_and_answers_it(ada: TestContext) -> None:
 async def test_it_shows_a_run_live_on_a_socket(ada: TestContext) -> None:
     await ada.start_run("hello")
 
-    assert [event.kind for event in await ada.wait_for_events(THE_FIVE)] == list(THE_FIVE)
+    assert [event.type for event in await ada.wait_for_events(THE_FIVE)] == list(THE_FIVE)
 
 
 async def test_it_shows_a_run_live_on_a_stream(ada: TestContext) -> None:
     async with ada.client.stream() as stream:
         await ada.start_run("!stall 0")
 
-        assert (await anext(stream)).kind == STARTED
+        assert (await anext(stream)).type == STARTED
 
 
 async def test_it_tells_errors_as_problems_with_the_request_s_own_id(ada: TestContext) -> None:
@@ -178,4 +178,4 @@ async def test_it_says_nothing_that_is_not_json_on_a_socket(ada: TestContext) ->
     await ada.run_agent("hello")
 
     assert ada.capture.malformed == []
-    assert all(json.loads(event.model_dump_json())["v"] == 1 for event in ada.capture.events)
+    assert all(json.loads(event.model_dump_json())["v"] == 2 for event in ada.capture.events)

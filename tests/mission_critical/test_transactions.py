@@ -12,14 +12,16 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from commitstream.db.tables import Stream
+from commitstream.db.tables import StreamHead
+from commitstream.topics import user_stream
 from test_framework.event_path import EventPath, thought
 
 Shape = Callable[[EventPath], Awaitable[None]]
 JoinMode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 
 JOIN_MODES: tuple[JoinMode, ...] = ("conditional_savepoint", "rollback_only", "control_fully", "create_savepoint")
-USER = "ada"
+STREAM = user_stream("ada")
+USER = str(STREAM)
 TABLE: dict[str, tuple[Shape, str]] = {}
 
 
@@ -38,7 +40,7 @@ def shape(committed: str) -> Callable[[Shape], Shape]:
 
 
 async def log(path: EventPath, session: AsyncSession, letters: str) -> None:
-    await path.journal.log_event(session, USER, *(thought(letter) for letter in letters))
+    await path.journal.append(session, STREAM, *(thought(letter) for letter in letters))
 
 
 @shape("a")
@@ -244,7 +246,7 @@ async def a_commit_over_a_broken_connection(path: EventPath) -> None:
 @shape("a")
 async def a_core_insert_in_the_same_transaction(path: EventPath) -> None:
     async with path.database.transaction() as session:
-        await session.execute(insert(Stream), [{"user_id": f"bob-{n}", "last_seq": 0} for n in range(3)])
+        await session.execute(insert(StreamHead), [{"stream": f"user:bob-{n}", "last_seq": 0} for n in range(3)])
         await log(path, session, "a")
 
 
@@ -374,7 +376,7 @@ async def test_a_savepoint_never_publishes_what_others_wrote_after_it(path: Even
 
 async def test_six_hundred_events_around_a_savepoint_are_all_published(path: EventPath) -> None:
     async with path.database.transaction() as session, session.begin_nested():
-        await path.journal.log_event(session, USER, *(thought(str(n)) for n in range(600)))
+        await path.journal.append(session, STREAM, *(thought(str(n)) for n in range(600)))
     await path.settle()
 
     assert path.bus.frames(USER) == await path.written(USER)

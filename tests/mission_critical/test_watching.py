@@ -62,7 +62,7 @@ async def test_two_runs_of_one_user_are_told_side_by_side_each_in_its_order(ada:
     ada.capture.assert_unbroken()
     for run in runs:
         ada.capture.assert_kinds(run.id, [STARTED, THINKING, THINKING, *CALL, ENDED])
-    order = [event.run_id for event in ada.capture.events]
+    order = [str(event.subject) for event in ada.capture.events]
     assert order != sorted(order, key=[run.id for run in runs].index), "the two did not run side by side"
 
 

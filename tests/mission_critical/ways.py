@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from app.agents.events import EventKind
+from app.agents.events import RUN_EVENTS
 from commitstream.envelope import Envelope
 
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = EventKind
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in RUN_EVENTS)
 CALL = (EXECUTING, COMPLETED)
 THE_FIVE = (STARTED, THINKING, *CALL, ENDED)
 
@@ -22,19 +22,19 @@ class Way:
     """One way: the message, the kinds between the first event and the last, and what some of the payloads hold."""
 
     message: str
-    between: Sequence[EventKind] = ()
+    between: Sequence[str] = ()
     ending: Payload = field(default_factory=lambda: {"status": "completed"})
     calls: Sequence[Payload] = ()
 
     @property
-    def kinds(self) -> list[EventKind]:
+    def kinds(self) -> list[str]:
         return [STARTED, *self.between, ENDED]
 
     def assert_told_by(self, events: Sequence[Envelope]) -> None:
         """The events are of this way, and their payloads say what happened."""
-        assert [event.kind for event in events] == self.kinds
+        assert [event.type for event in events] == self.kinds
         assert events[0].payload == {"message": self.message}
-        completed = [event.payload for event in events if event.kind == COMPLETED]
+        completed = [event.payload for event in events if event.type == COMPLETED]
         assert len(completed) == len(self.calls)
         for came, expected in zip([*completed, events[-1].payload], [*self.calls, self.ending], strict=True):
             assert fits(came, expected), f"{came} lacks some of {expected}"

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, Field, JsonValue
 
 from app.agents.dispatcher import ToolDispatcher, ToolError
-from app.agents.events import EventKind
+from app.agents.events import RunEvent, ToolCompleted, ToolExecuting
 from app.agents.tool_context import Caller
 
 
@@ -37,14 +37,14 @@ async def invalid_inside() -> JsonValue:
 
 class Ears:
     def __init__(self) -> None:
-        self.heard: list[tuple[EventKind, JsonValue]] = []
+        self.heard: list[tuple[str, JsonValue]] = []
 
-    async def __call__(self, kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        self.heard.append((kind, payload.get("status")))
+    async def __call__(self, event: RunEvent) -> None:
+        self.heard.append((event.event_type, event.payload().get("status")))
 
 
-def ended(status: str) -> list[tuple[EventKind, JsonValue]]:
-    return [(EventKind.TOOL_EXECUTING, None), (EventKind.TOOL_COMPLETED, status)]
+def ended(status: str) -> list[tuple[str, JsonValue]]:
+    return [(ToolExecuting.event_type, None), (ToolCompleted.event_type, status)]
 
 
 async def call(tool: str, arguments: dict[str, JsonValue], ears: Ears) -> JsonValue:

@@ -16,20 +16,14 @@ from app.agents.dispatcher import (
     UninstrumentedDispatcher,
     demand_instrumented,
 )
-from app.agents.events import EventKind
+from app.agents.events import RUN_EVENTS, ToolCompleted, ToolExecuting
 from app.agents.model import Arguments, ModelError, Turn
 from app.agents.tool_context import Caller, Tool
 from commitstream.service.problems import Draining
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
 
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (
-    EventKind.AGENT_STARTED,
-    EventKind.AGENT_THINKING,
-    EventKind.TOOL_EXECUTING,
-    EventKind.TOOL_COMPLETED,
-    EventKind.AGENT_COMPLETED,
-)
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in RUN_EVENTS)
 SOON_SECONDS = 3.0
 ONE_CALL = [STARTED, EXECUTING, COMPLETED, ENDED]
 
@@ -262,9 +256,9 @@ class TestInstrumentation:
     async def test_a_dispatcher_that_says_nothing_of_failures_is_refused(self) -> None:
         class Optimist(ToolDispatcher):
             async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
-                await announce(EXECUTING, {"tool": tool})
+                await announce(ToolExecuting(run_id=caller.run_id, tool=tool, arguments=dict(arguments)))
                 result = await self.tools[tool](**arguments)
-                await announce(COMPLETED, {"tool": tool})
+                await announce(ToolCompleted(run_id=caller.run_id, status="ok", tool=tool))
                 return result
 
         with pytest.raises(KeyError):

@@ -10,14 +10,28 @@ from pydantic import JsonValue
 
 from app.agents import domain as agents
 from app.agents.dispatcher import ToolDispatcher, ToolError, arguments_of
-from app.agents.events import EventKind
+from app.agents.events import (
+    RUN_EVENTS,
+    AgentCompleted,
+    AgentStarted,
+    AgentThinking,
+    RunEvent,
+    ToolCompleted,
+    ToolExecuting,
+)
 from app.agents.tool_context import Caller, ToolContext
 from app.main import create_app
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
 
-EXECUTING, COMPLETED, THINKING = EventKind.TOOL_EXECUTING, EventKind.TOOL_COMPLETED, EventKind.AGENT_THINKING
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in RUN_EVENTS)
+OF_THE_RUNNER: dict[str, RunEvent] = {
+    STARTED: AgentStarted(run_id="run-1", message=""),
+    EXECUTING: ToolExecuting(run_id="run-1", tool="", arguments={}),
+    COMPLETED: ToolCompleted(run_id="run-1", status="ok"),
+    ENDED: AgentCompleted(run_id="run-1", status="completed"),
+}
 ADA = Caller("ada", "run-1")
 kept: list[ToolContext] = []
 
@@ -25,12 +39,12 @@ kept: list[ToolContext] = []
 async def whose(text: str, context: ToolContext) -> JsonValue:
     """Say whose run this is."""
     for number in (1, 2):
-        await context.emit(THINKING, {"thought": f"{text} {number}"})
+        await context.emit(AgentThinking(run_id=context.run_id, thought=f"{text} {number}"))
     return [context.user_id, context.run_id]
 
 
 async def fail(context: ToolContext) -> None:
-    await context.emit(THINKING, {"thought": "before"})
+    await context.emit(AgentThinking(run_id=context.run_id, thought="before"))
     raise LookupError("not found")
 
 
@@ -38,8 +52,8 @@ async def take_anything(context: ToolContext, **rest: JsonValue) -> JsonValue:
     return [context.user_id, rest]
 
 
-async def emit(kind: EventKind, context: ToolContext) -> None:
-    await context.emit(kind, {})
+async def emit(kind: str, context: ToolContext) -> None:
+    await context.emit(OF_THE_RUNNER[kind])
 
 
 async def keep(context: ToolContext) -> None:
@@ -47,16 +61,16 @@ async def keep(context: ToolContext) -> None:
 
 
 async def wait(context: ToolContext) -> None:
-    await context.emit(THINKING, {"thought": "never shown"})
+    await context.emit(AgentThinking(run_id=context.run_id, thought="never shown"))
     await asyncio.Event().wait()
 
 
-async def call(tool: str, arguments: dict[str, JsonValue]) -> tuple[JsonValue, list[EventKind]]:
+async def call(tool: str, arguments: dict[str, JsonValue]) -> tuple[JsonValue, list[str]]:
     """Call a tool; returns its result or its failure, and what was announced."""
-    announced: list[EventKind] = []
+    announced: list[str] = []
 
-    async def announce(kind: EventKind, payload: dict[str, JsonValue]) -> None:
-        announced.append(kind)
+    async def announce(event: RunEvent) -> None:
+        announced.append(event.event_type)
 
     dispatcher = ToolDispatcher([whose, fail, take_anything, emit, keep, wait])
     try:
@@ -94,11 +108,11 @@ def test_the_context_is_no_part_of_the_schema() -> None:
     assert schema["required"] == ["text"]
 
 
-@pytest.mark.parametrize("kind", sorted(set(EventKind) - {THINKING}))
-async def test_a_tool_can_not_write_what_only_the_runner_may(kind: EventKind) -> None:
+@pytest.mark.parametrize("kind", OF_THE_RUNNER)
+async def test_a_tool_can_not_write_what_only_the_runner_may(kind: str) -> None:
     result, announced = await call("emit", {"kind": kind})
 
-    assert str(result).startswith(f"emit raised GrammarError: a tool can't emit {kind}")
+    assert str(result).startswith(f"emit raised OrderError: a tool can't emit {kind}")
     assert announced == [EXECUTING, COMPLETED]
 
 
@@ -106,7 +120,7 @@ async def test_a_context_that_outlives_its_call_emits_nothing() -> None:
     await call("keep", {})
 
     with pytest.raises(RuntimeError, match="the call of this tool in run run-1 has ended"):
-        await kept.pop().emit(THINKING, {})
+        await kept.pop().emit(AgentThinking(run_id="run-1", thought="late"))
 
 
 async def test_a_scripted_run_shows_what_its_tool_emitted(make_settings: MakeSettings) -> None:
@@ -149,4 +163,4 @@ async def test_a_cancelled_call_writes_nothing_after_its_end(make_settings: Make
         await ada.client.cancel(run.id)
         await ada.wait_for_end(run.id)
 
-        assert ada.capture.kinds(run.id) == [EventKind.AGENT_STARTED, EXECUTING, COMPLETED, EventKind.AGENT_COMPLETED]
+        assert ada.capture.kinds(run.id) == [STARTED, EXECUTING, COMPLETED, ENDED]

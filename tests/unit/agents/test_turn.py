@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from pydantic import JsonValue
-
 from app.agents.dispatcher import ToolDispatcher
-from app.agents.events import EventKind
+from app.agents.events import RunEvent
 from app.agents.model import ModelCall
 from app.agents.tool_context import Caller
 from app.agents.tools import TOOLS
 from app.agents.turn import JournaledTurn
 
 
-async def write(kind: EventKind, payload: dict[str, JsonValue]) -> None:
-    raise AssertionError(f"{kind} was written after its end: {payload}")
+async def write(event: RunEvent) -> None:
+    raise AssertionError(f"{event!r} was written after its end")
 
 
 async def record(call: ModelCall) -> None:

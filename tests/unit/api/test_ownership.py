@@ -70,7 +70,7 @@ async def test_one_key_of_two_users_is_two_runs(own: Inside) -> None:
 
 async def test_the_cursor_of_another_opens_nothing(own: Inside) -> None:
     await run_of(own, "ada")
-    await eventually(lambda: own.engine.journal.head("ada"), lambda head: head == 5)
+    await eventually(lambda: own.engine.journal.head("user:ada"), lambda head: head == 5)
 
     answer = await own.client.get("/api/events?after=5", headers=own.user("bob"))
 
@@ -79,9 +79,9 @@ async def test_the_cursor_of_another_opens_nothing(own: Inside) -> None:
 
 async def test_a_cursor_within_ones_own_stream_shows_ones_own_events(own: Inside) -> None:
     hers, his = await run_of(own, "ada"), await run_of(own, "bob")
-    await eventually(lambda: own.engine.journal.head("bob"), lambda head: head == 5)
+    await eventually(lambda: own.engine.journal.head("user:bob"), lambda head: head == 5)
 
-    found = await own.engine.journal.after("bob", 0)
+    found = await own.engine.journal.after("user:bob", 0)
 
     assert found is not None
     assert all(his in frame and hers not in frame for frame in found.frames)
@@ -90,10 +90,10 @@ async def test_a_cursor_within_ones_own_stream_shows_ones_own_events(own: Inside
 def test_the_channels_of_any_two_users_differ() -> None:
     names = Channels("events")
 
-    channels = [names.of_user(user) for user in LOOKALIKES]
+    channels = [names.of_stream(user) for user in LOOKALIKES]
 
     assert len(set(channels)) == len(LOOKALIKES)
-    assert tuple(names.user_of(channel) for channel in channels) == LOOKALIKES
+    assert tuple(names.stream_of(channel) for channel in channels) == LOOKALIKES
     assert not {names.beat(number, "process") for number in range(PARTITIONS)} & set(channels)
 
 

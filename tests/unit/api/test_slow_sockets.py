@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from commitstream.envelope import Batch
 from commitstream.transports.direct_write import ROOM_BYTES, SocketWatcher
+from commitstream.watchers import always
 
 Connected = tuple[asyncio.StreamReader, asyncio.Transport]
 
@@ -29,7 +30,7 @@ async def connected() -> AsyncIterator[Connected]:
 
 def watcher_on(transport: asyncio.Transport) -> SocketWatcher:
     protocol = SimpleNamespace(transport=transport, close_sent=False, disconnected=False)
-    return SocketWatcher(cast("Any", protocol), 0, joined=False, dismissed=lambda _: None)
+    return SocketWatcher(cast("Any", protocol), "user:ada", 0, joined=False, allowed=always, dismissed=lambda _: None)
 
 
 async def test_a_full_socket_refuses_a_batch_and_keeps_its_position(connected: Connected) -> None:
@@ -40,7 +41,7 @@ async def test_a_full_socket_refuses_a_batch_and_keeps_its_position(connected: C
         await asyncio.sleep(0)
     waiting = transport.get_write_buffer_size()
 
-    taken = watcher.offer(Batch("ada", 1, ("{}",)))
+    taken = watcher.offer(Batch("user:ada", 1, ("{}",)))
 
     assert (taken, watcher.position, transport.get_write_buffer_size()) == (False, 0, waiting)
 
@@ -48,7 +49,7 @@ async def test_a_full_socket_refuses_a_batch_and_keeps_its_position(connected: C
 async def test_a_socket_with_room_takes_a_batch_and_sends_it(connected: Connected) -> None:
     reader, transport = connected
     watcher = watcher_on(transport)
-    batch = Batch("ada", 1, ("{}", "[]"))
+    batch = Batch("user:ada", 1, ("{}", "[]"))
 
     taken = watcher.offer(batch)
 

@@ -50,7 +50,7 @@ async def test_whoever_introduces_themselves_is_greeted_with_their_cursor(
         hello = await connected(client, ada)
 
         assert before <= datetime.fromisoformat(str(hello.pop("at"))) <= datetime.now(UTC)
-        assert hello == {"type": "hello", "v": 1, "cursor": 0}
+        assert hello == {"type": "hello", "v": 2, "user": ada.id, "streams": {f"user:{ada.id}": 0}}
 
 
 async def test_a_worthless_token_closes_with_4401(server: InLoopServer) -> None:
@@ -119,12 +119,12 @@ async def test_a_cursor_ahead_of_everything_closes_with_4410(server: InLoopServe
 
 async def test_a_token_in_a_subprotocol_needs_no_first_message(server: InLoopServer, ada: TestUserContext) -> None:
     async with wire(server) as client:
-        head = await client.handshake("/ws?after=0", [f"Sec-WebSocket-Protocol: events.v1, bearer.{ada.token}"])
+        head = await client.handshake("/ws?after=0", [f"Sec-WebSocket-Protocol: events.v2, bearer.{ada.token}"])
 
-        assert "sec-websocket-protocol: events.v1\r\n" in head.lower()
+        assert "sec-websocket-protocol: events.v2\r\n" in head.lower()
         assert ada.token not in head
         hello = json.loads((await client.next())[1])
-        assert (hello["type"], hello["cursor"]) == ("hello", 0)
+        assert (hello["type"], hello["streams"]) == ("hello", {f"user:{ada.id}": 0})
 
 
 async def test_a_forged_token_in_a_subprotocol_closes_with_4401(server: InLoopServer, ada: TestUserContext) -> None:
@@ -136,7 +136,7 @@ async def test_a_forged_token_in_a_subprotocol_closes_with_4401(server: InLoopSe
 
 async def test_a_subprotocol_we_do_not_speak_is_not_agreed_to(server: InLoopServer, ada: TestUserContext) -> None:
     async with wire(server) as client:
-        head = await client.handshake(headers=["Sec-WebSocket-Protocol: graphql-ws, events.v2"])
+        head = await client.handshake(headers=["Sec-WebSocket-Protocol: graphql-ws, events.v1"])
 
         assert "sec-websocket-protocol" not in head.lower()
         assert (await client.introduce(ada.token))["type"] == "hello"
@@ -245,6 +245,7 @@ async def test_a_text_that_is_none_is_the_clients_fault_and_no_error_of_ours(
 async def test_pings_of_both_kinds_are_answered(server: InLoopServer, ada: TestUserContext) -> None:
     async with wire(server) as client:
         await connected(client, ada)
+        await client.said("live")
 
         await client.send(frame(PING, b"are you there"), frame(TEXT, b'{"type": "ping", "more": [1]}'))
         answers = [await client.next(), await client.next()]
@@ -260,7 +261,7 @@ async def test_a_message_of_a_type_we_do_not_know_is_left_for_later_versions(
 
         await client.send(frame(TEXT, b'{"type": "dance"}'), frame(TEXT, b'{"type": "ping"}'))
 
-        assert (await client.next())[1] == b'{"type":"pong"}'
+        assert await client.said("pong") == {"type": "pong"}
 
 
 async def test_a_close_is_answered_with_a_close(server: InLoopServer, ada: TestUserContext) -> None:

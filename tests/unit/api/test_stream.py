@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from app.settings import Settings
 from commitstream.service.tokens import Tokens
+from commitstream.topics import user_stream
 from commitstream.transports import sse as stream
 from commitstream.user import User
 from test_framework.backend_client import BackendClient
@@ -67,11 +68,15 @@ class Ada:
     user: TestUserContext
     client: BackendClient
 
+    @property
+    def stream(self) -> str:
+        return str(user_stream(self.user.id))
+
     async def run(self) -> None:
         """Have five events written."""
-        before = await self.server.engine.journal.head(self.user.id)
+        before = await self.server.engine.journal.head(self.stream)
         await self.client.start_run("hello")
-        await eventually(lambda: self.server.engine.journal.head(self.user.id), lambda head: head == before + 5)
+        await eventually(lambda: self.server.engine.journal.head(self.stream), lambda head: head == before + 5)
 
     @asynccontextmanager
     async def watch(self, after: int | None = None, last_event_id: int | None = None) -> AsyncIterator[Stream]:
@@ -220,4 +225,4 @@ async def test_one_user_is_never_shown_the_stream_of_another(ada: Ada) -> None:
 
         first = json.loads((await his.line("data: ")).removeprefix("data: "))
         assert first["seq"] == 1
-        assert first["run_id"] in {run.id for run in await bob.client.runs()}
+        assert first["subject"] in {run.id for run in await bob.client.runs()}

@@ -93,6 +93,16 @@ class Wire:
         except (asyncio.IncompleteReadError, ConnectionError):
             return 0, b""
 
+    async def said(self, kind: str) -> dict[str, object]:
+        """Read on to a message of a type."""
+        while True:
+            opcode, payload = await self.next()
+            if opcode != TEXT:
+                raise AssertionError(f"{kind} was awaited, and what came is {opcode}: {payload!r}")
+            message: dict[str, object] = json.loads(payload)
+            if message.get("type") == kind:
+                return message
+
     async def close_code(self) -> int:
         """Read on until the server closes; 1005 where it names no code, 1006 where it says nothing at all."""
         while True:

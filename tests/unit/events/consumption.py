@@ -9,17 +9,24 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from app.agents.events import EventKind
 from commitstream.consumers.consumer import Consumer
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
 from commitstream.db.tables import ConsumerPosition
-from commitstream.envelope import Draft, Envelope
+from commitstream.envelope import Envelope
+from commitstream.events import Event
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox
+from commitstream.topics import Stream, Topics, users
 from test_framework.event_path import POOL
 
 DEADLINE_SECONDS = 10.0
+
+
+class Counted(Event):
+    """An event that has its place among those of its transaction."""
+
+    n: int
 
 
 class Ledger:
@@ -27,18 +34,17 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.database = Database(url, POOL)
-        self.journal = Journal(self.database, Outbox(EventCounters()))
+        self.journal = Journal(self.database, Outbox(EventCounters()), Topics([users(events=[Counted])]))
 
-    async def write(self, user_id: str, count: int = 1) -> None:
-        """Commit events of a user, in one transaction."""
-        drafts = [Draft.write("run", EventKind.AGENT_THINKING, {"n": n}) for n in range(count)]
+    async def write(self, stream: str, count: int = 1) -> None:
+        """Commit events of a stream, in one transaction."""
         async with self.database.transaction() as session:
-            await self.journal.log_event(session, user_id, *drafts)
+            await self.journal.append(session, Stream.parse(stream), *(Counted(n=n) for n in range(count)))
 
     async def places(self) -> dict[tuple[str, str], int]:
-        """How far each consumer is with each user."""
+        """How far each consumer is with each stream."""
         async with self.database.reading() as session:
-            return {(p.consumer, p.user_id): p.seq for p in await session.scalars(select(ConsumerPosition))}
+            return {(p.consumer, p.stream): p.seq for p in await session.scalars(select(ConsumerPosition))}
 
 
 @dataclass
@@ -50,13 +56,13 @@ class Keeper:
     batches: list[tuple[str, list[int]]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def handle(self, user_id: str, events: Sequence[Envelope]) -> None:
+    async def handle(self, stream: str, events: Sequence[Envelope]) -> None:
         numbers = [event.seq for event in events]
-        self.batches.append((user_id, numbers))
+        self.batches.append((stream, numbers))
         self.changed.set()
         if self.before is not None:
-            await self.before(user_id, numbers)
-        self.kept.setdefault(user_id, []).extend(numbers)
+            await self.before(stream, numbers)
+        self.kept.setdefault(stream, []).extend(numbers)
         self.changed.set()
 
     async def until(self, there: Callable[[], bool], what: str) -> None:
@@ -69,8 +75,8 @@ class Keeper:
         except TimeoutError:
             raise AssertionError(f"{what} did not come; what came: {self.batches[-20:]}") from None
 
-    async def until_kept(self, user_id: str, count: int) -> None:
-        await self.until(lambda: len(self.kept.get(user_id, ())) >= count, f"{count} events of {user_id}")
+    async def until_kept(self, stream: str, count: int) -> None:
+        await self.until(lambda: len(self.kept.get(stream, ())) >= count, f"{count} events of {stream}")
 
 
 async def eventually(true: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from app.agents.events import EventKind
+from app.agents.events import TOPICS, AgentStarted
 from app.db.schema import migrations
 from app.settings import ROOT
 from commitstream.application import plan
 from commitstream.consumers.consumer import Consumer
 from commitstream.domain import Domain
 from commitstream.engine import Engine
-from commitstream.envelope import Draft
 from commitstream.lifecycle.cleanup import CleanupCoordinator
 from commitstream.lifecycle.plan import Phase
+from commitstream.topics import user_stream
 from test_framework.fixtures import MakeSettings
 from tests.unit.events.consumption import eventually
 
@@ -27,7 +27,7 @@ async def test_the_consumer_of_the_document_writes_a_line_for_every_event(
     monkeypatch.chdir(tmp_path)
     document = (ROOT / "docs/consumers.md").read_text(encoding="utf-8")
     write, wire, start, *_ = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    engine, cleanup = Engine(make_settings(), migrations), CleanupCoordinator()
+    engine, cleanup = Engine(make_settings(), migrations=migrations, topics=TOPICS), CleanupCoordinator()
     domain, startup = Domain(), plan(engine, (), cleanup)
     names = {"Consumer": Consumer, "Phase": Phase, "self": domain, "engine": engine, "startup": startup}
 
@@ -35,14 +35,15 @@ async def test_the_consumer_of_the_document_writes_a_line_for_every_event(
         exec(compile(passage, "docs/consumers.md", "exec", dont_inherit=True), names)
     await startup.run()
     async with engine.database.transaction() as session:
-        await engine.journal.log_event(session, "ada", *[Draft.write("a run", EventKind.AGENT_THINKING)] * 2)
+        for run_id in ("one", "two"):
+            await engine.journal.append(session, user_stream("ada"), AgentStarted(run_id=run_id, message="hello"))
 
     async def written() -> bool:
         return len(audited()) == 2
 
     await eventually(written, "two lines")
     await cleanup.run("the test is over")
-    assert [line.partition(" ")[2] for line in audited()] == [f"ada {n} agent_thinking a run" for n in (1, 2)]
+    assert [line.partition(" ")[2] for line in audited()] == [f"user:ada {n} agent_started" for n in (1, 2)]
 
 
 def audited() -> list[str]:

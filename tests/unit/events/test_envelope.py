@@ -8,14 +8,29 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import CLIENT, Protocol, State
 
-from app.agents.events import FOLLOWERS, EventKind, Grammar, GrammarError
 from commitstream.envelope import Batch, Draft, Envelope, batches, frame, merged
+from commitstream.events import Event
+from commitstream.journal import NO_METADATA
+from commitstream.topics import users
 from tests.unit.events.worlds import batch_of
 
 
+class Said(Event):
+    text: str
+
+
+class BidPlaced(Event, subject="lot_id"):
+    lot_id: str
+    amount: int
+
+
+USERS = users(events=[Said, BidPlaced])
+ADA = USERS.stream("ada")
+
+
 def numbered(texts: list[str], first: int = 1) -> Batch:
-    drafts = [Draft.write("run", EventKind.AGENT_THINKING, {"thought": text}) for text in texts]
-    return Batch("ada", first, [frame(first + n, draft.body) for n, draft in enumerate(drafts)])
+    drafts = [Draft.write(USERS, ADA, Said(text=text), NO_METADATA) for text in texts]
+    return Batch(str(ADA), first, [frame(first + n, draft.body) for n, draft in enumerate(drafts)])
 
 
 def messages(wire: bytes) -> list[str]:
@@ -32,12 +47,20 @@ def messages(wire: bytes) -> list[str]:
 
 class TestFrames:
     def test_a_frame_is_the_envelope_that_clients_are_promised(self) -> None:
-        draft = Draft.write("run", EventKind.TOOL_EXECUTING, {"tool": "t"}, request_id="r", trace_id="t")
+        draft = Draft.write(USERS, ADA, BidPlaced(lot_id="42", amount=5), NO_METADATA)
 
-        envelope = Envelope.model_validate_json(frame(7, draft.body))
+        text = frame(7, draft.body)
 
-        assert (envelope.seq, envelope.v, envelope.run_id, envelope.kind) == (7, 1, "run", EventKind.TOOL_EXECUTING)
-        assert (envelope.request_id, envelope.trace_id, envelope.at) == ("r", "t", draft.at)
+        assert text == (
+            '{"seq":7,"v":2,"stream":"user:ada","type":"bid_placed","subject":"42",'
+            f'"at":"{draft.at.isoformat().replace("+00:00", "Z")}","payload":{{"amount":5}}}}'
+        )
+        assert Envelope.model_validate_json(text).at == draft.at
+
+    def test_an_event_without_a_subject_has_none_in_its_frame(self) -> None:
+        shown = json.loads(frame(1, Draft.write(USERS, ADA, Said(text="hm"), NO_METADATA).body))
+
+        assert shown.keys() == {"seq", "v", "stream", "type", "at", "payload"}
 
     @pytest.mark.parametrize("size", [0, 1, 10, 100, 125, 126, 1000, 65_000, 65_535, 65_536, 200_000])
     def test_its_bytes_are_what_a_client_reads_whatever_their_number(self, size: int) -> None:
@@ -53,7 +76,7 @@ class TestFrames:
         back = Batch.unpack("ada", batch.packed())
 
         assert (back.first, back.last, back.frames) == (41, 42, list(batch.frames))
-        assert json.loads(back.frames[0])["payload"]["thought"] == text
+        assert json.loads(back.frames[0])["payload"]["text"] == text
 
     @pytest.mark.parametrize("text", ["", "noise", '{"seq":', '{"seq":x,', '{"seq":"1",', '{"kind":1,"seq":2}', "[]"])
     def test_what_is_no_batch_is_refused(self, text: str) -> None:
@@ -62,17 +85,17 @@ class TestFrames:
 
 
 class TestBatches:
-    def test_rows_are_gathered_by_user_and_parted_where_a_number_is_missing(self) -> None:
+    def test_rows_are_gathered_by_stream_and_parted_where_a_number_is_missing(self) -> None:
         rows = [("ada", 1, "{}"), ("ada", 2, "{}"), ("ada", 4, "{}"), ("bob", 5, "{}")]
 
-        found = [(batch.user_id, batch.first, batch.last) for batch in batches(rows)]
+        found = [(batch.stream, batch.first, batch.last) for batch in batches(rows)]
 
         assert found == [("ada", 1, 2), ("ada", 4, 4), ("bob", 5, 5)]
 
     def test_what_follows_on_another_is_merged_and_nothing_else(self) -> None:
         parts = [batch_of("ada", 3, 4), batch_of("bob", 3, 3), batch_of("ada", 1, 2), batch_of("ada", 6, 6)]
 
-        found = [(batch.user_id, batch.first, batch.last) for batch in merged(parts)]
+        found = [(batch.stream, batch.first, batch.last) for batch in merged(parts)]
 
         assert found == [("ada", 1, 4), ("ada", 6, 6), ("bob", 3, 3)]
 
@@ -82,17 +105,3 @@ class TestBatches:
 
         assert (batch.first, batch.last) == left
         assert [json.loads(text)["seq"] for text in batch.frames] == list(range(left[0], left[1] + 1))
-
-
-class TestGrammar:
-    @pytest.mark.parametrize("last", FOLLOWERS)
-    @pytest.mark.parametrize("kind", EventKind)
-    def test_just_what_may_follow_is_accepted(self, last: EventKind | None, kind: EventKind) -> None:
-        grammar = Grammar(last)
-        if kind in FOLLOWERS[last]:
-            grammar.accept(kind)
-            assert grammar.last is kind
-        else:
-            with pytest.raises(GrammarError, match=f"{kind} can't follow"):
-                grammar.accept(kind)
-            assert grammar.last is last

@@ -11,12 +11,13 @@ import pytest_asyncio
 
 from commitstream import hub as hub_module
 from commitstream.counters import EventCounters
+from commitstream.envelope import Batch
 from commitstream.hub import Hub, UnknownCursor
 from commitstream.journal import PAGE
-from commitstream.watchers import MAILBOX_BATCHES, Goodbye, Mailbox
+from commitstream.watchers import MAILBOX_BATCHES, CloseReason, Mailbox
 from tests.unit.events.worlds import DEADLINE_SECONDS, Eye, HeldJournal, QuietBus, batch_of
 
-USER = "ada"
+USER = "user:ada"
 
 
 @pytest.fixture
@@ -59,45 +60,45 @@ class TestReplayAndLive:
     async def test_a_watcher_is_shown_what_was_before_it_and_what_comes_after(
         self, hub: Hub, journal: HeldJournal
     ) -> None:
-        journal.write(USER, PAGE * 2 + 3)
+        journal.commit(USER, PAGE * 2 + 3)
         eye = Eye()
 
         await hub.attach(eye, USER)
         await eye.reach(PAGE * 2 + 3)
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
         eye.assert_exact(PAGE * 2 + 4)
 
     async def test_what_comes_during_the_replay_is_neither_missed_nor_shown_twice(
         self, hub: Hub, journal: HeldJournal
     ) -> None:
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
         eye = Eye()
         await hub.attach(eye, USER)
         journal.open.clear()
 
-        hub.receive(journal.write(USER, 2))
+        hub.receive(journal.commit(USER, 2))
         await turns()
-        hub.receive(journal.write(USER, 2))
+        hub.receive(journal.commit(USER, 2))
         journal.open.set()
         await eye.reach(7)
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
         eye.assert_exact(8)
 
     async def test_a_page_that_runs_ahead_of_the_bus_is_not_shown_again_by_it(
         self, hub: Hub, journal: HeldJournal
     ) -> None:
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
         first, late = Eye(3), Eye()
         await hub.attach(first, USER)
-        ahead = journal.write(USER, 2)
+        ahead = journal.commit(USER, 2)
 
         await hub.attach(late, USER)
         await late.reach(3)
         await turns()
         hub.receive(ahead)
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
         await late.reach(6)
 
         late.assert_exact(6)
@@ -111,7 +112,7 @@ class TestReplayAndLive:
         attaching = asyncio.create_task(hub.attach(eye, USER))
         await turns()
 
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
         journal.open.set()
         await attaching
         await eye.reach(1)
@@ -124,19 +125,19 @@ class TestReplayAndLive:
         eyes: list[Eye] = []
         in_flight = []
         for _ in range(60):
-            in_flight.append(journal.write(USER, chance.randint(1, 4)))
+            in_flight.append(journal.commit(USER, chance.randint(1, 4)))
             if chance.random() < 0.5:
                 for batch in in_flight:
                     hub.receive(batch)
                 in_flight.clear()
             if chance.random() < 0.3:
-                eyes.append(Eye(chance.randint(0, journal.heads[USER])))
+                eyes.append(Eye(chance.randint(0, journal.numbers[USER])))
                 await hub.attach(eyes[-1], USER)
             await turns(chance.randint(0, 6))
         for batch in in_flight:
             hub.receive(batch)
 
-        last = journal.heads[USER]
+        last = journal.numbers[USER]
         for eye in eyes:
             await eye.reach(last)
             eye.assert_exact(last)
@@ -151,21 +152,21 @@ class TestWhatTheBusBrings:
         eye = Eye()
         await hub.attach(eye, USER)
 
-        batches = [journal.write(USER, chance.randint(1, 5)) for _ in range(50)]
+        batches = [journal.commit(USER, chance.randint(1, 5)) for _ in range(50)]
         brought = [batch for batch in batches if chance.random() < 0.7] * 2
         chance.shuffle(brought)
         for batch in brought:
             hub.receive(batch)
             await turns(chance.randint(0, 3))
-        hub.receive(journal.write(USER))
-        await eye.reach(journal.heads[USER])
+        hub.receive(journal.commit(USER))
+        await eye.reach(journal.numbers[USER])
 
-        eye.assert_exact(journal.heads[USER])
+        eye.assert_exact(journal.numbers[USER])
 
     async def test_overlapping_batches_are_shown_once(self, hub: Hub, journal: HeldJournal) -> None:
         eye = Eye()
         await hub.attach(eye, USER)
-        journal.write(USER, 6)
+        journal.commit(USER, 6)
 
         for first, last in [(1, 3), (2, 5), (5, 5), (1, 6)]:
             hub.receive(batch_of(USER, first, last))
@@ -177,9 +178,9 @@ class TestWhatTheBusBrings:
     ) -> None:
         eye = Eye()
         await hub.attach(eye, USER)
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
 
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
         assert eye.seen == []
         await eye.reach(4)
 
@@ -187,16 +188,16 @@ class TestWhatTheBusBrings:
         assert tally.gaps_filled == 4
 
     async def test_events_of_users_whom_nobody_watches_are_let_go(self, hub: Hub, tally: EventCounters) -> None:
-        hub.receive(batch_of("bob", 1, 3))
+        hub.receive(batch_of("user:bob", 1, 3))
 
         assert (tally.received, tally.delivered) == (0, 0)
 
     async def test_nobody_is_shown_the_events_of_another(self, hub: Hub, journal: HeldJournal) -> None:
         ada, bob = Eye(), Eye()
-        await hub.attach(ada, "ada")
-        await hub.attach(bob, "bob")
+        await hub.attach(ada, "user:ada")
+        await hub.attach(bob, "user:bob")
 
-        hub.receive(journal.write("ada", 3))
+        hub.receive(journal.commit("user:ada", 3))
 
         ada.assert_exact(3)
         assert bob.seen == []
@@ -210,7 +211,7 @@ class TestWhatTheBusBrings:
         await hub.start()
         await hub.attach(eye, USER)
 
-        journal.write(USER, PAGE + 2)
+        journal.commit(USER, PAGE + 2)
         await eye.reach(PAGE + 2)
         await hub.close()
 
@@ -226,7 +227,7 @@ class TestWhatTheBusBrings:
         await hub.attach(eye, USER)
         await turns()
 
-        journal.write(USER)
+        journal.commit(USER)
         bus.healthy = False
         await eye.reach(1)
         await hub.close()
@@ -244,7 +245,7 @@ class TestSlowWatchers:
 
         slow.blocked = True
         for _ in range(PAGE):
-            hub.receive(journal.write(USER, 3))
+            hub.receive(journal.commit(USER, 3))
         quick.assert_exact(PAGE * 3)
         slow.blocked = False
         await slow.reach(PAGE * 3)
@@ -259,9 +260,9 @@ class TestSlowWatchers:
         await hub.attach(slow, USER)
 
         slow.blocked = True
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
-        assert await slow.dismissed() is Goodbye.SLOW
+        assert await slow.dismissed() is CloseReason.SLOW
         assert (tally.slow_sockets_closed, hub.watchers) == (1, 0)
 
     async def test_what_waits_for_one_that_is_slow_is_a_page_and_no_more(self, hub: Hub, journal: HeldJournal) -> None:
@@ -270,7 +271,7 @@ class TestSlowWatchers:
         slow.blocked = True
 
         for _ in range(PAGE * 4):
-            hub.receive(journal.write(USER))
+            hub.receive(journal.commit(USER))
         await turns()
 
         assert len([read for read in journal.reads if read[1] >= 0]) == 1
@@ -286,17 +287,17 @@ class TestSlowWatchers:
     async def test_a_mailbox_is_read_to_the_end_before_its_goodbye_counts(self) -> None:
         box = Mailbox(0)
         box.offer(batch_of(USER, 1, 2))
-        box.dismiss(Goodbye.RESTART)
+        box.dismiss(CloseReason.RESTART)
 
         read = [await box.take(), await box.take()]
 
-        assert read[0] is not None
-        assert (read[0].last, read[1], box.goodbye) == (2, None, Goodbye.RESTART)
+        assert isinstance(read[0], Batch)
+        assert (read[0].last, read[1], box.reason) == (2, None, CloseReason.RESTART)
 
 
 class TestManyWatchers:
     async def test_those_that_begin_at_one_place_share_one_reading(self, hub: Hub, journal: HeldJournal) -> None:
-        journal.write(USER, PAGE * 2)
+        journal.commit(USER, PAGE * 2)
         eyes = [Eye() for _ in range(50)]
 
         await asyncio.gather(*(hub.attach(eye, USER) for eye in eyes))
@@ -324,14 +325,14 @@ class TestManyWatchers:
         await hub.attach(here, USER)
 
         await hub.detach(gone, USER)
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
         assert (gone.seen, here.seen) == ([], [1])
 
 
 class TestComingAndGoing:
     async def test_leaving_in_mid_replay_ends_the_replay(self, hub: Hub, journal: HeldJournal, bus: QuietBus) -> None:
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
         eye = Eye()
         await hub.attach(eye, USER)
         journal.open.clear()
@@ -366,14 +367,14 @@ class TestComingAndGoing:
         hasty.cancel()
         journal.open.set()
         await patient
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
         eye.assert_exact(1)
 
     async def test_a_feed_that_could_not_be_opened_is_opened_by_the_next(
         self, hub: Hub, journal: HeldJournal, bus: QuietBus
     ) -> None:
-        journal.write(USER, 2)
+        journal.commit(USER, 2)
         journal.fault = ConnectionError("the database is away")
         eye = Eye()
 
@@ -405,7 +406,7 @@ class TestComingAndGoing:
         await asyncio.wait([second])
         if second.exception():
             await hub.attach(eye, USER)
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
         eye.assert_exact(1)
 
@@ -416,7 +417,7 @@ class TestComingAndGoing:
         chance = random.Random(seed)
 
         async def visit(user: str) -> None:
-            eye = Eye(chance.randint(0, journal.heads.get(user, 0)))
+            eye = Eye(chance.randint(0, journal.numbers.get(user, 0)))
             attaching = asyncio.create_task(hub.attach(eye, user))
             await turns(chance.randint(0, 5))
             if chance.random() < 0.3:
@@ -428,8 +429,8 @@ class TestComingAndGoing:
 
         visits = []
         for _ in range(60):
-            user = chance.choice(["ada", "bob", "eve"])
-            hub.receive(journal.write(user))
+            user = chance.choice(["user:ada", "user:bob", "user:eve"])
+            hub.receive(journal.commit(user))
             visits.append(asyncio.create_task(visit(user)))
             await turns(chance.randint(0, 3))
         await asyncio.gather(*visits)
@@ -440,7 +441,7 @@ class TestComingAndGoing:
 
 class TestCursors:
     async def test_one_ahead_of_everything_is_refused(self, hub: Hub, journal: HeldJournal, bus: QuietBus) -> None:
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
 
         with pytest.raises(UnknownCursor, match="cursor 4 is ahead of the last event, 3"):
             await hub.attach(Eye(4), USER)
@@ -449,11 +450,11 @@ class TestCursors:
 
     async def test_one_ahead_of_the_bus_but_not_of_the_journal_is_good(self, hub: Hub, journal: HeldJournal) -> None:
         await hub.attach(Eye(), USER)
-        journal.write(USER, 2)
+        journal.commit(USER, 2)
         eye = Eye(2)
 
         await hub.attach(eye, USER)
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
 
         eye.assert_exact(3)
 
@@ -461,7 +462,7 @@ class TestCursors:
         self, hub: Hub, journal: HeldJournal
     ) -> None:
         await hub.attach(Eye(), USER)
-        journal.write(USER, 2)
+        journal.commit(USER, 2)
         journal.fault = ConnectionError("the database is away")
 
         with pytest.raises(ConnectionError):
@@ -476,12 +477,12 @@ class TestFaults:
         eye = Eye()
         await hub.attach(eye, USER)
         journal.fault = fault
-        journal.write(USER)
-        hub.receive(journal.write(USER))
+        journal.commit(USER)
+        hub.receive(journal.commit(USER))
         await turns()
 
         journal.fault = None
-        hub.receive(journal.write(USER))
+        hub.receive(journal.commit(USER))
         await eye.reach(3)
 
         eye.assert_exact(3)
@@ -491,7 +492,7 @@ class TestFaults:
         self, hub: Hub, journal: HeldJournal, fault: Exception, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hub_module, "RECONCILE_SECONDS_WITHOUT_BUS", 0.001)
-        journal.write(USER, 5)
+        journal.commit(USER, 5)
         await hub.attach(Eye(5), USER)
         journal.fault = fault
         eye = Eye()
@@ -510,19 +511,19 @@ class TestDismissal:
     ) -> None:
         live, late = Eye(), Eye()
         await hub.attach(live, USER)
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
         await hub.attach(late, USER)
 
         await hub.dismiss(DEADLINE_SECONDS)
 
         for eye in (live, late):
             eye.assert_exact(3)
-            assert eye.goodbye is Goodbye.RESTART
+            assert eye.reason is CloseReason.RESTART
 
     async def test_one_that_leaves_meanwhile_does_not_keep_the_others_from_their_goodbye(
         self, hub: Hub, journal: HeldJournal
     ) -> None:
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
         there, leaving = Eye(3), Eye()
         leaving.blocked = True
         await hub.attach(there, USER)
@@ -533,16 +534,16 @@ class TestDismissal:
         await hub.detach(leaving, USER)
         await dismissing
 
-        assert there.goodbye is Goodbye.RESTART
+        assert there.reason is CloseReason.RESTART
 
     async def test_one_that_is_stuck_holds_it_up_until_the_deadline_and_no_longer(
         self, hub: Hub, journal: HeldJournal
     ) -> None:
-        journal.write(USER, 3)
+        journal.commit(USER, 3)
         stuck = Eye()
         stuck.blocked = True
         await hub.attach(stuck, USER)
 
         await hub.dismiss(0.02)
 
-        assert stuck.goodbye is Goodbye.RESTART
+        assert stuck.reason is CloseReason.RESTART

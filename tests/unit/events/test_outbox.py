@@ -16,10 +16,12 @@ from commitstream.bus.base import MemoryBus
 from commitstream.counters import EventCounters
 from commitstream.envelope import Batch
 from commitstream.outbox import Outbox, Relay
+from commitstream.topics import user_stream
 from test_framework.event_path import EventPath, thought
 from tests.unit.events.worlds import HeldJournal, batch_of
 
 DEADLINE_SECONDS = 2.0
+ADA = user_stream("ada")
 
 
 class GatedBus(MemoryBus):
@@ -40,7 +42,7 @@ class GatedBus(MemoryBus):
 
     @property
     def spans(self) -> list[tuple[str, int, int]]:
-        return [(batch.user_id, batch.first, batch.last) for batch in self.published]
+        return [(batch.stream, batch.first, batch.last) for batch in self.published]
 
 
 def imported_again() -> ModuleType:
@@ -59,7 +61,7 @@ def imported_again() -> ModuleType:
 
 async def commit(path: EventPath, *texts: str) -> None:
     async with path.database.transaction() as session:
-        await path.journal.log_event(session, "ada", *(thought(text) for text in texts))
+        await path.journal.append(session, ADA, *(thought(text) for text in texts))
 
 
 class TestTheHook:
@@ -69,10 +71,10 @@ class TestTheHook:
 
         await commit(path, "a")
         async with path.database.transaction() as session, session.begin_nested():
-            await path.journal.log_event(session, "ada", thought("b"))
+            await path.journal.append(session, ADA, thought("b"))
         await path.settle()
 
-        assert path.bus.frames("ada") == await path.written("ada")
+        assert path.bus.frames("user:ada") == await path.written("user:ada")
         assert (path.tally.committed, path.tally.published) == (2, 2)
 
     async def test_a_rollback_costs_no_look_into_the_journal(self, path: EventPath) -> None:
@@ -80,10 +82,10 @@ class TestTheHook:
         path.outbox.feed(relay := Relay(GatedBus(), journal.after_each, path.tally))
 
         async with path.database.transaction() as session, session.begin_nested():
-            await path.journal.log_event(session, "ada", thought("a"))
+            await path.journal.append(session, ADA, thought("a"))
             await session.rollback()
         async with path.database.reading() as session:
-            await path.journal.head("ada")
+            await path.journal.head("user:ada")
         await relay.close()
 
         assert journal.reads == []
@@ -93,7 +95,7 @@ class TestTheHook:
 
         await commit(path, "a")
 
-        assert len(await path.written("ada")) == 1
+        assert len(await path.written("user:ada")) == 1
         assert path.bus.published == []
 
     async def test_a_commit_is_no_slower_for_a_bus_that_hangs(self, path: EventPath) -> None:
@@ -116,32 +118,32 @@ class TestTheRelay:
         bus = GatedBus()
         relay = Relay(bus, HeldJournal().after_each, EventCounters())
 
-        for user, first, last in [("ada", 1, 2), ("bob", 1, 1), ("ada", 3, 3), ("ada", 5, 5)]:
+        for user, first, last in [("user:ada", 1, 2), ("user:bob", 1, 1), ("user:ada", 3, 3), ("user:ada", 5, 5)]:
             relay.take(batch_of(user, first, last))
         await relay.close()
 
-        assert bus.spans == [("ada", 1, 3), ("ada", 5, 5), ("bob", 1, 1)]
+        assert bus.spans == [("user:ada", 1, 3), ("user:ada", 5, 5), ("user:bob", 1, 1)]
 
     async def test_closing_publishes_what_was_taken(self) -> None:
         bus = GatedBus()
         bus.open.clear()
         relay = Relay(bus, HeldJournal().after_each, EventCounters())
-        relay.take(batch_of("ada", 1, 1))
+        relay.take(batch_of("user:ada", 1, 1))
         await asyncio.sleep(0)
-        relay.take(batch_of("ada", 2, 2))
+        relay.take(batch_of("user:ada", 2, 2))
 
         closing = asyncio.create_task(relay.close(DEADLINE_SECONDS))
         await asyncio.sleep(0)
         bus.open.set()
         await closing
 
-        assert bus.spans == [("ada", 1, 1), ("ada", 2, 2)]
+        assert bus.spans == [("user:ada", 1, 1), ("user:ada", 2, 2)]
 
     async def test_closing_waits_for_a_bus_that_hangs_until_its_deadline(self) -> None:
         bus = GatedBus()
         bus.open.clear()
         relay = Relay(bus, HeldJournal().after_each, EventCounters())
-        relay.take(batch_of("ada", 1, 1))
+        relay.take(batch_of("user:ada", 1, 1))
 
         async with asyncio.timeout(DEADLINE_SECONDS):
             await relay.close(0.02)
@@ -155,14 +157,14 @@ class TestTheRelay:
         relay = Relay(bus, HeldJournal().after_each, EventCounters())
         bus.fault = RuntimeError("never thought of")
         with caplog.at_level(logging.ERROR):
-            relay.take(batch_of("ada", 1, 1))
+            relay.take(batch_of("user:ada", 1, 1))
             assert await relay.idle(DEADLINE_SECONDS)
 
         bus.fault = None
-        relay.take(batch_of("ada", 2, 2))
+        relay.take(batch_of("user:ada", 2, 2))
         await relay.close()
 
-        assert bus.spans == [("ada", 2, 2)]
+        assert bus.spans == [("user:ada", 2, 2)]
         assert "hubs will read them" in caplog.text
 
     async def test_it_holds_so_much_and_leaves_the_rest_to_the_journal(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,34 +173,34 @@ class TestTheRelay:
         relay = Relay(bus, HeldJournal().after_each, tally)
 
         for seq in range(1, 6):
-            relay.take(batch_of("ada", seq, seq))
+            relay.take(batch_of("user:ada", seq, seq))
         await relay.close()
 
-        assert bus.spans == [("ada", 1, 3)]
+        assert bus.spans == [("user:ada", 1, 3)]
         assert (tally.published, tally.left_to_journal) == (3, 2)
 
     async def test_of_what_is_in_doubt_it_publishes_what_the_journal_has(self) -> None:
         bus, journal = GatedBus(), HeldJournal()
-        journal.write("ada", 3)
+        journal.commit("user:ada", 3)
         relay = Relay(bus, journal.after_each, EventCounters())
 
-        relay.take(batch_of("ada", 2, 2), certain=False)
-        relay.take(batch_of("ada", 4, 4), certain=False)
-        relay.take(batch_of("bob", 1, 1), certain=False)
+        relay.take(batch_of("user:ada", 2, 2), certain=False)
+        relay.take(batch_of("user:ada", 4, 4), certain=False)
+        relay.take(batch_of("user:bob", 1, 1), certain=False)
         await relay.close()
 
-        assert bus.spans == [("ada", 2, 2)]
+        assert bus.spans == [("user:ada", 2, 2)]
 
     async def test_a_journal_that_can_not_be_read_holds_up_only_what_is_in_doubt(self) -> None:
         bus, journal = GatedBus(), HeldJournal()
         journal.fault = ConnectionError("away")
         relay = Relay(bus, journal.after_each, EventCounters())
 
-        relay.take(batch_of("ada", 1, 1), certain=False)
-        relay.take(batch_of("bob", 1, 1))
+        relay.take(batch_of("user:ada", 1, 1), certain=False)
+        relay.take(batch_of("user:bob", 1, 1))
         await relay.close()
 
-        assert bus.spans == [("bob", 1, 1)]
+        assert bus.spans == [("user:bob", 1, 1)]
 
 
 class TestOtherThreads:
@@ -208,18 +210,18 @@ class TestOtherThreads:
 
         async def commit_there() -> None:
             database = Database(database_url)
-            journal = Journal(database, path.outbox)
+            journal = Journal(database, path.outbox, path.journal.topics)
             for number in range(20):
                 async with database.transaction() as session:
-                    await journal.log_event(session, "ada", thought(str(number)))
+                    await journal.append(session, ADA, thought(str(number)))
             await database.close()
 
         await asyncio.to_thread(asyncio.run, commit_there())
         await asyncio.sleep(0)
         await path.settle()
 
-        assert path.bus.frames("ada") == await path.written("ada")
-        assert len(path.bus.frames("ada")) == 20
+        assert path.bus.frames("user:ada") == await path.written("user:ada")
+        assert len(path.bus.frames("user:ada")) == 20
 
     async def test_a_relay_whose_loop_has_ended_breaks_no_commit(self, path: EventPath) -> None:
         async def make() -> Relay:
@@ -231,7 +233,7 @@ class TestOtherThreads:
 
         await commit(path, "a")
 
-        assert len(await path.written("ada")) == 1
+        assert len(await path.written("user:ada")) == 1
 
     async def test_many_threads_hand_over_everything(self) -> None:
         bus = GatedBus()

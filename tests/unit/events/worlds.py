@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from commitstream.bus.base import Receive
 from commitstream.envelope import Batch, frame
 from commitstream.journal import ANY_SIZE, PAGE, Journal
-from commitstream.watchers import Goodbye
+from commitstream.watchers import Allowed, CloseReason, always
 
 DEADLINE_SECONDS = 2.0
 BODY = '{"v":1}'
@@ -19,41 +19,41 @@ class HeldJournal(Journal):
     """A journal in memory; `open` lets reads through, `fault` is what they raise."""
 
     def __init__(self) -> None:
-        self.heads: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self.open = asyncio.Event()
         self.open.set()
         self.fault: Exception | None = None
         self.reads: list[tuple[str, int]] = []
 
-    def write(self, user_id: str, count: int = 1) -> Batch:
+    def commit(self, stream: str, count: int = 1) -> Batch:
         """Commit events, and give the batch that the bus would bring."""
-        first = self.heads.get(user_id, 0) + 1
-        self.heads[user_id] = first + count - 1
-        return batch_of(user_id, first, self.heads[user_id])
+        first = self.numbers.get(stream, 0) + 1
+        self.numbers[stream] = first + count - 1
+        return batch_of(stream, first, self.numbers[stream])
 
-    async def head(self, user_id: str) -> int:
-        await self._read(user_id, -1)
-        return self.heads.get(user_id, 0)
+    async def head(self, stream: str) -> int:
+        await self._read(stream, -1)
+        return self.numbers.get(stream, 0)
 
-    async def after(self, user_id: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
-        await self._read(user_id, seq)
-        return self._page(user_id, seq, limit)
+    async def after(self, stream: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
+        await self._read(stream, seq)
+        return self._page(stream, seq, limit)
 
     async def after_each(self, positions: Mapping[str, int], limit: int = PAGE, size: int = ANY_SIZE) -> list[Batch]:
-        for user_id, seq in positions.items():
-            await self._read(user_id, seq)
-        return [page for user_id, seq in positions.items() if (page := self._page(user_id, seq, limit))]
+        for stream, seq in positions.items():
+            await self._read(stream, seq)
+        return [page for stream, seq in positions.items() if (page := self._page(stream, seq, limit))]
 
-    async def _read(self, user_id: str, seq: int) -> None:
-        self.reads.append((user_id, seq))
+    async def _read(self, stream: str, seq: int) -> None:
+        self.reads.append((stream, seq))
         await self.open.wait()
         await asyncio.sleep(0)
         if self.fault is not None:
             raise self.fault
 
-    def _page(self, user_id: str, seq: int, limit: int) -> Batch | None:
-        last = min(self.heads.get(user_id, 0), seq + limit)
-        return batch_of(user_id, seq + 1, last) if last > seq else None
+    def _page(self, stream: str, seq: int, limit: int) -> Batch | None:
+        last = min(self.numbers.get(stream, 0), seq + limit)
+        return batch_of(stream, seq + 1, last) if last > seq else None
 
 
 class QuietBus:
@@ -68,11 +68,11 @@ class QuietBus:
 
     async def publish(self, batches: Sequence[Batch]) -> None: ...
 
-    async def watch(self, user_id: str) -> None:
-        self.watched.add(user_id)
+    async def watch(self, stream: str) -> None:
+        self.watched.add(stream)
 
-    async def unwatch(self, user_id: str) -> None:
-        self.watched.discard(user_id)
+    async def unwatch(self, stream: str) -> None:
+        self.watched.discard(stream)
 
     async def close(self) -> None: ...
 
@@ -80,11 +80,14 @@ class QuietBus:
 class Eye:
     """A watcher that remembers what it saw; with `blocked` it has no room."""
 
-    def __init__(self, position: int = 0) -> None:
+    def __init__(self, position: int = 0, allowed: Allowed = always) -> None:
+        self.asked = 0
+        self._allowed = allowed
+        self.live_at: int | None = None
         self.position = position
         self.began_at = position
         self.seen: list[int] = []
-        self.goodbye: Goodbye | None = None
+        self.reason: CloseReason | None = None
         self._room = asyncio.Event()
         self._room.set()
         self._changed = asyncio.Event()
@@ -111,17 +114,25 @@ class Eye:
     async def room(self) -> None:
         await self._room.wait()
 
-    def dismiss(self, goodbye: Goodbye) -> None:
-        self.goodbye = goodbye
+    def caught_up(self) -> None:
+        if self.live_at is None:
+            self.live_at = self.position
+
+    async def allowed(self) -> bool:
+        self.asked += 1
+        return await self._allowed()
+
+    def dismiss(self, reason: CloseReason) -> None:
+        self.reason = reason
         self._changed.set()
 
     async def reach(self, seq: int) -> None:
         await self._until(lambda: self.position >= seq, f"event {seq}")
 
-    async def dismissed(self) -> Goodbye:
-        await self._until(lambda: self.goodbye is not None, "a goodbye")
-        assert self.goodbye is not None
-        return self.goodbye
+    async def dismissed(self) -> CloseReason:
+        await self._until(lambda: self.reason is not None, "a close")
+        assert self.reason is not None
+        return self.reason
 
     def assert_exact(self, last: int) -> None:
         """Saw everything after its position up to a number, once each and in order."""
@@ -134,8 +145,8 @@ class Eye:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"{what} did not come; seen: {self.seen}, goodbye: {self.goodbye}") from None
+            raise AssertionError(f"{what} did not come; seen: {self.seen}, reason: {self.reason}") from None
 
 
-def batch_of(user_id: str, first: int, last: int) -> Batch:
-    return Batch(user_id, first, [frame(seq, BODY) for seq in range(first, last + 1)])
+def batch_of(stream: str, first: int, last: int) -> Batch:
+    return Batch(stream, first, [frame(seq, BODY) for seq in range(first, last + 1)])

@@ -7,3 +7,5 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 SERVICE = ("app", "commitstream")
 """The packages of the service under test: its own code, and the engine below it."""
+TESTS_OF_THE_ENGINE = "commitstream/tests"
+"""Tests that lie below a package of the service, and are no part of it."""

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 
-pytest.register_assert_rewrite("tests", "test_framework.tests")  # or an assert in a helper says nothing when it fails
+pytest.register_assert_rewrite(
+    "tests", "test_framework.tests", "commitstream.tests"
+)  # or an assert in a helper says nothing when it fails
 
 pytest_plugins = [
     "test_framework.browser",

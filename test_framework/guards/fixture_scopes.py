@@ -41,4 +41,4 @@ def _text(node: ast.expr) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
-GUARD = Guard("fixture_scopes", python_below("tests", "test_framework"), check)
+GUARD = Guard("fixture_scopes", python_below("tests", "test_framework", "commitstream"), check)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
-from test_framework import SERVICE
+from test_framework import SERVICE, TESTS_OF_THE_ENGINE
 from test_framework.guards.source import Finding, Guard, Source, python_below, words
 
 MADE_FOR_TESTS = words(
@@ -145,7 +146,8 @@ def _declares_variable(node: ast.AST) -> bool:
 
 
 def _made_for_tests(module: str) -> bool:
-    return module.split(".")[0] in MADE_FOR_TESTS
+    first, *below = module.split(".")
+    return first in MADE_FOR_TESTS or "tests" in below
 
 
 def _is_flag(name: str) -> bool:
@@ -167,4 +169,9 @@ def _dotted(node: ast.AST) -> str:
             return ""
 
 
-GUARD = Guard("ignorance", python_below(*SERVICE), check)
+def concerns(path: PurePosixPath) -> bool:
+    """Concern the service's Python files, but not the tests that lie below the engine."""
+    return python_below(*SERVICE)(path) and PurePosixPath(TESTS_OF_THE_ENGINE) not in path.parents
+
+
+GUARD = Guard("ignorance", concerns, check)

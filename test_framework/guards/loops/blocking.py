@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from test_framework import SERVICE
+from test_framework import SERVICE, TESTS_OF_THE_ENGINE
 from test_framework.guards.leaks.origins import Line, birth, is_ours, stack
 from test_framework.guards.loops.allowed import allowed_callers
 from test_framework.guards.loops.cpu import watch_cpu
@@ -57,7 +57,8 @@ def watch_blocking(root: Path) -> Callable[[], None]:
     blockbuster.BlockingError = Blocked  # type: ignore[misc, assignment]
     guards = [_folder(root / "test_framework" / "guards")]
     everywhere = [_folder(root / folder) for folder in (*SERVICE, *TESTS)]
-    service = BlockBuster([_folder(root / folder) for folder in SERVICE]).functions
+    tests_inside = [_folder(root / TESTS_OF_THE_ENGINE)]
+    service = BlockBuster([_folder(root / folder) for folder in SERVICE], excluded_modules=tests_inside).functions
     everything = BlockBuster(everywhere, excluded_modules=guards).functions
     watched = [name for name in service if not name.startswith(LEFT_ALONE)]
     functions = {name: (everything if name.startswith(WAITS_LONG) else service)[name] for name in watched}

@@ -340,6 +340,14 @@ TWINS = {
 }
 
 
+OF_THE_ENGINE = """\
+from pathlib import Path
+
+async def test_reads_below_the_engine():
+    Path(__file__).read_text()
+"""
+
+
 def _test(name: str, kind: str, body: str) -> str:
     body = textwrap.dedent(body).strip()
     given = "tmp_path" if "tmp_path" in body else ""
@@ -359,6 +367,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Ended:
         "tests/mission_critical/test_planted.py": code,
         "app/__init__.py": "",
         "app/service.py": SERVICE,
+        "commitstream/tests/mission_critical/test_engine.py": OF_THE_ENGINE,
         **IMPORTED,
     }
     allowed = (
@@ -383,6 +392,10 @@ def test_the_next_test_is_not_blamed(run: Ended, name: str) -> None:
 @pytest.mark.parametrize("name", TWINS)
 def test_the_same_done_well_passes(run: Ended, name: str) -> None:
     assert run.of(f"test_twin_{name}").failed == {}, run.output
+
+
+def test_a_test_below_the_engine_may_read_a_file(run: Ended) -> None:
+    assert run.of("test_reads_below_the_engine").failed == {}, run.output
 
 
 FIRST_CALL = """\

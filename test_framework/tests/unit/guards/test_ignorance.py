@@ -18,6 +18,7 @@ TELLTALES = {
     "an import of unittest": "import unittest",
     "an import of the kit": "from test_framework.ports import lease",
     "an import of the tests": "import tests.unit.fakes",
+    "an import of the engine's tests": "from commitstream.tests.auction import application",
     "an import inside a function": "def f():\n    import fakeredis",
     "an import by name": "import importlib\nimportlib.import_module('pytest')",
     "a look at the loaded modules": "import sys\npublish = 'pytest' not in sys.modules",
@@ -112,10 +113,21 @@ def test_no_comment_excuses_it(plant: Plant) -> None:
     assert ignorance.check([source])
 
 
-def test_only_the_service_is_concerned(plant: Plant) -> None:
-    concerned = [path for path in ("app/a.py", "tests/a.py", "app/a.html", "apple/a.py") if _concerned(plant(path, ""))]
+PATHS = (
+    "app/a.py",
+    "commitstream/a.py",
+    "commitstream/latest/tests/a.py",
+    "commitstream/tests/a.py",
+    "tests/a.py",
+    "app/a.html",
+    "apple/a.py",
+)
 
-    assert concerned == ["app/a.py"]
+
+def test_only_the_service_is_concerned(plant: Plant) -> None:
+    concerned = [path for path in PATHS if _concerned(plant(path, ""))]
+
+    assert concerned == ["app/a.py", "commitstream/a.py", "commitstream/latest/tests/a.py"]
 
 
 def _concerned(source: Source) -> bool:

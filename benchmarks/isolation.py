@@ -20,6 +20,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from app.db.schema import migrations
 from benchmarks.measure import Row, take_turns
 from test_framework.isolation.databases import Databases, databases
 from test_framework.isolation.levels import Level
@@ -80,7 +81,7 @@ async def _widen(worker: Databases, pool: ServicePool, tables: int) -> tuple[str
     for number in range(int(have), tables):
         await wide.execute(f"CREATE TABLE wide_{number} (id bigserial PRIMARY KEY, note text)")
     await wide.close()
-    worker.templates[pool.run] = PostgresTemplate(server, pool.stack, ready=template)
+    worker.templates[pool.run, migrations] = PostgresTemplate(server, pool.stack, ready=template)
     async with worker.give(pool, Level.RESET, "wide") as again:
         return template, again.url
 

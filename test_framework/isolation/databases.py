@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from app.db import schema
+from commitstream.db.migrate import Migrations
 from test_framework.isolation.connections import ConnectionStore, listen, unlisten
 from test_framework.isolation.holders import Holders
 from test_framework.isolation.lasting import Lasting
@@ -37,14 +39,16 @@ class Databases:
         self.costs = Costs()
         self._lasting = Lasting()
         self.store = ConnectionStore(self._lasting)
-        self.templates: dict[str, PostgresTemplate] = {}
-        self._databases: dict[str, WorkerDatabase] = {}
+        self.templates: dict[tuple[str, Migrations], PostgresTemplate] = {}
+        self._databases: dict[PostgresTemplate, WorkerDatabase] = {}
         self._outer_connection: tuple[str, asyncpg.Connection | None] = ("", None)
 
     @asynccontextmanager
-    async def give(self, pool: ServicePool, level: Level, test: str) -> AsyncIterator[Given]:
+    async def give(
+        self, pool: ServicePool, level: Level, test: str, migrations: Migrations = schema.migrations
+    ) -> AsyncIterator[Given]:
         """Give a test an empty, migrated database until the block ends."""
-        template = await self._lasting(self._template(pool))
+        template = await self._lasting(self._template(pool, migrations))
         serve = {Level.RESET: self._reset, Level.ROLLBACK: self._rollback, Level.CLONE: self._clone}[level]
         self.costs.tests += 1
         async with serve(pool, template, test) as given:
@@ -52,7 +56,7 @@ class Databases:
 
     @asynccontextmanager
     async def _reset(self, pool: ServicePool, template: PostgresTemplate, test: str) -> AsyncIterator[Given]:
-        database = self._database(pool, template)
+        database = self._database(template)
         given = Given(await self._lasting(database.url()))
         # where a test breaks servers and networks, a connection that was kept would spare it what it came to see
         async with self.store.naming(test) if pool.own else self.store.serving(given.url, test):
@@ -63,7 +67,7 @@ class Databases:
 
     @asynccontextmanager
     async def _rollback(self, pool: ServicePool, template: PostgresTemplate, test: str) -> AsyncIterator[Given]:
-        given = Given(await self._lasting(self._database(pool, template).url()))
+        given = Given(await self._lasting(self._database(template).url()))
         outer = Outer(await self._lasting(self._undone(given.url, test)))
         self.store.outer = outer
         try:
@@ -104,9 +108,9 @@ class Databases:
                     self.costs.sessions += await self._lasting(template.drop(url))
 
     @asynccontextmanager
-    async def lasting(self, pool: ServicePool) -> AsyncIterator[str]:
+    async def lasting(self, pool: ServicePool, migrations: Migrations = schema.migrations) -> AsyncIterator[str]:
         """Give a database that is no single test's, until the block ends."""
-        template = await self._lasting(self._template(pool))
+        template = await self._lasting(self._template(pool, migrations))
         url = await self._lasting(template.copy(self.worker))
         try:
             yield url
@@ -115,10 +119,13 @@ class Databases:
 
     async def leave(self, pool: ServicePool) -> None:
         """Let go of servers that are about to end, and to take their databases along."""
-        if (database := self._databases.pop(pool.run, None)) is not None:
-            with suppress(*GONE):
-                await database.renew()
-        self.templates.pop(pool.run, None)
+        for run, migrations in list(self.templates):
+            if run != pool.run:
+                continue
+            database = self._databases.pop(self.templates.pop((run, migrations)), None)
+            if database is not None:
+                with suppress(*GONE):
+                    await database.renew()
 
     async def close(self) -> None:
         """Leave nothing on servers that stay; those that are gone took it with them."""
@@ -129,12 +136,13 @@ class Databases:
             with suppress(*GONE):
                 await database.renew()
 
-    async def _template(self, pool: ServicePool) -> PostgresTemplate:
+    async def _template(self, pool: ServicePool, migrations: Migrations) -> PostgresTemplate:
         server = await asyncio.to_thread(pool.get, "postgres")
-        return self.templates.setdefault(pool.run, PostgresTemplate(server.url, pool.stack))
+        made = PostgresTemplate(server.url, pool.stack, migrations=migrations)
+        return self.templates.setdefault((pool.run, migrations), made)
 
-    def _database(self, pool: ServicePool, template: PostgresTemplate) -> WorkerDatabase:
-        return self._databases.setdefault(pool.run, WorkerDatabase(template, self.worker, self.costs))
+    def _database(self, template: PostgresTemplate) -> WorkerDatabase:
+        return self._databases.setdefault(template, WorkerDatabase(template, self.worker, self.costs))
 
 
 @asynccontextmanager

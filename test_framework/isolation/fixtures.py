@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from test_framework.modes import Mode
 from test_framework.running.reality import POOL
 
 if TYPE_CHECKING:
+    from commitstream.db.migrate import Migrations
     from test_framework.isolation.databases import Databases
     from test_framework.isolation.redis import Keyspaces
     from test_framework.service_pool import ServicePool
@@ -33,19 +35,46 @@ def isolation_level(request: pytest.FixtureRequest) -> Level:
     return level_of(request.node)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def migrated_file(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """An empty SQLite file, migrated once: a copy of it costs a hundredth of migrating another."""
-    if mode is not Mode.LIGHTWEIGHT:
-        return None
+@pytest.fixture
+def migrations() -> Migrations:
+    """What makes the tables of a test's database: the service's; the tests of another application name theirs."""
     from app.db.schema import migrations
-    from commitstream.db.database import Database
 
-    file = tmp_path_factory.mktemp("migrated") / "empty.db"
-    database = Database(f"sqlite+aiosqlite:///{file}")
-    await migrations.upgrade(database.engine)
-    await database.close()
-    return file
+    return migrations
+
+
+class MigratedFiles:
+    """Empty SQLite files, migrated once: a copy of one costs a hundredth of migrating another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[Migrations, Path] = {}
+
+    async def of(self, migrations: Migrations) -> Path:
+        """Return the file with an application's tables; made when first asked for."""
+        from commitstream.db.database import Database
+
+        if migrations not in self._files:
+            file = self._folder / f"empty-{len(self._files)}.db"
+            database = Database(f"sqlite+aiosqlite:///{file}")
+            await migrations.upgrade(database.engine)
+            await database.close()
+            self._files[migrations] = file
+        return self._files[migrations]
+
+
+@pytest.fixture(scope="session")
+def migrated_files(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> MigratedFiles | None:
+    """The migrated SQLite files of this worker; None where there is a real database."""
+    return MigratedFiles(tmp_path_factory.mktemp("migrated")) if mode is Mode.LIGHTWEIGHT else None
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_file(migrated_files: MigratedFiles | None) -> Path | None:
+    """An empty SQLite file with the service's tables; None where there is a real database."""
+    from app.db.schema import migrations
+
+    return None if migrated_files is None else await migrated_files.of(migrations)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -88,21 +117,22 @@ async def database_url(
     mode: Mode,
     pool_of_postgres: ServicePool | None,
     worker_databases: Databases | None,
-    migrated_file: Path | None,
+    migrated_files: MigratedFiles | None,
+    migrations: Migrations,
     tmp_path: Path,
     isolation_level: Level,
 ) -> AsyncIterator[str]:
     """An empty, migrated database of this test's own: nobody else's rows, real commits."""
-    if migrated_file is not None or pool_of_postgres is None or worker_databases is None:
-        assert migrated_file is not None, "without services there is SQLite"
+    if migrated_files is not None or pool_of_postgres is None or worker_databases is None:
+        assert migrated_files is not None, "without services there is SQLite"
         file = tmp_path / "test.db"
-        shutil.copyfile(migrated_file, file)
+        shutil.copyfile(await migrated_files.of(migrations), file)
         yield f"sqlite+aiosqlite:///{file}"
         return
     # where the service is a process of its own, no transaction can hold what it commits
     level = Level.RESET if (mode, isolation_level) == (Mode.FULL, Level.ROLLBACK) else isolation_level
     began = ended = time.perf_counter()
-    async with worker_databases.give(pool_of_postgres, level, request.node.nodeid) as given:
+    async with worker_databases.give(pool_of_postgres, level, request.node.nodeid, migrations) as given:
         began = time.perf_counter() - began
         yield given.url
         ended = time.perf_counter()
@@ -144,20 +174,40 @@ async def redis_url(
         yield server.url
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_database_url(
-    mode: Mode,
+MakeDatabase = Callable[["Migrations"], AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def lasting_database(
     request: pytest.FixtureRequest,
     worker_databases: Databases | None,
-    migrated_file: Path | None,
+    migrated_files: MigratedFiles | None,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[str]:
-    """A migrated database for a server that outlives a test: never emptied, so bring rows that are told from others'."""
-    if migrated_file is not None:
-        yield f"sqlite+aiosqlite:///{shutil.copyfile(migrated_file, tmp_path_factory.mktemp('shared') / 'shared.db')}"
-        return
-    assert worker_databases is not None
-    async with worker_databases.lasting(request.getfixturevalue("pool")) as url:
+) -> MakeDatabase:
+    """Makes a migrated database for a server that outlives a test: never emptied, so bring rows that are told from others'."""
+
+    folder = tmp_path_factory.mktemp("shared")
+
+    @asynccontextmanager
+    async def lasting(migrations: Migrations) -> AsyncIterator[str]:
+        if migrated_files is not None:
+            file = folder / f"{secrets.token_hex(4)}.db"
+            await asyncio.to_thread(shutil.copyfile, await migrated_files.of(migrations), file)
+            yield f"sqlite+aiosqlite:///{file}"
+            return
+        assert worker_databases is not None
+        async with worker_databases.lasting(request.getfixturevalue("pool"), migrations) as url:
+            yield url
+
+    return lasting
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_database_url(lasting_database: MakeDatabase) -> AsyncIterator[str]:
+    """A database with the service's tables for a server that outlives a test."""
+    from app.db.schema import migrations
+
+    async with lasting_database(migrations) as url:
         yield url
 
 

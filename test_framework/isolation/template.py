@@ -1,7 +1,7 @@
 """One migrated database that is only ever copied: made once per server by the real migrations, then sealed.
 
-Its name holds a hash of everything that the migrations are made of, so that a server which stays up between runs is never asked
-for yesterday's tables. Copies carry the run's name: what a killed run left on such a server goes when the next one begins.
+Its name holds a hash of the folder of an application's migrations, and one of everything that they are made of, so that a server
+which stays up between runs is never asked for yesterday's tables, and serves several applications. Copies carry the run's name: what a killed run left on such a server goes when the next one begins.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy import make_url
 
-from app.db.schema import migrations
+from app.db import schema
 from commitstream.db import base, migrate
 from commitstream.db.database import Database
+from commitstream.db.migrate import Migrations
 from test_framework.services.run import is_held, lease_of
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceError
@@ -33,10 +34,12 @@ CONNECTION_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, async
 class PostgresTemplate:
     """Makes copies of the migrated database on one server, or of one that is ready there, and drops them."""
 
-    def __init__(self, url: str, stack: Stack, ready: str = "") -> None:
+    def __init__(self, url: str, stack: Stack, ready: str = "", migrations: Migrations = schema.migrations) -> None:
         self._url = make_url(url).set(drivername="postgresql+asyncpg")
         self._stack = stack
-        self._name = ready or f"{TEMPLATE}_{stack.digest}_{digest_of_migrations()}"
+        self._migrations = migrations
+        self._application = hashlib.sha256(str(migrations.versions).encode()).hexdigest()[:8]
+        self._name = ready or f"{TEMPLATE}_{stack.digest}_{self._application}_{digest_of_migrations(migrations)}"
         self._prepared = False
         self._made_elsewhere = bool(ready)
 
@@ -84,16 +87,16 @@ class PostgresTemplate:
             await connection.execute(f'DROP DATABASE IF EXISTS "{draft}" WITH (FORCE)')
             await connection.execute(f'CREATE DATABASE "{draft}"')
             database = Database(self._of(draft))
-            await migrations.upgrade(database.engine)
+            await self._migrations.upgrade(database.engine)
             await database.close()
             await connection.execute(f'ALTER DATABASE "{draft}" RENAME TO "{self._name}"')
             await connection.execute(f'ALTER DATABASE "{self._name}" IS_TEMPLATE true ALLOW_CONNECTIONS false')
 
     async def _sweep(self, connection: asyncpg.Connection, found: set[str]) -> None:
-        """Drop this checkout's templates of other migrations, and the copies of runs that are over."""
+        """Drop the templates of this application's earlier migrations, and the copies of runs that are over."""
         for name in sorted(found - {self._name}):
             kind, _, rest = name.partition(f"_{self._stack.digest}_")
-            if kind == TEMPLATE:
+            if kind == TEMPLATE and rest.startswith(f"{self._application}_"):
                 await connection.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
             elif kind != COPY or self._lives(run=rest.partition("_")[0]):
                 continue
@@ -129,7 +132,7 @@ async def one_at_a_time(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 @cache
-def digest_of_migrations() -> str:
+def digest_of_migrations(migrations: Migrations = schema.migrations) -> str:
     """A hash of all that decides which tables the migrations make."""
     sources = [file for folder in migrations.folders for file in folder.glob("*.py")]
     sources += [Path(migrate.__file__), Path(base.__file__)]

@@ -61,7 +61,7 @@ class BackendClient:
         self._http = httpx.AsyncClient(base_url=url, timeout=deadline, trust_env=False, verify=verify)
 
     @classmethod
-    def of(cls, server: Server, user: TestUserContext, *, patience: float = 0.0) -> BackendClient:
+    def of(cls, server: Server, user: TestUserContext, *, patience: float = 0.0) -> Self:
         """Speak for a user, whose session and thread every request carries."""
         return cls(server.url, user.token, user=user, patience=patience)
 

@@ -19,7 +19,7 @@ from commitstream.envelope import Batch
 from commitstream.events import Event
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox, Relay
-from commitstream.topics import Topics, users
+from commitstream.topics import Topic, Topics, users
 
 IDLE_SECONDS = 5.0
 HEAR_SECONDS = 10.0
@@ -102,12 +102,12 @@ class EventPath:
 
 
 @asynccontextmanager
-async def event_path(database_url: str) -> AsyncIterator[EventPath]:
+async def event_path(database_url: str, topics: Sequence[Topic] = TOPICS) -> AsyncIterator[EventPath]:
     """Wire journal, outbox and relay on a migrated database until the block ends."""
     tally = EventCounters()
     database = Database(database_url, POOL)
     outbox = Outbox(tally)
-    journal = Journal(database, outbox, Topics([*TOPICS, users(events=[Thought])]))
+    journal = Journal(database, outbox, Topics([*topics, users(events=[Thought])]))
     bus = RecordingBus(journal)
     relay = Relay(bus, journal.after_each, tally)
     outbox.feed(relay)

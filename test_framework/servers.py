@@ -24,6 +24,7 @@ from app.settings import Settings
 from commitstream.engine import Engine
 from commitstream.service.server import listen, server_for
 from commitstream.service.tokens import Tokens
+from commitstream.settings import EngineSettings
 from commitstream.transports.direct_write import DirectWriteProtocol
 from test_framework.overrides import at_work
 from test_framework.running.hearing import hearing
@@ -31,18 +32,21 @@ from test_framework.websocket.front_door import front_door
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+SERVICE = "app"
 NOTHING_MORE: Mapping[str, str] = {}
 _ADDRESS = re.compile(r"http://\S+")
 
 
 class Server(Protocol):
-    settings: Settings
     url: str
+
+    @property
+    def settings(self) -> EngineSettings: ...
 
 
 @dataclass
 class InLoopServer:
-    settings: Settings
+    settings: EngineSettings
     url: str
     app: FastAPI
     engine: Engine
@@ -51,7 +55,7 @@ class InLoopServer:
 
 @dataclass
 class ProcessServer:
-    settings: Settings
+    settings: EngineSettings
     url: str
     process: asyncio.subprocess.Process
     log: IO[bytes]
@@ -66,16 +70,16 @@ class ProcessServer:
 class ProcessServers:
     """Several processes behind one URL: what comes in at one is watched at another."""
 
-    settings: Settings
+    settings: EngineSettings
     url: str
     members: Sequence[ProcessServer]
 
 
 @asynccontextmanager
-async def in_loop(settings: Settings, app: FastAPI | None = None) -> AsyncIterator[InLoopServer]:
-    """Serve in this event loop until the block ends: the service, or an app that a test has made of it."""
+async def in_loop(settings: EngineSettings, app: FastAPI | None = None) -> AsyncIterator[InLoopServer]:
+    """Serve in this event loop until the block ends: the service, or any application with the engine on it."""
     listener = listen(settings)
-    app = app or create_app(settings)
+    app = app or create_app(cast("Settings", settings))
     server = server_for(app)
     serving = asyncio.create_task(server.serve([listener]), name="the server under test")
     try:
@@ -92,13 +96,18 @@ async def in_loop(settings: Settings, app: FastAPI | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def in_process(settings: Settings, environment: Mapping[str, str] = NOTHING_MORE) -> AsyncIterator[ProcessServer]:
-    """Serve in a process of its own until the block ends; `environment` is what it gets beside its settings."""
+async def in_process(
+    settings: EngineSettings, environment: Mapping[str, str] = NOTHING_MORE, *, module: str = SERVICE
+) -> AsyncIterator[ProcessServer]:
+    """Serve in a process of its own until the block ends; `environment` is what it gets beside its settings.
+
+    `module` is what `python -m` runs: the service, or another application that prints its URL when it is ready.
+    """
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop a server that has much to say
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "app",
+            module,
             env={**_environment(settings), **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -118,15 +127,17 @@ async def in_process(settings: Settings, environment: Mapping[str, str] = NOTHIN
 
 
 @asynccontextmanager
-async def in_processes(settings: Settings, count: int) -> AsyncIterator[ProcessServers]:
+async def in_processes(settings: EngineSettings, count: int, *, module: str = SERVICE) -> AsyncIterator[ProcessServers]:
     """Serve in several processes that share a database and a Redis, behind one door, until the block ends."""
     async with AsyncExitStack() as stack:
-        members = await asyncio.gather(*(stack.enter_async_context(in_process(settings)) for _ in range(count)))
+        members = await asyncio.gather(
+            *(stack.enter_async_context(in_process(settings, module=module)) for _ in range(count))
+        )
         url = await stack.enter_async_context(front_door([member.url for member in members]))
         yield ProcessServers(settings, url, members)
 
 
-def token(settings: Settings, user_id: str) -> str:
+def token(settings: EngineSettings, user_id: str) -> str:
     """A token that a server with these settings accepts."""
     return Tokens(settings).issue(user_id)
 
@@ -149,9 +160,9 @@ def _text(log: IO[bytes]) -> str:
     return log.read().decode(errors="replace")
 
 
-def _environment(settings: Settings) -> Mapping[str, str]:
-    """The environment that makes `python -m app` load the same settings, the secret ones too."""
-    given = {Settings.variable(name): _spelled(value) for name, value in settings}
+def _environment(settings: EngineSettings) -> Mapping[str, str]:
+    """The environment that makes an application load the same settings, the secret ones too."""
+    given = {settings.variable(name): _spelled(value) for name, value in settings}
     return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **given}
 
 

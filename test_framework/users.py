@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 
-from app.settings import Settings
 from commitstream.service.tokens import LIFETIME, Tokens
+from commitstream.settings import EngineSettings
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TestUserContext:
 
     __test__ = False
 
-    settings: Settings = field(repr=False)
+    settings: EngineSettings = field(repr=False)
     id: str
     name: str = "Ada"
     role: str = "user"  # a label for tests: the service knows no roles until yours does
@@ -31,7 +31,9 @@ class TestUserContext:
     _requests: count[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     @classmethod
-    def of(cls, settings: Settings, name: str = "ada", *, role: str = "user", **metadata: object) -> TestUserContext:
+    def of(
+        cls, settings: EngineSettings, name: str = "ada", *, role: str = "user", **metadata: object
+    ) -> TestUserContext:
         """Make a user whom no other test knows."""
         return cls(settings, id=f"{name}-{secrets.token_hex(4)}", name=name, role=role, metadata=metadata)
 

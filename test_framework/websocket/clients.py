@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from test_framework.servers import Server
@@ -43,10 +43,12 @@ async def two_sockets(
 
 
 @asynccontextmanager
-async def slow_reader(server: Server, user: TestUserContext | None = None) -> AsyncIterator[TestContext]:
+async def slow_reader(
+    server: Server, user: TestUserContext | None = None, *, watch: Sequence[str] = ()
+) -> AsyncIterator[TestContext]:
     """Connect a user who says hello and then reads nothing into a small buffer, before `resume_reading` is called."""
     async with AsyncExitStack() as stack:
-        reader = TestContext(server, user)
+        reader = TestContext(server, user, watch=watch)
         stack.push_async_callback(reader.close)
         await reader.connect(small=True)
         reader.pause_reading()
@@ -55,8 +57,10 @@ async def slow_reader(server: Server, user: TestUserContext | None = None) -> As
 
 
 @asynccontextmanager
-async def dropping(server: Server, after: int, user: TestUserContext | None = None) -> AsyncIterator[TestContext]:
+async def dropping(
+    server: Server, after: int, user: TestUserContext | None = None, *, watch: Sequence[str] = ()
+) -> AsyncIterator[TestContext]:
     """Connect a user who vanishes without a word once so many events have come; `connect` brings them back."""
-    async with TestContext(server, user) as dropped:
+    async with TestContext(server, user, watch=watch) as dropped:
         dropped.drop_after(after)
         yield dropped

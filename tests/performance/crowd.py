@@ -24,11 +24,11 @@ from websockets.asyncio.client import ClientConnection
 
 from app.agents.tables import Run, RunStatus
 from app.domains import topics
-from app.settings import Settings
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox
+from commitstream.settings import EngineSettings
 from commitstream.topics import user_stream
 from test_framework.users import TestUserContext
 
@@ -134,7 +134,7 @@ class Watch:
 class Crowd:
     """Users at work; `urls` is where they post, and may change under way."""
 
-    settings: Settings
+    settings: EngineSettings
     urls: list[str]
     users: list[TestUserContext]
     watches: list[Watch]
@@ -215,7 +215,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def gathered(settings: Settings, urls: Sequence[str], count: int, watches_each: int = 0) -> AsyncIterator[Crowd]:
+async def gathered(
+    settings: EngineSettings, urls: Sequence[str], count: int, watches_each: int = 0
+) -> AsyncIterator[Crowd]:
     """Users who are all watching when the block begins, on every process, or on as many as they are told to."""
     users = [TestUserContext.of(settings, f"user{number}") for number in range(count)]
     watches = [

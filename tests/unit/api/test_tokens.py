@@ -14,6 +14,7 @@ import pytest
 
 from app.settings import ROOT, Settings
 from commitstream.service.tokens import InvalidToken, Tokens
+from commitstream.settings import EngineSettings
 from test_framework.users import TestUserContext
 from tests.unit.api.inside import Inside, assert_problem, bearer
 
@@ -33,16 +34,16 @@ ODD_BUT_HONEST = [
 NO_USERS: list[object] = ["", "a" * 65, "a\nb", "a\0b", "a\rb", "a\u2028b", "\ud800", "a\x1b[2J", 7, None, ["ada"], {}]
 
 
-def claims(settings: Settings, **changed: object) -> dict[str, Any]:
+def claims(settings: EngineSettings, **changed: object) -> dict[str, Any]:
     honest = {"sub": "ada", "aud": settings.token_audience, "exp": datetime.now(UTC).timestamp() + 60}
     return {name: value for name, value in (honest | changed).items() if value is not ...}
 
 
-def key_id(settings: Settings) -> str:
+def key_id(settings: EngineSettings) -> str:
     return str(jwt.get_unverified_header(Tokens(settings).issue("ada"))["kid"])
 
 
-def signed(settings: Settings, *, kid: object = None, **changed: object) -> str:
+def signed(settings: EngineSettings, *, kid: object = None, **changed: object) -> str:
     header = {"kid": kid or key_id(settings)}
     return jwt.encode(claims(settings, **changed), settings.signing_key, "HS256", headers=header)
 
@@ -52,12 +53,12 @@ def by_hand(header: object, payload: object, signature: bytes = b"") -> str:
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
-def tampered(settings: Settings) -> str:
+def tampered(settings: EngineSettings) -> str:
     header, _, signature = signed(settings).split(".")
     return f"{header}.{signed(settings, sub='bob').split('.')[1]}.{signature}"
 
 
-ForgeToken = Callable[[Settings], str]
+ForgeToken = Callable[[EngineSettings], str]
 WORTHLESS: dict[str, ForgeToken] = {
     "expired": lambda s: TestUserContext(s, "ada").expired_token,
     "signed by a stranger": lambda s: TestUserContext(s, "ada").forged_token,

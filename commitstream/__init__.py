@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from commitstream.service.dependencies import EngineDep as EngineDep
     from commitstream.service.dependencies import UserDep as UserDep
     from commitstream.service.problems import Problem as Problem
+    from commitstream.service.server import listen as listen
+    from commitstream.service.server import run as run
     from commitstream.settings import EngineSettings as EngineSettings
     from commitstream.topics import Order as Order
     from commitstream.topics import OrderError as OrderError
@@ -58,6 +60,8 @@ _MODULES = {
     "User": "user",
     "UserDep": "service.dependencies",
     "install": "application",
+    "listen": "service.server",
+    "run": "service.server",
     "user_stream": "topics",
     "users": "topics",
 }

@@ -75,6 +75,10 @@ class Engine:
         """Write: commits when the block ends, rolls back when it raises."""
         return self.database.transaction()
 
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Read, and write nothing; on SQLite readers don't wait for the one writer."""
+        return self.database.reading()
+
     async def append(
         self, session: AsyncSession, stream: Stream, *events: Event, metadata: Metadata = NO_METADATA
     ) -> None:

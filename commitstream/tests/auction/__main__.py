@@ -1,0 +1,14 @@
+"""`python -m commitstream.tests.auction` serves, and prints where."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from commitstream import listen, run
+from commitstream.tests.auction.application import AuctionSettings, create_app
+
+settings = AuctionSettings()
+listener = listen(settings)
+host, port = listener.getsockname()[:2]
+sys.exit(run(partial(create_app, settings), listener, lambda: print(f"http://{host}:{port}", flush=True)))

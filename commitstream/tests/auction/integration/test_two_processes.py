@@ -1,0 +1,100 @@
+"""The auction as two processes on one Postgres and one Redis, and what it loses while Redis is dead: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+
+import pytest
+import pytest_asyncio
+
+from commitstream.tests.auction.application import AuctionSettings
+from commitstream.tests.auction.client import AuctionClient, amounts, client_of, has_come, watching
+from commitstream.tests.auction.conftest import ServeProcess
+from commitstream.transports.protocol import CloseCode
+from test_framework.faults.breakable import Breakable
+from test_framework.servers import ProcessServer
+from test_framework.test_context import TestContext
+
+DEAD_SECONDS = 2.0
+CALM_BIDS = 5
+
+Pair = tuple[ProcessServer, ProcessServer]
+
+
+@pytest_asyncio.fixture
+async def pair(auction: AuctionSettings, serve_process: ServeProcess) -> AsyncIterator[Pair]:
+    async with serve_process(auction) as one, serve_process(auction) as other:
+        yield one, other
+
+
+async def test_bid_at_one_process_is_seen_at_the_other(pair: Pair) -> None:
+    one, other = pair
+    async with client_of(one, "ada") as ada, client_of(one, "bob") as bob:
+        lot = await ada.open_lot()
+        async with watching(other, lot, ada.known) as watcher:
+            assert await ada.bid(lot, 1)
+            assert await bob.bid(lot, 2)
+
+            await watcher.wait_for_seq(3)
+            own = watcher.captures[f"user:{ada.id}"]
+            await watcher.wait_until(lambda: own.cursor == 1, "the outbid")
+            watcher.capture.assert_unbroken()
+            assert (amounts(watcher.capture), amounts(own)) == ([1, 2], [2])
+
+
+async def test_guest_removed_at_one_process_ends_at_the_other(pair: Pair) -> None:
+    one, other = pair
+    async with client_of(one, "ada") as ada, client_of(one, "eve") as eve:
+        lot = await ada.open_lot(guests=[eve.id])
+        async with TestContext(other, eve.known, watch=[f"lot:{lot}"]) as removed:
+            assert await eve.bid(lot, 1)
+            await removed.wait_for_seq(2)
+
+            await ada.remove_guest(lot, eve.id)
+            assert await ada.bid(lot, 2)
+
+            assert (await removed.wait_for_close()).code == CloseCode.FORBIDDEN
+            assert amounts(removed.capture) == [1]
+
+
+@pytest.mark.timeout(60)
+async def test_nothing_is_lost_while_redis_is_dead(redis: Breakable, pair: Pair) -> None:
+    one, other = pair
+    async with AsyncExitStack() as stack:
+        bidders = [await stack.enter_async_context(client_of(at, name)) for at, name in ((one, "ada"), (other, "bob"))]
+        lot = await bidders[0].open_lot()
+        watchers = [
+            await stack.enter_async_context(watching(at, lot, bidder.known)) for at in pair for bidder in bidders
+        ]
+        dead, over = asyncio.Event(), asyncio.Event()
+        bidding = asyncio.create_task(bid_in_turn(bidders, lot, dead, over), name="bids")
+        async with redis.killed(for_=DEAD_SECONDS):
+            dead.set()
+        over.set()
+        taken = await bidding
+
+        for watcher in watchers:
+            own = watcher.captures[f"user:{watcher.user.id}"]
+            due = [amount for amount in taken[1:] if bidders[(amount - 1) % 2].id != watcher.user.id]
+            await watcher.wait_for_seq(len(taken) + 1)
+            await watcher.wait_until(partial(has_come, own, len(due)), "every outbid")
+            watcher.capture.assert_unbroken()
+            own.assert_unbroken()
+            assert amounts(watcher.capture) == taken
+            assert amounts(own) == due
+
+
+async def bid_in_turn(bidders: list[AuctionClient], lot: str, dead: asyncio.Event, over: asyncio.Event) -> list[int]:
+    """Outbid each other before, while and after Redis is dead; return the amounts."""
+    taken: list[int] = []
+    meanwhile = afterwards = 0
+    while meanwhile < CALM_BIDS or afterwards < CALM_BIDS:
+        amount = len(taken) + 1
+        assert await bidders[(amount - 1) % 2].bid(lot, amount)
+        taken.append(amount)
+        meanwhile += dead.is_set() and not over.is_set()
+        afterwards += over.is_set()
+    return taken

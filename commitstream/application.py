@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,7 +25,10 @@ from commitstream.service.limits import Limits
 from commitstream.service.request_context import ALWAYS_OPEN, RequestContextMiddleware
 from commitstream.service.request_guard import RequestGuardMiddleware
 from commitstream.service.tokens import Tokens
+from commitstream.service.uvicorn_signals import drained_on_signal
 from commitstream.transports import sse, websocket
+
+logger = logging.getLogger(__name__)
 
 CLEANUP_SECONDS = 5.0
 
@@ -56,7 +60,7 @@ def install(
     for router in routers:
         app.include_router(router)
     app.router.routes.extend([websocket.route, *(route for domain in domains for route in domain.routes)])
-    app.router.lifespan_context = _lifespan(startup, cleanup, app.router.lifespan_context)
+    app.router.lifespan_context = _lifespan(engine, startup, cleanup, app.router.lifespan_context)
     if settings.allowed_origins:
         app.add_middleware(Cors, origins=settings.allowed_origins, routes=app.router.routes)
     app.add_middleware(
@@ -111,12 +115,14 @@ def unwrapping_database_errors(call: Callable[[], Awaitable[None]]) -> Callable[
     return unwrapped
 
 
-def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator, inner: Lifespan[Any]) -> Lifespan[Any]:
+def _lifespan(
+    engine: Engine, startup: StartupManager, cleanup: CleanupCoordinator, inner: Lifespan[Any]
+) -> Lifespan[Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         starting = asyncio.create_task(_start(startup), name="start the service")
         try:
-            async with inner(app) as state:
+            async with inner(app) as state, drained_on_signal(engine):
                 yield state
         finally:
             await cleanup.run("the service stops", CLEANUP_SECONDS)
@@ -128,5 +134,8 @@ def _lifespan(startup: StartupManager, cleanup: CleanupCoordinator, inner: Lifes
 
 async def _start(startup: StartupManager) -> None:
     """Start the service behind the middleware; its server learns of a failure from `startup.wait_ready`."""
-    with suppress(StartupError, StartupPlanError):
+    try:
         await startup.run()
+    except (StartupError, StartupPlanError) as error:
+        # logged here, since a server that is not the engine's goes on, and answers with 503
+        logger.error("%s", error)

@@ -191,7 +191,9 @@ def _trace(app: FastAPI) -> None:
 async def _ready(startup: StartupManager, started: Callable[[], None]) -> bool:
     try:
         await startup.wait_ready(START_SECONDS)
-    except (StartupError, StartupPlanError, TimeoutError) as error:
+    except (StartupError, StartupPlanError):
+        return False  # logged where the start ran
+    except TimeoutError as error:
         logger.error("%s", error)
         return False
     gc.freeze()  # what came up stays up: a full collection need not look through it, which takes 40 ms each time

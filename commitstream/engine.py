@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from commitstream.bus.base import Bus, MemoryBus
 from commitstream.counters import EventCounters
+from commitstream.db.base import Base
 from commitstream.db.database import Database
 from commitstream.db.migrate import Migrations
 from commitstream.domain import Domain
@@ -34,7 +35,7 @@ class Engine:
     Args:
         settings: read from the environment (COMMITSTREAM_…) unless given.
         topics: those of the application; each domain adds its own.
-        migrations: the application's; unless given, the engine migrates its own tables alone.
+        migrations: the application's; unless given, the engine migrates its own tables, at each start.
         metadata: tables of an application without migrations, which are created where they are missing.
         tokens: says whose token a text is; unless given, the engine's own signed tokens.
     """
@@ -49,6 +50,10 @@ class Engine:
         tokens: TokenVerifier | None = None,
     ) -> None:
         self.settings = settings = EngineSettings() if settings is None else settings
+        if metadata is not None and (taken := metadata.tables.keys() & Base.metadata.tables.keys()):
+            raise ValueError(f"the engine has tables of these names too: {', '.join(sorted(taken))}")
+        # an application without migrations has no command that would apply the engine's
+        self._migrates = settings.migrate or settings.embedded_database or migrations is None
         self.migrations = Migrations() if migrations is None else migrations
         self.metadata = metadata
         self.tokens: TokenVerifier = Tokens(settings) if tokens is None else tokens
@@ -87,13 +92,11 @@ class Engine:
 
     async def prepare_schema(self) -> None:
         """Migrate the database where the settings say so, and require that this code can work on it."""
-        migrates = self.settings.migrate or self.settings.embedded_database
-        if migrates and (await self.migrations.standing(self.database.engine)).behind:
+        if self._migrates and (await self.migrations.standing(self.database.engine)).behind:
             await self.migrations.upgrade(self.database.engine)
         await self.migrations.require_newest(self.database.engine)
         if self.metadata is not None:
-            async with self.database.engine.begin() as connection:
-                await connection.run_sync(self.metadata.create_all)
+            await self.migrations.create(self.database.engine, self.metadata)
 
     async def open_bus(self) -> None:
         await self.bus.start(self.hub.receive)

@@ -59,7 +59,7 @@ class EngineSettings(BaseSettings):
     )
     token_secret: SecretStr = Field(
         SecretStr(""),
-        description="signs the bearer tokens; production demands at least 32 random characters, as `invoke env.init` makes them",
+        description="signs the bearer tokens; production demands at least 32 random characters",
     )
     token_audience: str = Field("app", min_length=1, description="whom the bearer tokens are for")
     allowed_hosts: Words = Field(
@@ -114,17 +114,18 @@ class EngineSettings(BaseSettings):
         if self.environment == "dev" and self.host not in LOOPBACK:
             raise ValueError(
                 f"dev hands out tokens to anybody, so it listens on loopback only, not on {self.host}: "
-                "set APP_ENVIRONMENT=production, or APP_HOST=127.0.0.1"
+                f"set {self.variable('environment')}=production, or {self.variable('host')}=127.0.0.1"
             )
         secret = self.token_secret.get_secret_value()
         if self.environment == "production" and guessable(secret):
             raise ValueError(
-                f"production needs APP_TOKEN_SECRET, random and of at least {SHORTEST_SECRET} characters: "
+                f"production needs {self.variable('token_secret')}, random and of at least {SHORTEST_SECRET} characters: "
                 'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
             )
         metrics = self.metrics_token.get_secret_value()
         if self.environment == "production" and metrics and guessable(metrics):
-            raise ValueError(f"APP_METRICS_TOKEN must be random and of at least {SHORTEST_SECRET} characters, or empty")
+            variable = self.variable("metrics_token")
+            raise ValueError(f"{variable} must be random and of at least {SHORTEST_SECRET} characters, or empty")
         return self
 
     @property

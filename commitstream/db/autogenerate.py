@@ -38,15 +38,14 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
     return repr(item)
 
 
-def refuse_empty(context: object, revision: object, scripts: Iterable[MigrationScript]) -> None:
-    """Refuse a revision in which autogenerate found nothing to do."""
+def refuse_empty(next_step: str, context: object, revision: object, scripts: Iterable[MigrationScript]) -> None:
+    """Refuse a revision in which autogenerate found nothing to do, and say what to do next."""
     if all(operations.is_empty() for script in scripts for operations in script.upgrade_ops_list):
         raise EmptyRevisionError(
-            "no migration was written: the tables are as app/agents/tables.py declares them. Compared are tables, columns, "
+            "no migration was written: the tables are as they are declared. Compared are tables, columns, "
             "types, defaults of the server, indexes, foreign keys, unique and named CHECK constraints; not seen are "
             "renames, primary keys, unnamed constraints, the values of an Enum, views, triggers and data. "
-            "Change the models, or write the migration yourself, beginning with: "
-            'invoke db.revision --empty --message "…"'
+            f"Change the models, or write the migration yourself, beginning with an empty one: {next_step}"
         )
 
 

@@ -158,7 +158,7 @@ def _prepare_sqlite(connection: _SqliteConnection, file: str | None) -> None:
                 raise
             raise NotADatabaseError(
                 f"{file} is not a SQLite database: it is damaged, or another program wrote it. "
-                "Move it away, or delete the embedded one in .data with `invoke db.reset`; then start again"
+                "Move it away or delete it, then start again"
             ) from None
     cursor.close()
 

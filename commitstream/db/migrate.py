@@ -13,15 +13,17 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData, Table, inspect, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from commitstream.db import tables as _tables  # noqa: F401 (declares the engine's tables)
 from commitstream.db.base import Base
+from commitstream.settings import EngineSettings
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,12 +32,6 @@ HEADS = "heads"
 MIGRATIONS = Path(__file__).parent / "migrations"
 ENGINE_VERSIONS = MIGRATIONS / "versions"
 _STEPS = re.compile(r"-\d+")
-NEXT = "run `python -m app migrate`, or start with APP_MIGRATE=true"
-UNKNOWN_NEXT = (
-    "deploy the code that has this migration, name another database by DATABASE_URL, "
-    "or make the embedded one in .data again, without its data: invoke db.reset"
-)
-
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +44,16 @@ class EmptyRevisionError(SchemaError):
 
 
 @dataclass(frozen=True)
+class NextSteps:
+    """What an error about migrations says to do next; an application names its own commands here."""
+
+    upgrade: str = f"start with {EngineSettings.variable('migrate')}=true"
+    unknown: str = "deploy the code that has this migration, or name another database by DATABASE_URL"
+    merge: str = "call Migrations.merge"
+    revise: str = "call Migrations.revise with empty=True"
+
+
+@dataclass(frozen=True)
 class Standing:
     """Which migration a database has, and which one the code needs."""
 
@@ -57,6 +63,7 @@ class Standing:
     """Whether this code has the database's migration; a newer release or another branch may have applied it."""
     lacking: tuple[str, ...] = ()
     """Tables and columns that this code needs and a database at an unknown migration doesn't have."""
+    next_steps: NextSteps = NextSteps()
 
     @property
     def behind(self) -> bool:
@@ -71,19 +78,22 @@ class Standing:
         """Raise unless this code can work on the database."""
         place = f"the database is at migration {self.current or 'none'}"
         if self.behind:
-            raise SchemaError(f"{place}, this code needs {self.wanted}: {NEXT}")
+            raise SchemaError(f"{place}, this code needs {self.wanted}: {self.next_steps.upgrade}")
         if self.lacking:
             raise SchemaError(
-                f"{place}, which this code doesn't have, and lacks {', '.join(self.lacking)}: {UNKNOWN_NEXT}"
+                f"{place}, which this code doesn't have, and lacks {', '.join(self.lacking)}: {self.next_steps.unknown}"
             )
 
 
 class Migrations:
     """The migrations of an application and of the engine, up to the tables that a metadata declares."""
 
-    def __init__(self, versions: Path | None = None, metadata: Sequence[MetaData] = ()) -> None:
+    def __init__(
+        self, versions: Path | None = None, metadata: Sequence[MetaData] = (), next_steps: NextSteps | None = None
+    ) -> None:
         """Take the application's revisions from the folder `versions`, and its declared tables from `metadata`."""
         self.versions = versions
+        self.next_steps = NextSteps() if next_steps is None else next_steps
         self.metadata = [Base.metadata, *(declared for declared in metadata if declared is not Base.metadata)]
 
     @property
@@ -109,6 +119,12 @@ class Migrations:
                 command.upgrade(config, revision)
 
         await self._run(engine, migrate)
+
+    async def create(self, engine: AsyncEngine, metadata: MetaData) -> None:
+        """Create the tables of an application without migrations where they are missing."""
+        async with engine.begin() as connection:
+            await _wait_for_other_processes(connection)
+            await connection.run_sync(metadata.create_all)
 
     async def downgrade(self, engine: AsyncEngine, revision: str) -> None:
         """Undo migrations down to a revision, or as many of the application's as a negative number says."""
@@ -146,9 +162,9 @@ class Migrations:
                 config,
                 message,
                 autogenerate=not empty,
-                head=_newest(self._own()) or "base",
+                head=self._newest(self._own()) or "base",
                 version_path=str(self.versions),
-                process_revision_directives=None if empty else refuse_empty,
+                process_revision_directives=None if empty else partial(refuse_empty, self.next_steps.revise),
             ),
         )
 
@@ -166,7 +182,7 @@ class Migrations:
             current = await connection.run_sync(_current)
             known = followed.keys() >= set(current)
             lacking = () if known else await connection.run_sync(self._lacking)
-        return Standing(", ".join(current) or None, ", ".join(wanted), known, lacking)
+        return Standing(", ".join(current) or None, ", ".join(wanted), known, lacking, self.next_steps)
 
     async def require_newest(self, engine: AsyncEngine) -> None:
         """Raise unless this code can work on the database; warn if newer code has migrated it."""
@@ -181,16 +197,30 @@ class Migrations:
 
     def newest_revisions(self) -> list[str]:
         """Return the newest migration of the engine and of the application; raises SchemaError where one has two."""
-        newest = [_newest(_read(folder)) for folder in self.folders]
+        newest = [self._newest(_read(folder)) for folder in self.folders]
         return sorted(revision for revision in newest if revision is not None)
 
     def newest_own_revision(self) -> str | None:
         """Return the application's newest migration; None where it has none."""
-        return _newest(self._own())
+        return self._newest(self._own())
 
     def revisions(self) -> dict[str, tuple[str, ...]]:
         """Return every migration with those that it follows, read without importing the files."""
         return _read(*self.folders)
+
+    def _newest(self, followed: Mapping[str, tuple[str, ...]]) -> str | None:
+        """Return the migration that none follows; None where there is no migration."""
+        heads = _heads(followed)
+        if len(heads) > 1:
+            raise SchemaError(
+                f"the migrations have {len(heads)} newest ones, {' and '.join(heads)}: an update or a merge has brought one "
+                f"beside another. Join them: {self.next_steps.merge}"
+            )
+        if followed and not heads:
+            raise SchemaError(
+                f"no migration is the newest of {', '.join(sorted(followed))}: check each `down_revision`"
+            )
+        return heads[0] if heads else None
 
     def _own(self) -> dict[str, tuple[str, ...]]:
         return {} if self.versions is None else _read(self.versions)
@@ -224,11 +254,14 @@ class Migrations:
             command(config)
 
         async with engine.begin() as connection:
-            if (
-                engine.dialect.name == "postgresql"
-            ):  # several processes may start at once: one migrates, the others wait
-                await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic_version'))"))
+            await _wait_for_other_processes(connection)
             await connection.run_sync(on_connection)
+
+
+async def _wait_for_other_processes(connection: AsyncConnection) -> None:
+    """Take the lock of migrations: of several processes that start at once, one migrates and the others wait."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic_version'))"))
 
 
 def _read(*folders: Path) -> dict[str, tuple[str, ...]]:
@@ -252,19 +285,6 @@ def _read(*folders: Path) -> dict[str, tuple[str, ...]]:
 
 def _heads(followed: Mapping[str, tuple[str, ...]]) -> list[str]:
     return sorted(set(followed) - {before for all_before in followed.values() for before in all_before})
-
-
-def _newest(followed: Mapping[str, tuple[str, ...]]) -> str | None:
-    """Return the migration that none follows; None where there is no migration."""
-    heads = _heads(followed)
-    if len(heads) > 1:
-        raise SchemaError(
-            f"the migrations have {len(heads)} newest ones, {' and '.join(heads)}: an update or a merge has brought one "
-            'beside another. Join them with: invoke db.merge --message "…"'
-        )
-    if followed and not heads:
-        raise SchemaError(f"no migration is the newest of {', '.join(sorted(followed))}: check each `down_revision`")
-    return heads[0] if heads else None
 
 
 def _before(followed: Mapping[str, tuple[str, ...]], current: Sequence[str], steps: int) -> str:

@@ -1,4 +1,4 @@
-"""`python -m app migrate`: wait for the database and apply the missing migrations."""
+"""The command that waits for the database and applies the missing migrations; an application names it."""
 
 from __future__ import annotations
 

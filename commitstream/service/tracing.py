@@ -2,7 +2,7 @@
 
 FastAPI brings the interface of OpenTelemetry, which does nothing until a provider is set, and records each request once one
 is. The spans of runs, tools, models and publishing hang below the request that caused them, and share its trace id with the
-logs, the journal and the envelopes. A program that sets a provider itself (`opentelemetry-instrument python -m app`) is left alone.
+logs, the journal and the envelopes. A program that sets a provider itself (`opentelemetry-instrument`) is left alone.
 """
 
 from __future__ import annotations

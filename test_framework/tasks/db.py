@@ -164,8 +164,9 @@ def _on_database(work: Callable[[AsyncEngine], Awaitable[None]], url: str | None
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
+    from app.db.schema import migrations
     from commitstream.db.database import Database, NotADatabaseError
-    from commitstream.db.migrate import UNKNOWN_NEXT, SchemaError
+    from commitstream.db.migrate import SchemaError
 
     if url is None:
         url = _url()
@@ -186,7 +187,7 @@ def _on_database(work: Callable[[AsyncEngine], Awaitable[None]], url: str | None
         if isinstance(error.__cause__, ResolutionError):
             raise Exit(
                 f"{shown}: this code has no migration {error.__cause__.argument}: its file was deleted, or another "
-                f"branch or a newer release has it. Next: {UNKNOWN_NEXT}",
+                f"branch or a newer release has it. Next: {migrations.next_steps.unknown}",
                 1,
             ) from None
         raise Exit(f"{shown}: {error}", 1) from None

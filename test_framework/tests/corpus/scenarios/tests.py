@@ -202,18 +202,18 @@ SCENARIOS = (
             assert await app.agents.tools.count_words("a") == 1
         """),
     Scenario("rows-left-behind", I, TEST, """
-        import pytest
-        from sqlalchemy import func, select, text
+        import pytest_asyncio
+        from sqlalchemy import func, select
         from commitstream.db.database import Database
         from commitstream.db.tables import StreamHead
-        from test_framework.isolation.template import PostgresTemplate
 
-        @pytest.fixture(scope="module")
+        @pytest_asyncio.fixture(scope="module", loop_scope="session")
         async def shared(pool):
-            async with PostgresTemplate(pool.get("postgres").url).clone() as url:
-                database = Database(url)
-                yield database
-                await database.close()
+            database = Database(pool.get("postgres").url)
+            async with database.engine.begin() as connection:
+                await connection.run_sync(StreamHead.metadata.create_all)
+            yield database
+            await database.close()
 
         async def test_writes(shared):
             async with shared.transaction() as session:

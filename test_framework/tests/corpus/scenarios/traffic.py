@@ -118,7 +118,7 @@ SCENARIOS = (
             async with TestContext(server) as ada:
                 await ada.run_agent("hello")
                 ada.capture.assert_unbroken()
-        """, patches=(("test_framework/test_context.py", "            self.capture.capture(text)\n", "            self.capture.capture(text)\n            self.capture.capture(text)\n"),)),
+        """, patches=(("test_framework/test_context.py", "            self._capture_of(line).capture(line)\n", "            self._capture_of(line).capture(line)\n            self._capture_of(line).capture(line)\n"),)),
     Scenario("event-never-published", W, CODE, """
         import test_framework.event_path
         from commitstream.topics import user_stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import signal
 import socket
@@ -87,7 +88,7 @@ async def audience(url: str) -> AsyncIterator[tuple[websockets.ClientConnection,
         client.stream("GET", "/api/events", timeout=DEADLINE_SECONDS) as stream,
     ):
         await socket.send(f'{{"token": "{token}"}}')
-        await socket.recv()
+        assert [json.loads(await socket.recv())["type"] for _ in range(2)] == ["hello", "live"]
         lines = stream.aiter_lines()
         await anext(lines)
         yield socket, lines

@@ -130,8 +130,9 @@ async def test_a_process_whose_traces_can_t_be_exported_says_so_and_serves(
 
 async def test_without_such_a_setting_nothing_of_the_sdk_is_imported(settings: Settings) -> None:
     program = (
-        "import sys, commitstream.service.server; from app.settings import Settings; "
-        f"commitstream.service.server._trace(commitstream.service.server.create_app(Settings(_env_file=None, database_url={settings.database_url!r}))); "
+        "import sys; from app.main import create_app; from app.settings import Settings; "
+        "from commitstream.service.server import _trace; "
+        f"_trace(create_app(Settings(_env_file=None, database_url={settings.database_url!r}))); "
         "print(sorted(name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))))"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*")
+_OWN_NAMES = ("subject", "payload", "event_type", "subject_field")
 
 
 class Event(BaseModel):
@@ -26,6 +28,8 @@ class Event(BaseModel):
 
     def __init_subclass__(cls, *, name: str = "", subject: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if taken := [name for name in _OWN_NAMES if name in inspect.get_annotations(cls)]:
+            raise TypeError(f"{cls.__name__}: a field can't be named {taken[0]}, which every event has already")
 
     @classmethod
     def __pydantic_init_subclass__(cls, *, name: str = "", subject: str | None = None, **kwargs: Any) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from commitstream import hub as hub_module
 from commitstream.counters import EventCounters
@@ -15,45 +13,9 @@ from commitstream.envelope import Batch
 from commitstream.hub import Hub, UnknownCursor
 from commitstream.journal import PAGE
 from commitstream.watchers import MAILBOX_BATCHES, CloseReason, Mailbox
-from tests.unit.events.worlds import DEADLINE_SECONDS, Eye, HeldJournal, QuietBus, batch_of
+from tests.unit.events.worlds import DEADLINE_SECONDS, Eye, HeldJournal, QuietBus, batch_of, turns
 
 USER = "user:ada"
-
-
-@pytest.fixture
-def journal() -> HeldJournal:
-    return HeldJournal()
-
-
-@pytest.fixture
-def bus() -> QuietBus:
-    return QuietBus()
-
-
-@pytest.fixture
-def tally() -> EventCounters:
-    return EventCounters()
-
-
-@pytest_asyncio.fixture
-async def hub(
-    journal: HeldJournal, bus: QuietBus, tally: EventCounters, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Hub]:
-    """A hub that looks into the journal by itself only when it is told to, so that the bus must do."""
-    monkeypatch.setattr(hub_module, "RECONCILE_SECONDS", 3600.0)
-    others = asyncio.all_tasks()  # of a server that serves many tests, say
-    hub = Hub(journal, bus, tally)
-    await hub.start()
-    yield hub
-    await hub.close()
-    left = [task for task in asyncio.all_tasks() - others if task.get_name().startswith("hub:")]
-    assert not left, f"the hub left tasks behind: {left}"
-
-
-async def turns(count: int = 20) -> None:
-    """Let everything that can go on without time passing go on."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 class TestReplayAndLive:

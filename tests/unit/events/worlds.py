@@ -12,7 +12,8 @@ from commitstream.journal import ANY_SIZE, PAGE, Journal
 from commitstream.watchers import Allowed, CloseReason, always
 
 DEADLINE_SECONDS = 2.0
-BODY = '{"v":1}'
+BODY = '{"v":2}'
+RIGHTS_CHANGED = '{"v":2,"type":"rights_changed"}'
 
 
 class HeldJournal(Journal):
@@ -24,12 +25,18 @@ class HeldJournal(Journal):
         self.open.set()
         self.fault: Exception | None = None
         self.reads: list[tuple[str, int]] = []
+        self.changes: set[tuple[str, int]] = set()
 
     def commit(self, stream: str, count: int = 1) -> Batch:
         """Commit events, and give the batch that the bus would bring."""
         first = self.numbers.get(stream, 0) + 1
         self.numbers[stream] = first + count - 1
-        return batch_of(stream, first, self.numbers[stream])
+        return self._batch(stream, first, self.numbers[stream])
+
+    def change_rights(self, stream: str) -> Batch:
+        """Commit a change of rights, and give the batch that the bus would bring."""
+        self.changes.add((stream, self.numbers.get(stream, 0) + 1))
+        return self.commit(stream)
 
     async def head(self, stream: str) -> int:
         await self._read(stream, -1)
@@ -53,7 +60,11 @@ class HeldJournal(Journal):
 
     def _page(self, stream: str, seq: int, limit: int) -> Batch | None:
         last = min(self.numbers.get(stream, 0), seq + limit)
-        return batch_of(stream, seq + 1, last) if last > seq else None
+        return self._batch(stream, seq + 1, last) if last > seq else None
+
+    def _batch(self, stream: str, first: int, last: int) -> Batch:
+        bodies = (RIGHTS_CHANGED if (stream, seq) in self.changes else BODY for seq in range(first, last + 1))
+        return Batch(stream, first, [frame(first + place, body) for place, body in enumerate(bodies)])
 
 
 class QuietBus:
@@ -120,6 +131,7 @@ class Eye:
 
     async def allowed(self) -> bool:
         self.asked += 1
+        self._changed.set()
         return await self._allowed()
 
     def dismiss(self, reason: CloseReason) -> None:
@@ -128,6 +140,9 @@ class Eye:
 
     async def reach(self, seq: int) -> None:
         await self._until(lambda: self.position >= seq, f"event {seq}")
+
+    async def asked_times(self, count: int) -> None:
+        await self._until(lambda: self.asked >= count, f"question {count}")
 
     async def dismissed(self) -> CloseReason:
         await self._until(lambda: self.reason is not None, "a close")
@@ -150,3 +165,9 @@ class Eye:
 
 def batch_of(stream: str, first: int, last: int) -> Batch:
     return Batch(stream, first, [frame(seq, BODY) for seq in range(first, last + 1)])
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that can go on without time passing go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)

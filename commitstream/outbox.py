@@ -42,7 +42,7 @@ SAVEPOINT_SEEN = "a savepoint was set in this transaction"
 REFUSED = "the events of this transaction could not be written"
 LONGEST_QUEUE = 10_000
 _TRANSACTION_CONTROL = re.compile(
-    r"(?:\s|;|/\*.*?\*/|--[^\n]*\n)*(?:savepoint|rollback|release|commit|end|abort|prepare)\b",
+    r"(?:\s|;|/\*.*?\*/|--[^\n]*\n)*(savepoint|rollback(?:.*\bto\b)?|release|commit|end|abort|prepare)\b",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -61,6 +61,14 @@ class Staged:
     outbox: Outbox
     batch: Batch
     span: Span
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a transaction must not commit, and the savepoints that were set before: a rollback to one of those undoes it."""
+
+    error: Exception
+    savepoints: set[str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ def _begin(connection: Connection) -> None:
 
 def _commit(connection: Connection) -> None:
     if REFUSED in connection.info:
-        raise connection.info[REFUSED]
+        raise connection.info[REFUSED].error
     _write(connection)
 
 
@@ -161,7 +169,8 @@ def _write(connection: Connection) -> None:
             batches = insert(connection, drafts)
         except Exception as error:
             if not connection.invalidated:  # a connection that was lost has no info, and can't commit anyhow
-                connection.info[REFUSED] = error  # a caller that catches it must not commit without its events
+                # a caller that catches it must not commit: without its events, or with those that were refused
+                connection.info.setdefault(REFUSED, Refusal(error, set(connection.info.get(SAVEPOINT_SEEN, ()))))
             raise
         staged = connection.info.setdefault(STAGED, [])
         staged += [Staged(outboxes[insert], batch, _publishing(batch)) for batch in batches]
@@ -169,22 +178,33 @@ def _write(connection: Connection) -> None:
 
 def _savepoint(connection: Connection, name: str) -> None:
     _write(connection)
-    connection.info[SAVEPOINT_SEEN] = name
+    connection.info.setdefault(SAVEPOINT_SEEN, set()).add(name)
+    if REFUSED in connection.info:  # from now on the name stands for a savepoint that was set after the refusal
+        connection.info[REFUSED].savepoints.discard(name)
 
 
 def _statement(
     connection: Connection, cursor: object, statement: str, parameters: object, context: object, many: bool
 ) -> None:
     """Notice a transaction's end, and every kind of savepoint, that somebody wrote in SQL of their own."""
-    if _TRANSACTION_CONTROL.match(statement):
-        _write(connection)
-        connection.info[SAVEPOINT_SEEN] = statement
-        if "rollback" in statement.lower():
-            connection.info.pop(REFUSED, None)
+    control = _TRANSACTION_CONTROL.match(statement)
+    if control is None:
+        return
+    verb, name = control.group(1).lower(), statement.rstrip("; \n").split()[-1].strip('"').lower()
+    if verb == "savepoint":
+        _savepoint(connection, name)
+        return
+    _write(connection)
+    connection.info.setdefault(SAVEPOINT_SEEN, set())
+    if verb in {"rollback", "abort"}:
+        connection.info.pop(REFUSED, None)
+    elif verb.startswith("rollback"):
+        _rollback_to_savepoint(connection, name, context)
 
 
 def _rollback_to_savepoint(connection: Connection, name: str, context: object) -> None:
-    connection.info.pop(REFUSED, None)
+    if REFUSED in connection.info and name in connection.info[REFUSED].savepoints:
+        del connection.info[REFUSED]
 
 
 def _rollback(connection: Connection) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from enum import Enum, IntEnum
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from commitstream.envelope import Batch
@@ -54,10 +55,11 @@ async def always() -> bool:
     return True
 
 
-class Live(Enum):
-    """What comes between the replay and what happens now."""
+@dataclass(frozen=True)
+class Live:
+    """What comes between the replay and what happens now; the cursor is that of the last event before it."""
 
-    NOW = "live"
+    cursor: int
 
 
 class Mailbox:
@@ -88,7 +90,7 @@ class Mailbox:
     def caught_up(self) -> None:
         if not self._live:
             self._live = True
-            self._waiting.append(Live.NOW)
+            self._waiting.append(Live(self.position))
             self._arrived.set()
 
     async def allowed(self) -> bool:

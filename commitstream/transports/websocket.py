@@ -310,7 +310,7 @@ class EventSocket:
         with suppress(WebSocketDisconnect):
             while (taken := await mailbox.take()) is not None:
                 if isinstance(taken, Live):
-                    await self._say(live_message(name, mailbox.position).decode())
+                    await self._say(live_message(name, taken.cursor).decode())
                     continue
                 for text in [taken.packed()] if self._joined else taken.frames:
                     await self._say(text)

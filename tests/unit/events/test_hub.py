@@ -12,7 +12,7 @@ from commitstream.counters import EventCounters
 from commitstream.envelope import Batch
 from commitstream.hub import Hub, UnknownCursor
 from commitstream.journal import PAGE
-from commitstream.watchers import MAILBOX_BATCHES, CloseReason, Mailbox
+from commitstream.watchers import MAILBOX_BATCHES, CloseReason, Live, Mailbox
 from tests.unit.events.worlds import DEADLINE_SECONDS, Eye, HeldJournal, QuietBus, batch_of, turns
 
 USER = "user:ada"
@@ -245,6 +245,17 @@ class TestSlowWatchers:
 
         assert taken == [True] * MAILBOX_BATCHES + [False]
         assert box.position == MAILBOX_BATCHES
+
+    async def test_a_mailbox_notes_where_its_replay_ended(self) -> None:
+        box = Mailbox(0)
+        box.offer(batch_of(USER, 1, 2))
+        box.caught_up()
+        box.offer(batch_of(USER, 3, 3))
+        box.caught_up()
+
+        await box.take()
+
+        assert await box.take() == Live(cursor=2)
 
     async def test_a_mailbox_is_read_to_the_end_before_its_goodbye_counts(self) -> None:
         box = Mailbox(0)

@@ -67,7 +67,7 @@ def test_an_event_can_not_be_changed() -> None:
     event = Chatted(text="hm")
 
     with pytest.raises(ValidationError, match="frozen"):
-        event.text = "changed"
+        event.text = "changed"  # type: ignore[misc]
 
 
 def test_a_field_that_is_not_declared_is_refused() -> None:

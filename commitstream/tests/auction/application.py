@@ -25,6 +25,7 @@ from commitstream import (
     Event,
     Migrations,
     Order,
+    OrderError,
     Problem,
     RightsChanged,
     Topic,
@@ -138,10 +139,14 @@ async def place_bid(lot_id: str, offer: Offer, user: UserDep, engine: EngineDep,
 
 @router.post("/{lot_id}/close", status_code=HTTPStatus.NO_CONTENT)
 async def close_lot(lot_id: str, user: UserDep, engine: EngineDep) -> None:
-    async with engine.transaction() as session:
-        lot = await _owned(session, lot_id, user)
-        lot.closed = True
-        await engine.append(session, LOTS.stream(lot_id), LotClosed(price=lot.price, sold=lot.leader is not None))
+    try:
+        async with engine.transaction() as session:
+            lot = await _owned(session, lot_id, user)
+            lot.closed = True
+            event = LotClosed(price=lot.price, sold=lot.leader is not None)
+            await engine.append(session, LOTS.stream(lot_id), event)
+    except OrderError as refused:  # the topic's order knows that nothing follows on lot_closed
+        raise Problem(HTTPStatus.CONFLICT, str(refused)) from None
 
 
 @router.delete("/{lot_id}/guests/{guest_id}", status_code=HTTPStatus.NO_CONTENT)

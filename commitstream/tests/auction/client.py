@@ -36,8 +36,10 @@ class AuctionClient(BackendClient):
         answer = await self._expect((201, 409), "POST", f"/api/lots/{lot}/bids", json={"amount": amount, "note": note})
         return answer.status_code == 201
 
-    async def close_lot(self, lot: str) -> None:
-        await self._expect(204, "POST", f"/api/lots/{lot}/close")
+    async def close_lot(self, lot: str) -> bool:
+        """Close a lot; False where it was closed before."""
+        answer = await self._expect((204, 409), "POST", f"/api/lots/{lot}/close")
+        return answer.status_code == 204
 
     async def remove_guest(self, lot: str, guest: str) -> None:
         await self._expect(204, "DELETE", f"/api/lots/{lot}/guests/{guest}")

@@ -17,6 +17,7 @@ from commitstream.tests.auction.application import (
     Auction,
     AuctionSettings,
     BidPlaced,
+    LotClosed,
     LotOpened,
     Outbid,
     create_app,
@@ -67,6 +68,23 @@ async def test_sixteen_bidders_race_and_no_bid_is_lost(shared_auction: Server) -
             assert amounts(own) == outbid[bidder.id]
 
 
+async def test_lot_closed_twice_at_once_closes_once(shared_auction: Server) -> None:
+    async with client_of(shared_auction, "ada") as ada:
+        lot = await ada.open_lot()
+        async with watching(shared_auction, lot) as watcher:
+            assert await ada.bid(lot, 1)
+
+            closed = await asyncio.gather(*(ada.close_lot(lot) for _ in range(4)))
+
+            assert sorted(closed) == [False, False, False, True]
+            assert not await ada.bid(lot, 2)
+            await watcher.wait_for_seq(3)
+            await watcher.ping()
+            watcher.capture.assert_unbroken()
+            types = [event.type for event in watcher.capture.events]
+            assert types == [LotOpened.event_type, BidPlaced.event_type, LotClosed.event_type]
+
+
 async def test_bid_that_rolls_back_shows_no_event(server: Server) -> None:
     engine = Engine(server.settings)
     async with client_of(server, "ada") as ada, client_of(server, "bob") as bob:
@@ -105,9 +123,11 @@ async def test_rollback_of_two_streams_publishes_nothing(database_url: str) -> N
 
 async def bid_one_amount_twice(path: EventPath) -> None:
     async with path.database.transaction() as session:
-        session.add_all([Bid(lot_id="7", amount=5, bidder="ada"), Bid(lot_id="7", amount=5, bidder="bob")])
         await path.journal.append(session, LOTS.stream("7"), BidPlaced(amount=5))
         await path.journal.append(session, user_stream("ada"), Outbid(lot_id="7", amount=5))
+        async with session.begin_nested():  # from here on the events are rows, which the rollback takes back
+            session.add(Bid(lot_id="7", amount=5, bidder="ada"))
+        session.add(Bid(lot_id="7", amount=5, bidder="bob"))
 
 
 async def test_draining_process_refuses_bids(auction: AuctionSettings) -> None:

@@ -22,7 +22,7 @@ async def test_watchers_of_one_lot_see_the_same_order(shared_auction: Server) ->
 
         for amount in range(11, 21):
             assert await bidders[amount % 4].bid(lot, amount)
-        await seller.close_lot(lot)
+        assert await seller.close_lot(lot)
 
         for watcher in watchers:
             await watcher.wait_for_seq(12)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = ("test_framework", "tests")
+FOLDERS = ("test_framework", "tests", "commitstream/tests")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.schema import migrations
 from commitstream.db.database import Database
+from commitstream.db.migrate import Migrations
 from test_framework import CHECKOUT
 from test_framework.isolation.databases import Databases
 from test_framework.isolation.levels import Level
@@ -32,6 +33,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from commitstream.db.database import Database
+from commitstream.db.migrate import Migrations
 async def write():
     database = Database(sys.argv[1])
     async with database.transaction() as session:
@@ -234,3 +236,31 @@ async def test_many_tests_with_an_engine_each_open_a_handful_of_connections(
     assert len(pids) == 2
     assert worker.store.opened <= 3
     assert worker.store.reused >= TESTS
+
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+TEMPLATES = "SELECT datname FROM pg_database WHERE datistemplate AND datname LIKE 'template\\_%\\_%'"
+
+
+async def names(url: str, question: str) -> set[str]:
+    connection = await connect(url, "a test that reads")
+    try:
+        return {row[0] for row in await connection.fetch(question)}
+    finally:
+        await connection.close()
+
+
+async def test_each_application_gets_its_own_tables(worker: Databases, pool: ServicePool) -> None:
+    engine_alone = Migrations()
+    async with worker.give(pool, Level.RESET, "of the service") as given:
+        service = await names(given.url, TABLES)
+        before = await names(given.url, TEMPLATES)
+    async with worker.give(pool, Level.RESET, "of another application", engine_alone) as given:
+        other = await names(given.url, TABLES)
+        after = await names(given.url, TEMPLATES)
+    async with worker.give(pool, Level.RESET, "of the service again") as given:
+        assert await names(given.url, TABLES) == service
+
+    assert other < service
+    assert "streams" in other
+    assert before < after, "one application's template was swept by another's"

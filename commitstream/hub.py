@@ -99,8 +99,17 @@ class Hub:
         if leading:
             await asyncio.wait(leading)
 
-    async def attach(self, watcher: Watcher, stream: str) -> None:
-        """Show a watcher all of a stream's events after its position, and then every one as it comes."""
+    def reached(self, stream: str) -> int:
+        """The number that a stream is known to have reached, without asking the journal; 0 where nothing is known."""
+        feed = self._feeds.get(stream)
+        return 0 if feed is None else max(feed.head, 0)
+
+    async def attach(self, watcher: Watcher, stream: str, *, review: bool = False) -> None:
+        """Show a watcher all of a stream's events after its position, and then every one as it comes.
+
+        `review` asks first whether it may still watch: for a position that may lie beyond what was written when that was
+        asked, and so beyond a change of rights.
+        """
         self._opening[stream] = self._opening.get(stream, 0) + 1
         try:
             feed = await self._feed(stream)
@@ -108,7 +117,7 @@ class Hub:
                 await self._read_up({stream})
             if watcher.position > feed.head:
                 raise UnknownCursor(f"cursor {watcher.position} is ahead of the last event, {feed.head}")
-            self._lead(feed, watcher)
+            self._lead(feed, watcher, review=review)
         finally:
             self._opening[stream] -= 1
             if not self._opening[stream]:

@@ -39,13 +39,16 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, engine: Engine, limits: Limits, user: User, stream: Stream, topic: Topic, cursor: int) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, user: User, stream: Stream, topic: Topic, cursor: int, *, review: bool
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
         self._engine = engine
         self._limits = limits
         self._user = user
         self._stream = str(stream)
+        self._review = review
         self._mailbox = Mailbox(cursor, dismissed=self._hurry, allowed=lambda: topic.allows(user, stream.key, engine))
         self._sending: asyncio.Timeout | None = None
         self._last_moment = float("inf")
@@ -53,7 +56,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._limits.socket(self._user.id):
             try:
-                await self._engine.hub.attach(self._mailbox, self._stream)
+                await self._engine.hub.attach(self._mailbox, self._stream, review=self._review)
                 self._engine.require_open()
                 await self._show(receive, send)
             except UnknownCursor as unknown:
@@ -150,6 +153,7 @@ async def stream_events(
     wanted = after if last_event_id is None else last_event_id
     # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
     cursor = await engine.hub.head(str(watched)) if wanted is None else wanted
+    reached = cursor if wanted is None else engine.hub.reached(str(watched))
     if not await topic.allows(user, watched.key, engine):
         raise Problem(HTTPStatus.FORBIDDEN, f"you may not watch {watched}")
-    return EventStream(engine, limits, user, watched, topic, cursor)
+    return EventStream(engine, limits, user, watched, topic, cursor, review=cursor > reached)

@@ -174,6 +174,7 @@ class EventSocket:
                 refusals[name] = refused
         # the cursors are read before the rights: a change of rights between them comes after them, and is noticed
         heads = await self._engine.journal.heads([name for name in found if wanted[name] is None])
+        reached = {name: max(heads.get(name, 0), self._engine.hub.reached(name)) for name in found}
         cursors = dict[str, int]()
         for name, watched in found.items():
             try:
@@ -186,7 +187,7 @@ class EventSocket:
         await self._say(hello_message(self._user.id, cursors, datetime.now(UTC)))
         for name, cursor in cursors.items():
             try:
-                await self._attach(name, found[name], cursor)
+                await self._attach(name, found[name], cursor, reached[name])
             except Refused as refused:
                 refusals[name] = refused
         await self._end(refusals)
@@ -232,9 +233,10 @@ class EventSocket:
             watched = self._find(name)
             # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
             cursor = await self._engine.hub.head(name) if after is None else after
+            reached = cursor if after is None else self._engine.hub.reached(name)
             await self._require_right(name, watched)
             await self._say(subscribed_message(name, cursor))
-            await self._attach(name, watched, cursor)
+            await self._attach(name, watched, cursor, reached)
         except Refused as refused:
             await self._end({name: refused})
 
@@ -251,10 +253,11 @@ class EventSocket:
         if not await self._allowed(watched):
             raise Refused(CloseCode.FORBIDDEN, f"you may not watch {name}")
 
-    async def _attach(self, name: str, watched: Watched, cursor: int) -> None:
+    async def _attach(self, name: str, watched: Watched, cursor: int, reached: int) -> None:
+        """Begin to show a stream; `reached` is a number that it had when the right was asked for."""
         subscription = self._subscriptions[name] = self._subscription(name, watched, cursor)
         try:
-            await self._engine.hub.attach(subscription.watcher, name)
+            await self._engine.hub.attach(subscription.watcher, name, review=cursor > reached)
         except UnknownCursor as unknown:
             raise Refused(CloseCode.UNKNOWN_CURSOR, f"{unknown}: begin again with after 0") from None
 

@@ -8,11 +8,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
 from app.settings import Settings
-from commitstream.events import RightsChanged
-from commitstream.topics import Stream
 from test_framework.servers import InLoopServer, token
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
-from tests.unit.api.lots import auction, bid
+from tests.unit.api.lots import Lots, auction, bid, take_rights
 
 CONNECT = """async ([token, watch]) => {
     const { connect } = await import("/web/events.js");
@@ -50,13 +48,13 @@ class Client:
 
 
 @pytest_asyncio.fixture
-async def guests() -> set[str]:
-    return {"ada"}
+async def lots() -> Lots:
+    return Lots({"ada"})
 
 
 @pytest_asyncio.fixture
-async def server(settings: Settings, guests: set[str]) -> AsyncIterator[InLoopServer]:
-    async with auction(settings, guests) as running:
+async def server(settings: Settings, lots: Lots) -> AsyncIterator[InLoopServer]:
+    async with auction(settings, lots) as running:
         yield running
 
 
@@ -129,12 +127,12 @@ async def test_a_refused_stream_ends_and_is_not_asked_for_again(server: InLoopSe
 
 
 async def test_a_stream_that_loses_its_right_is_not_asked_for_again(
-    server: InLoopServer, client: Client, guests: set[str]
+    server: InLoopServer, client: Client, lots: Lots
 ) -> None:
     await client.connect(token(server.settings, "ada"), **{"lot:1": 0, "user:ada": 0})
     await client.phase("live")
 
-    await take_rights(server, guests)
+    await take_rights(server.engine, lots, "1")
     await client.page.wait_for_function("() => ends.length > 0")
     await client.page.evaluate("client.pause()")
     await client.page.evaluate("client.resume()")
@@ -144,23 +142,14 @@ async def test_a_stream_that_loses_its_right_is_not_asked_for_again(
     assert await client.page.evaluate("client.from") == {"watch": {"user:ada": 0}}
 
 
-async def test_the_last_stream_to_lose_its_right_refuses(
-    server: InLoopServer, client: Client, guests: set[str]
-) -> None:
+async def test_the_last_stream_to_lose_its_right_refuses(server: InLoopServer, client: Client, lots: Lots) -> None:
     await client.connect(token(server.settings, "ada"), **{"lot:1": 0})
     await client.phase("live")
 
-    await take_rights(server, guests)
+    await take_rights(server.engine, lots, "1")
     await client.phase("refused")
 
     assert await client.page.evaluate("states.at(-1).code") == 4403
-
-
-async def take_rights(server: InLoopServer, guests: set[str]) -> None:
-    """Leave no guest to the lots, and say so in the stream of the first."""
-    guests.clear()
-    async with server.engine.database.transaction() as session:
-        await server.engine.journal.append(session, Stream("lot", "1"), RightsChanged())
 
 
 async def test_messages_of_unknown_types_are_ignored(server: InLoopServer, client: Client) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from app.agents import domain as agents
@@ -10,7 +10,7 @@ from app.main import create_app
 from app.settings import Settings
 from commitstream.domain import Domain
 from commitstream.engine import Engine
-from commitstream.events import Event
+from commitstream.events import Event, RightsChanged
 from commitstream.topics import Stream, Topic
 from commitstream.user import User
 from test_framework.servers import InLoopServer, in_loop
@@ -21,20 +21,24 @@ class BidPlaced(Event):
 
 
 class Lots(Domain):
-    """`guests` are the users who may watch; those whom a test removes may no longer."""
+    """`guests` are the users who may watch; `before_answer` is called once, after the next look at them."""
 
-    def __init__(self, guests: Collection[str]) -> None:
+    def __init__(self, guests: set[str]) -> None:
         self.guests = guests
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
         self.topics = (Topic("lot", events=[BidPlaced], may_watch=self.may_watch),)
 
-    def may_watch(self, user: User, key: str) -> bool:
-        return user.id in self.guests
+    async def may_watch(self, user: User, key: str) -> bool:
+        answer, act = user.id in self.guests, self.before_answer
+        if act is not None:
+            self.before_answer = None
+            await act()
+        return answer
 
 
 @asynccontextmanager
-async def auction(settings: Settings, guests: Collection[str]) -> AsyncIterator[InLoopServer]:
+async def auction(settings: Settings, lots: Lots) -> AsyncIterator[InLoopServer]:
     """Serve agents and lots until the block ends."""
-    lots = Lots(guests)
     async with in_loop(settings, create_app(settings, domains=[agents.create, lambda engine, _: lots])) as server:
         yield server
 
@@ -43,3 +47,10 @@ async def bid(engine: Engine, key: str, *amounts: int) -> None:
     """Commit bids on a lot."""
     async with engine.database.transaction() as session:
         await engine.journal.append(session, Stream("lot", key), *(BidPlaced(amount=amount) for amount in amounts))
+
+
+async def take_rights(engine: Engine, lots: Lots, key: str) -> None:
+    """Leave no guest to the lots, and say so in the stream of one."""
+    lots.guests.clear()
+    async with engine.database.transaction() as session:
+        await engine.journal.append(session, Stream("lot", key), RightsChanged())

@@ -10,16 +10,21 @@ import pytest_asyncio
 
 from app.settings import Settings
 from test_framework.servers import InLoopServer, token
-from tests.unit.api.lots import auction, bid
+from tests.unit.api.lots import Lots, auction, bid, take_rights
 from tests.unit.api.wire import CLOSE, TEXT, Wire, frame, wire
 
 ADA = "ada"
 OWN, LOT, OTHERS = "user:ada", "lot:42", "user:bob"
 
 
+@pytest.fixture
+def lots() -> Lots:
+    return Lots({ADA})
+
+
 @pytest_asyncio.fixture
-async def server(settings: Settings) -> AsyncIterator[InLoopServer]:
-    async with auction(settings, {ADA}) as running:
+async def server(settings: Settings, lots: Lots) -> AsyncIterator[InLoopServer]:
+    async with auction(settings, lots) as running:
         yield running
 
 
@@ -98,3 +103,32 @@ async def test_a_name_that_is_none_is_an_unknown_stream(server: InLoopServer, na
 
     assert ended(refusal) == (name, 4404)
     assert closed == {"closed": 4404}
+
+
+@pytest.mark.parametrize("after", [None, 0, 1], ids=["what is to come", "everything", "the change itself"])
+@pytest.mark.parametrize("way", ["hello", "subscribe", "stream"])
+async def test_a_right_lost_while_it_is_asked_for_shows_nothing(
+    server: InLoopServer, lots: Lots, way: str, after: int | None
+) -> None:
+    async def change() -> None:
+        await take_rights(server.engine, lots, "42")
+
+    async with wire(server) as client:
+        if way == "subscribe":
+            await watching(client, server, **{OWN: 0})
+            await said(client, 1)
+        lots.before_answer = change
+        if way == "hello":
+            await watching(client, server, **{LOT: after})
+        elif way == "subscribe":
+            await client.send(frame(TEXT, json.dumps({"type": "subscribe", "stream": LOT, "after": after}).encode()))
+        else:
+            query = "" if after is None else f"&after={after}"
+            head = f"GET /api/events?stream={LOT}{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            await client.send(f"{head}Authorization: Bearer {token(server.settings, ADA)}\r\n\r\n".encode())
+            assert "event: ended" in await client.body()
+            return
+
+        while (message := (await said(client, 1))[0])["type"] != "ended":
+            assert message["type"] in {"subscribed", "rights_changed"}
+        assert ended(message) == (LOT, 4403)

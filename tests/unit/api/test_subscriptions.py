@@ -18,7 +18,7 @@ from commitstream.service.tokens import Tokens
 from commitstream.topics import Stream
 from commitstream.transports import websocket as sockets
 from test_framework.servers import InLoopServer, token
-from tests.unit.api.lots import auction, bid
+from tests.unit.api.lots import Lots, auction, bid
 from tests.unit.api.wire import CLOSE, TEXT, Wire, frame, wire
 
 ADA, BOB = "ada", "bob"
@@ -37,7 +37,7 @@ async def server(
     """A server whose transport the sockets write to, and one that lends none."""
     if request.param == "pumped":
         monkeypatch.setattr(sockets, "lent", lambda scope: None)
-    async with auction(settings, guests) as running:
+    async with auction(settings, Lots(guests)) as running:
         yield running
 
 

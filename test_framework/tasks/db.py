@@ -192,7 +192,7 @@ def _on_database(work: Callable[[AsyncEngine], Awaitable[None]], url: str | None
             ) from None
         raise Exit(f"{shown}: {error}", 1) from None
     except NotADatabaseError as error:
-        raise Exit(str(error), 1) from None
+        raise Exit(f"{error}. The embedded one is deleted by: invoke db.reset", 1) from None
     except (SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise Exit(f"{shown} refuses: {reason}; {remedy}", 1) from None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from commitstream.application import install as install
     from commitstream.consumers.consumer import Consumer as Consumer
     from commitstream.db.migrate import Migrations as Migrations
+    from commitstream.db.migrate import NextSteps as NextSteps
     from commitstream.domain import Domain as Domain
     from commitstream.domain import Gauge as Gauge
     from commitstream.engine import Engine as Engine
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from commitstream.events import Event as Event
     from commitstream.events import RightsChanged as RightsChanged
     from commitstream.lifecycle.cleanup import CleanupCoordinator as CleanupCoordinator
+    from commitstream.lifecycle.plan import Phase as Phase
     from commitstream.lifecycle.startup import StartupManager as StartupManager
     from commitstream.service.dependencies import EngineDep as EngineDep
     from commitstream.service.dependencies import UserDep as UserDep
     from commitstream.service.problems import Problem as Problem
     from commitstream.service.server import listen as listen
     from commitstream.service.server import run as run
+    from commitstream.service.tokens import InvalidToken as InvalidToken
     from commitstream.settings import EngineSettings as EngineSettings
     from commitstream.topics import Order as Order
     from commitstream.topics import OrderError as OrderError
@@ -48,9 +51,12 @@ _MODULES = {
     "Envelope": "envelope",
     "Event": "events",
     "Gauge": "domain",
+    "InvalidToken": "service.tokens",
     "Migrations": "db.migrate",
+    "NextSteps": "db.migrate",
     "Order": "topics",
     "OrderError": "topics",
+    "Phase": "lifecycle.plan",
     "Problem": "service.problems",
     "RightsChanged": "events",
     "StartupManager": "lifecycle.startup",

@@ -10,7 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, Field
 
 from commitstream.db.base import ID_LENGTH
-from commitstream.service.problems import responses
+from commitstream.service.dependencies import EngineDep
+from commitstream.service.loopback import on_loopback
+from commitstream.service.problems import Problem, responses
 from commitstream.service.tokens import Tokens
 
 router = APIRouter(prefix="/api/dev", tags=["dev"])
@@ -40,9 +42,18 @@ class Token(BaseModel):
 
 @router.post(
     "/token",
-    responses=responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY),
+    responses=responses(
+        *(HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN),
+        *(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY),
+    ),
 )
-async def make_token(who: Who, request: Request) -> Token:
+async def make_token(who: Who, request: Request, engine: EngineDep) -> Token:
     """Make a token for any name."""
+    # the settings refuse another host than loopback, but not every server listens where they say
+    if request.client is not None and on_loopback(request.client.host) is False:
+        variable = engine.settings.variable("environment")
+        raise Problem(
+            HTTPStatus.FORBIDDEN, f"tokens for any name are made on loopback alone: set {variable}=production"
+        )
     tokens = cast("Tokens", request.app.state.tokens)
     return Token(token=tokens.issue(who.user), user=who.user)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hmac import compare_digest
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from commitstream.engine import Engine
 from commitstream.service.dependencies import EngineDep
+from commitstream.service.loopback import on_loopback
 from commitstream.service.problems import Problem
 
 if TYPE_CHECKING:
@@ -45,17 +45,8 @@ async def demand_scraper(request: Request, engine: EngineDep) -> None:
         if not compare_digest(given.encode(), f"Bearer {token}".encode()):
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(HTTPStatus.UNAUTHORIZED, f"send {variable}, as Authorization: Bearer <token>", challenge)
-    elif request.client is None or not _on_loopback(request.client.host) or FORWARDED & set(request.headers):
+    elif request.client is None or not on_loopback(request.client.host) or FORWARDED & set(request.headers):
         raise Problem(HTTPStatus.FORBIDDEN, f"metrics are served to loopback alone: set {variable} to scrape from afar")
-
-
-def _on_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 @router.get("/metrics", dependencies=[Depends(demand_scraper)])

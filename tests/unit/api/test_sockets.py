@@ -319,7 +319,7 @@ async def test_a_connection_that_drops_before_it_introduced_itself_leaves_nothin
 async def test_a_database_that_is_away_closes_with_1013_and_never_says_that_the_token_expired(
     server: InLoopServer, ada: TestUserContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise TimeoutError("the database did not answer")
 
     monkeypatch.setattr(server.engine.hub, "attach", away)
@@ -332,7 +332,7 @@ async def test_a_database_that_is_away_closes_with_1013_and_never_says_that_the_
 async def test_a_fault_of_ours_closes_with_1011(
     server: InLoopServer, ada: TestUserContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
     monkeypatch.setattr(server.engine.hub, "attach", broken)

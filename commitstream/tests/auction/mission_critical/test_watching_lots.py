@@ -10,8 +10,8 @@ from commitstream.transports.direct_write import ROOM_BYTES
 from test_framework.servers import InLoopServer, Server
 from test_framework.websocket.clients import dropping, slow_reader
 
-LONG_NOTE = "x" * 50_000
-MANY_BYTES = 120  # times a long note: more than the buffers between a server and a client hold
+LONG_NOTE = "x" * 500_000
+LONG_BIDS = 12  # more than the buffers between a server and a client hold, and few enough for a busy machine
 
 
 async def test_watchers_of_one_lot_see_the_same_order(shared_auction: Server) -> None:
@@ -82,9 +82,9 @@ async def test_slow_reader_of_a_lot_holds_up_no_other(shared_auction: Server) ->
     async with client_of(shared_auction, "ada") as ada:
         lot = await ada.open_lot()
         async with slow_reader(shared_auction, watch=[f"lot:{lot}"]) as slow, watching(shared_auction, lot) as quick:
-            for amount in range(1, MANY_BYTES + 1):
+            for amount in range(1, LONG_BIDS + 1):
                 assert await ada.bid(lot, amount, note=LONG_NOTE)
-            await quick.wait_for_seq(MANY_BYTES + 1)
+            await quick.wait_for_seq(LONG_BIDS + 1)
             quick.capture.assert_unbroken()
             assert slow.capture.events == []
             if isinstance(shared_auction, InLoopServer):
@@ -92,7 +92,7 @@ async def test_slow_reader_of_a_lot_holds_up_no_other(shared_auction: Server) ->
                 assert max(held) > ROOM_BYTES, "the slow reader was never behind"
 
             slow.resume_reading()
-            await slow.wait_for_seq(MANY_BYTES + 1)
+            await slow.wait_for_seq(LONG_BIDS + 1)
 
             slow.capture.assert_same_as(quick.capture)
 

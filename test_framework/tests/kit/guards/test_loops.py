@@ -373,7 +373,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: object) -> Ended:
     allowed = (
         '[tool.guards.may_block]\n"app/service.py:may_read" = "a small file"\n"app/service.py:may_compute" = "once"\n'
     )
-    return run_planted(tmp_path_factory.mktemp("loops"), files, "--mode=integration", pyproject=allowed)
+    folders = ("tests", "commitstream/tests")
+    return run_planted(tmp_path_factory.mktemp("loops"), files, "--mode=integration", *folders, pyproject=allowed)
 
 
 @pytest.mark.parametrize("name", FAULTS)

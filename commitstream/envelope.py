@@ -54,8 +54,9 @@ class Draft:
     def write(cls, topic: Topic, stream: Stream, event: Event, metadata: Mapping[str, JsonValue | None]) -> Self:
         """Serialise an event, once."""
         at = datetime.now(UTC)
+        visible = topic.metadata_shown(event.event_type)
         known = {name: value for name, value in metadata.items() if value is not None}
-        shown = {name: value for name, value in known.items() if name in topic.metadata}
+        shown = {name: value for name, value in known.items() if name in visible}
         body: dict[str, object] = {"v": VERSION, "stream": str(stream), "type": event.event_type}
         if event.subject is not None:
             body["subject"] = event.subject

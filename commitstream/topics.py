@@ -128,10 +128,11 @@ class Topic:
         self.may_watch = may_watch
         self._parameters = len(inspect.signature(may_watch).parameters)
         self.orders = [order] if order is not None else []
-        self.metadata = frozenset(metadata)
         self.events: dict[str, type[Event]] = {}
+        shown = frozenset(metadata)
         for kind in events:
             self._take(kind)
+        self._shown = dict.fromkeys(self.events, shown)
         self._take(RightsChanged)
         if order is not None and (unknown := order.types - self.events.keys()):
             raise ValueError(f"topic {name}: its order names {', '.join(sorted(unknown))}, which it doesn't take")
@@ -139,6 +140,10 @@ class Topic:
     def stream(self, key: str) -> Stream:
         """Return the stream of a key."""
         return Stream(self.name, key)
+
+    def metadata_shown(self, event_type: str) -> frozenset[str]:
+        """Return which metadata watchers are shown of the events of a type."""
+        return self._shown.get(event_type, frozenset())
 
     def order_of(self, event_type: str) -> Order | None:
         return next((order for order in self.orders if event_type in order.types), None)
@@ -158,17 +163,17 @@ class Topic:
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
     def merged(self, other: Topic) -> Topic:
-        """Return a topic that takes the events of two with one name."""
+        """Return a topic that takes the events of two with one name, and shows the metadata that each does of its own."""
         if self.may_watch is not other.may_watch:
             raise ValueError(f"two topics are named {self.name}, and differ in who may watch")
         both = Topic(
             self.name,
             events=[kind for kind in self.events.values() if kind is not RightsChanged],
             may_watch=self.may_watch,
-            metadata=self.metadata | other.metadata,
         )
         for kind in other.events.values():
             both._take(kind)
+        both._shown = other._shown | self._shown
         both.orders = [*self.orders, *other.orders]
         return both
 

@@ -9,7 +9,7 @@ import random
 import pytest
 from sqlalchemy import text
 
-from commitstream.topics import Stream, Topics, user_stream
+from commitstream.topics import Stream, Topics, user_stream, users
 from test_framework.event_path import EventPath, Thought, thought
 from tests.unit.events.auction import LOTS, Chatted
 
@@ -142,4 +142,6 @@ async def test_metadata_is_shown_where_the_topic_names_it(path: EventPath) -> No
 
 
 def test_nothing_of_the_metadata_is_shown_unless_named() -> None:
-    assert [topic.metadata for topic in Topics()] == [frozenset()]
+    (topic,) = Topics([users(events=[Thought])])
+
+    assert topic.metadata_shown("thought") == frozenset()

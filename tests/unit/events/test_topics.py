@@ -112,7 +112,8 @@ class TestRegistry:
         assert merged.events.keys() == {"chatted", "round_opened", "bid_placed", "round_closed", "rights_changed"}
         assert merged.order_of("bid_placed") is ROUNDS
         assert merged.order_of("chatted") is None
-        assert merged.metadata == {"source"}
+        assert merged.metadata_shown("chatted") == {"source"}
+        assert merged.metadata_shown("bid_placed") == frozenset()
 
     def test_topics_of_one_name_and_two_rights_are_refused(self) -> None:
         with pytest.raises(ValueError, match="two topics are named lot, and differ in who may watch"):

@@ -71,10 +71,13 @@ async def test_nothing_is_lost_while_redis_is_dead(redis: Breakable, pair: Pair)
         ]
         dead, over = asyncio.Event(), asyncio.Event()
         bidding = asyncio.create_task(bid_in_turn(bidders, lot, dead, over), name="bids")
-        async with redis.killed(for_=DEAD_SECONDS):
+        async with redis.killed():
             dead.set()
+            await asyncio.sleep(DEAD_SECONDS)
         over.set()
-        taken = await bidding
+        taken, meanwhile = await bidding
+
+        assert meanwhile, "no bid was placed while Redis was dead"
 
         for watcher in watchers:
             own = watcher.captures[f"user:{watcher.user.id}"]
@@ -87,14 +90,17 @@ async def test_nothing_is_lost_while_redis_is_dead(redis: Breakable, pair: Pair)
             assert amounts(own) == due
 
 
-async def bid_in_turn(bidders: list[AuctionClient], lot: str, dead: asyncio.Event, over: asyncio.Event) -> list[int]:
-    """Outbid each other before, while and after Redis is dead; return the amounts."""
+async def bid_in_turn(
+    bidders: list[AuctionClient], lot: str, dead: asyncio.Event, over: asyncio.Event
+) -> tuple[list[int], int]:
+    """Outbid each other before, while and after Redis is dead; return the amounts, and how many came while it was."""
     taken: list[int] = []
     meanwhile = afterwards = 0
-    while meanwhile < CALM_BIDS or afterwards < CALM_BIDS:
+    while afterwards < CALM_BIDS:
+        while_dead = dead.is_set()
         amount = len(taken) + 1
         assert await bidders[(amount - 1) % 2].bid(lot, amount)
         taken.append(amount)
-        meanwhile += dead.is_set() and not over.is_set()
+        meanwhile += while_dead and not over.is_set()
         afterwards += over.is_set()
-    return taken
+    return taken, meanwhile

@@ -22,6 +22,7 @@ LEFT_OUT = (
     "copier.yml",
     "cos_scaffold/",
     "docs/report.png",
+    "commitstream/tests/",
     "docs/claims.md",
     "docs/stamping.md",
     "hooks/",

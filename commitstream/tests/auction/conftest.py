@@ -37,10 +37,10 @@ def auction_settings(database_url: str, redis_url: str, channel_prefix: str) -> 
     )
 
 
-def serving(mode: Mode, settings: AuctionSettings) -> AbstractAsyncContextManager[Server]:
+def serving(mode: Mode, settings: AuctionSettings, processes: int = PROCESSES) -> AbstractAsyncContextManager[Server]:
     """Serve the auction in this loop, or in full as several processes behind one door."""
     if mode is Mode.FULL:
-        return in_processes(settings, PROCESSES, module=MODULE)
+        return in_processes(settings, processes, module=MODULE)
     return in_loop(settings, create_app(settings))
 
 
@@ -67,7 +67,8 @@ async def shared_auction(mode: Mode, lasting_database: MakeDatabase, shared_redi
     """One auction for many tests: open a lot of your own."""
     async with lasting_database(application.migrations) as url:
         settings = auction_settings(url, shared_redis_url, f"{SHARED}{secrets.token_hex(4)}")
-        async with serving(mode, settings) as running:
+        # one process: it stays to the end of the run, beside the shared service, in every worker
+        async with serving(mode, settings, 1) as running:
             yield running
 
 

@@ -7,6 +7,7 @@ with the moment of each since the last question. Clocks are monotonic, and so th
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -31,13 +32,18 @@ _PINGS: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
 
 @dataclass(frozen=True)
 class Crowd:
-    """Whom a crowd connects to, what each client says then, and what it hears when it is in."""
+    """Where a crowd connects to, what its clients say then, in turns, and how often each hears what when it is in.
+
+    `reach` is the number of sockets that get an event; without one, all do.
+    """
 
     port: int
     path: str
     sockets: int
-    says: str = ""
+    says: Sequence[str] = ()
     hears: str = "\r\n\r\n"
+    times: int = 1
+    reach: int | None = None
 
     def packed(self) -> str:
         return json.dumps(asdict(self))
@@ -61,6 +67,7 @@ class Clients:
 
     def __init__(self, crowd: Crowd, conductor: int) -> None:
         self._crowd = crowd
+        self._says = itertools.cycle(crowd.says)
         self._selector = selectors.DefaultSelector()
         self._selector.register(conductor, selectors.EVENT_READ)
         self._buffer = bytearray(256 * 1024)
@@ -92,11 +99,11 @@ class Clients:
         return moments
 
     def _connect(self, number: int) -> None:
-        waiting = set()
+        waiting = list[Client]()
         for _ in range(number):
             connection = socket.create_connection(("127.0.0.1", self._crowd.port))
             connection.sendall(_handshake(self._crowd))
-            waiting.add(Client(connection))
+            waiting.append(Client(connection))
         hears = self._crowd.hears.encode()
         for client in waiting:
             while b"\r\n\r\n" not in client.heard:
@@ -104,9 +111,9 @@ class Clients:
             if b" 101 " not in client.heard:
                 raise ConnectionError(client.heard[:200].decode())
             if self._crowd.says:
-                client.socket.sendall(_text_frame(self._crowd.says.encode()))
+                client.socket.sendall(_text_frame(next(self._says).encode()))
         for client in waiting:
-            while hears not in client.heard:
+            while client.heard.count(hears) < self._crowd.times:
                 client.heard += _some(client)
             client.heard = b""
             client.socket.setblocking(False)
@@ -175,7 +182,7 @@ def _text_frame(payload: bytes) -> bytes:
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    clients = Clients(Crowd.unpack(sys.argv[1]), sys.stdin.fileno())
+    clients = Clients(Crowd.unpack(sys.stdin.readline()), sys.stdin.fileno())
     clients.connect()
     print("ready", flush=True)
     while True:

@@ -29,6 +29,7 @@ CONNECT_SECONDS = 60.0
 ANSWER_SECONDS = 40.0
 SETTLE_SECONDS = 0.5
 END_SECONDS = 10.0
+LEAST_WORK_SECONDS = 0.5
 SERVER_CORE, OTHER_CORE = 0, 1
 
 
@@ -54,7 +55,7 @@ class Publisher:
 
 
 class Audience:
-    """Many sockets of one user on one server, and the events that it is sent."""
+    """Many sockets on one server, and the events that they are sent; `reach` is how many of them get an event."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Audience:
         process: asyncio.subprocess.Process,
         publisher: Publisher,
         user: str,
-        sockets: int,
+        reach: int,
     ) -> None:
         self._contender = contender
         self._server = server
@@ -71,33 +72,34 @@ class Audience:
         self._publisher = publisher
         self._user = user
         self._number = 0
-        self.sockets = sockets
+        self._reach = reach
         self.seconds_to_enter = 0.0
 
     async def burst(self, events: int) -> float:
         """Publish events all at once; deliveries per second until everybody has all of them."""
         began = self._publisher.publish(self.messages(events))
-        return self.sockets * events / (await self.arrived(events) - began)
+        return self._reach * events / (await self.arrived(events) - began)
 
     async def one_by_one(self, events: int) -> float:
         """Publish each event when everybody has the one before: nothing can be joined; deliveries per second."""
-        return (await self._one_by_one(events))[0]
-
-    async def work(self, events: int) -> float:
-        """The same, in deliveries per second of the server's processor: what is left for others does not count."""
-        return (await self._one_by_one(events))[1]
-
-    async def _one_by_one(self, events: int) -> tuple[float, float]:
-        seconds, worked = 0.0, -self._processor_seconds()
+        seconds = 0.0
         for _ in range(events):
             seconds -= self._publisher.publish(self.messages(1))
             seconds += await self.arrived(1)
-        worked += self._processor_seconds()
-        return self.sockets * events / seconds, self.sockets * events / worked
+        return self._reach * events / seconds
 
-    def _processor_seconds(self) -> float:
-        taken = self._server.cpu_times()
-        return taken.user + taken.system
+    async def work(self, together: int = 1) -> float:
+        """Deliveries per second of the server's processor: what is left for other processes does not count.
+
+        Some events are published at once, and the next ones when all sockets have those. It goes on for as long as it
+        takes the server to work half a second, because the system counts a process's work in hundredths.
+        """
+        began, events = processor_seconds(self._server), 0
+        while (worked := processor_seconds(self._server) - began) < LEAST_WORK_SECONDS:
+            self._publisher.publish(self.messages(together))
+            await self.arrived(together)
+            events += together
+        return self._reach * events / worked
 
     def messages(self, events: int) -> list[tuple[str, bytes]]:
         self._number += events
@@ -106,9 +108,9 @@ class Audience:
 
     async def arrived(self, events: int) -> float:
         """The moment at which everybody has got so many more events."""
-        moment = await self._ask(f"count {events * self.sockets}")
+        moment = await self._ask(f"count {events * self._reach}")
         if moment is None:
-            raise TimeoutError(f"{self._contender.name}: {events} events did not reach {self.sockets} sockets")
+            raise TimeoutError(f"{self._contender.name}: {events} events did not reach {self._reach} sockets each")
         return cast("float", moment)
 
     async def moments(self) -> list[float]:
@@ -132,11 +134,13 @@ class Stage:
     @asynccontextmanager
     async def audience(self, sockets: int, user: str = USER, *, warm_up: bool = True) -> AsyncIterator[Audience]:
         crowd = self._contender.crowd(self._port, sockets, user)
-        process = await python("-m", "benchmarks.crowd", crowd.packed(), core=OTHER_CORE)
+        process = await python("-m", "benchmarks.crowd", core=OTHER_CORE)
         try:
             began = perf_counter()
+            cast("asyncio.StreamWriter", process.stdin).write(f"{crowd.packed()}\n".encode())
             await line(process, f"{sockets} sockets on {self._contender.name}", CONNECT_SECONDS)
-            audience = Audience(self._contender, self._server, process, Publisher(self._redis_url), user, sockets)
+            reach = sockets if crowd.reach is None else crowd.reach
+            audience = Audience(self._contender, self._server, process, Publisher(self._redis_url), user, reach)
             audience.seconds_to_enter = perf_counter() - began
             await asyncio.sleep(SETTLE_SECONDS)  # broadcaster does not say when a socket is subscribed
             if warm_up:
@@ -149,6 +153,11 @@ class Stage:
     def megabytes(self) -> float:
         """What the server holds in memory."""
         return self._server.memory_info().rss / 1e6
+
+    @property
+    def processor_seconds(self) -> float:
+        """How long the server has worked."""
+        return processor_seconds(self._server)
 
 
 @asynccontextmanager
@@ -178,6 +187,11 @@ async def python(
     )
     pin(core, process.pid)
     return process
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    taken = process.cpu_times()
+    return taken.user + taken.system
 
 
 def pin(core: int, pid: int = 0) -> None:

@@ -87,13 +87,14 @@ def plain(database: Database) -> Write:
     return write
 
 
-def journaled(database: Database, journal: Journal) -> Write:
-    """One event: numbered, its order checked, journaled, committed, handed to the relay."""
+def journaled(database: Database, journal: Journal, streams: int = 1) -> Write:
+    """One event in each of some streams: numbered, its order checked, journaled, committed, handed to the relay."""
 
     async def write(user_id: str) -> None:
         async with database.transaction() as session:
-            event = AgentStarted(run_id=uuid.uuid4().hex, message=MESSAGE)
-            await journal.append(session, user_stream(user_id), event, metadata={"request_id": "r" * 32})
+            for name in (user_id, *(f"{user_id}-{number}" for number in range(1, streams))):
+                event = AgentStarted(run_id=uuid.uuid4().hex, message=MESSAGE)
+                await journal.append(session, user_stream(name), event, metadata={"request_id": "r" * 32})
 
     return write
 

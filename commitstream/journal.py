@@ -18,16 +18,15 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from commitstream.db.database import Database
-from commitstream.db.tables import JournalEntry
 from commitstream.envelope import Batch, Draft, batches, frame
 from commitstream.events import Event
 from commitstream.outbox import Listener, Outbox
-from commitstream.topics import OrderError, Stream, Topics
+from commitstream.topics import Order, OrderError, Stream, Topics
 
 PAGE = 500
 PAGE_CHARACTERS = 1 << 20
@@ -93,24 +92,28 @@ class Journal:
         self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], first: Mapping[str, int]
     ) -> None:
         """Follow each subject from its last event before these; its stream is locked, so nothing comes between."""
-        last: dict[tuple[int, str, str | None], str | None] = {}
-        for name, drafts in by_stream.items():
-            topic = self.topics.of(drafts[0].stream)
-            for draft in drafts:
-                order = topic.order_of(draft.type)
-                if order is None:
-                    continue
-                followed = (id(order), name, draft.subject)
-                if followed not in last:
-                    about = {"stream": name, "subject": draft.subject, "before": first[name]}
-                    types = to_json(sorted(order.types)).decode()
-                    last[followed] = connection.scalar(self._sql.last_type, {**about, "types": types})
-                try:
-                    order.check(last[followed], draft.type)
-                except OrderError as refused:
-                    subject = "" if draft.subject is None else f", {draft.subject}"
-                    raise OrderError(f"stream {name}{subject}: {refused}") from None
-                last[followed] = draft.type
+        ordered = [
+            (order, name, draft)
+            for name, drafts in by_stream.items()
+            for draft in drafts
+            if (order := self.topics.of(draft.stream).order_of(draft.type)) is not None
+        ]
+        if not ordered:
+            return
+        asked = {
+            (order, name, draft.subject): (name, draft.subject, first[name], sorted(order.types))
+            for order, name, draft in ordered
+        }
+        found = connection.scalars(self._sql.last_types, {"asked": to_json(list(asked.values())).decode()})
+        last: dict[tuple[Order, str, str | None], str | None] = dict(zip(asked, found, strict=True))
+        for order, name, draft in ordered:
+            followed = (order, name, draft.subject)
+            try:
+                order.check(last[followed], draft.type)
+            except OrderError as refused:
+                subject = "" if draft.subject is None else f", {draft.subject}"
+                raise OrderError(f"stream {name}{subject}: {refused}") from None
+            last[followed] = draft.type
 
     def on_commit(self, listener: Listener) -> Callable[[], None]:
         """Call a listener with the name of each stream that this process commits to, until the returned function is called."""
@@ -125,10 +128,9 @@ class Journal:
         """The numbers of the last events of several streams; those without an event are absent."""
         if not streams:
             return {}
-        query = select(JournalEntry.stream, func.max(JournalEntry.seq)).where(JournalEntry.stream.in_(streams))
         async with self._database.reading() as session:
-            rows = await session.execute(query.group_by(JournalEntry.stream))
-            return {row[0]: row[1] for row in rows}
+            rows = await session.execute(self._sql.heads, {"streams": to_json(streams).decode()})
+            return {row.stream: row.seq for row in rows if row.seq is not None}
 
     async def after(self, stream: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
         """A stream's next events after a number, a page at most; None where there are none."""
@@ -217,12 +219,31 @@ class _Postgres:
         RETURNING stream, seq
         """
     )
-    last_type = text(
+    # written so that the index finds one row: IS NOT DISTINCT FROM, IN (SELECT …) or another order would read all
+    last_types = text(
         """
-        SELECT type FROM events
-        WHERE stream = :stream AND subject IS NOT DISTINCT FROM CAST(:subject AS text) AND seq < :before
-        AND type IN (SELECT json_array_elements_text(CAST(:types AS json)))
-        ORDER BY seq DESC LIMIT 1
+        WITH asked AS MATERIALIZED (
+            SELECT place, given ->> 0 AS stream, given ->> 1 AS subject, CAST(given ->> 2 AS bigint) AS before,
+                ARRAY(SELECT json_array_elements_text(given -> 3)) AS types
+            FROM json_array_elements(CAST(:asked AS json)) WITH ORDINALITY AS listed(given, place)
+        )
+        SELECT CASE WHEN asked.subject IS NULL THEN (
+            SELECT type FROM events
+            WHERE stream = asked.stream AND subject IS NULL AND seq < asked.before AND type = ANY(asked.types)
+            ORDER BY subject DESC, seq DESC LIMIT 1
+        ) ELSE (
+            SELECT type FROM events
+            WHERE stream = asked.stream AND subject = asked.subject AND seq < asked.before AND type = ANY(asked.types)
+            ORDER BY seq DESC LIMIT 1
+        ) END
+        FROM asked
+        ORDER BY place
+        """
+    )
+    heads = text(
+        """
+        SELECT stream, (SELECT max(seq) FROM events WHERE events.stream = given.stream) AS seq
+        FROM json_array_elements_text(CAST(:streams AS json)) AS given(stream)
         """
     )
     read = text(
@@ -266,11 +287,22 @@ class _Sqlite:
         RETURNING stream, seq
         """
     )
-    last_type = text(
+    last_types = text(
         """
-        SELECT type FROM events
-        WHERE stream = :stream AND subject IS :subject AND seq < :before AND type IN (SELECT value FROM json_each(:types))
-        ORDER BY seq DESC LIMIT 1
+        SELECT (
+            SELECT type FROM events
+            WHERE stream = asked.value ->> 0 AND subject IS asked.value ->> 1 AND seq < asked.value ->> 2
+            AND type IN (SELECT value FROM json_each(asked.value -> 3))
+            ORDER BY seq DESC LIMIT 1
+        )
+        FROM json_each(:asked) AS asked
+        ORDER BY asked.key
+        """
+    )
+    heads = text(
+        """
+        SELECT given.value AS stream, (SELECT max(seq) FROM events WHERE events.stream = given.value) AS seq
+        FROM json_each(:streams) AS given
         """
     )
     read = text(

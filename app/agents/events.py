@@ -63,6 +63,12 @@ RUN_ORDER = Order(
     },
 )
 
-RUN_EVENTS: tuple[type[RunEvent], ...] = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
+RUN_EVENTS: tuple[type[RunEvent], ...] = (
+    AgentStarted,
+    AgentThinking,
+    ToolExecuting,
+    ToolCompleted,
+    AgentCompleted,
+)
 
 TOPICS = (users(events=RUN_EVENTS, order=RUN_ORDER),)

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ViewportSize, expect
 
-from app.agents.events import RUN_EVENTS
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
 from app.agents.tables import RunStatus
 from app.settings import Settings
 from test_framework.fixtures import Serve
@@ -24,7 +24,7 @@ from test_framework.servers import Server, token
 from test_framework.settings import settings_for_tests
 from tests.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
-THE_FIVE = [event.event_type for event in RUN_EVENTS]
+THE_FIVE = [kind.event_type for kind in (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)]
 QUESTION = "How many words are these?"
 READABLE = 4.5
 PHONE = ViewportSize(width=360, height=740)

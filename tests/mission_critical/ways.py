@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from app.agents.events import RUN_EVENTS
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
 from commitstream.envelope import Envelope
 
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in RUN_EVENTS)
+THE_TYPES = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in THE_TYPES)
 CALL = (EXECUTING, COMPLETED)
 THE_FIVE = (STARTED, THINKING, *CALL, ENDED)
 

@@ -23,7 +23,7 @@ DECLARED = (
         "_MIDDLE = (AgentThinking, AgentHandedOver, ToolExecuting, AgentCompleted)",
     ),
     ("        AgentThinking: _MIDDLE,\n", "        AgentThinking: _MIDDLE,\n        AgentHandedOver: _MIDDLE,\n"),
-    ("ToolCompleted, AgentCompleted)\n\nTOPICS", "ToolCompleted, AgentHandedOver, AgentCompleted)\n\nTOPICS"),
+    ("    ToolCompleted,\n    AgentCompleted,\n)", "    ToolCompleted,\n    AgentHandedOver,\n    AgentCompleted,\n)"),
 )
 WRITTEN = (
     (

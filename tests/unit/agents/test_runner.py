@@ -16,14 +16,15 @@ from app.agents.dispatcher import (
     UninstrumentedDispatcher,
     demand_instrumented,
 )
-from app.agents.events import RUN_EVENTS, ToolCompleted, ToolExecuting
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
 from app.agents.model import Arguments, ModelError, Turn
 from app.agents.tool_context import Caller, Tool
 from commitstream.service.problems import Draining
 from test_framework.agent_room import agent_room, kinds
 from test_framework.event_path import EventPath
 
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in RUN_EVENTS)
+THE_TYPES = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in THE_TYPES)
 SOON_SECONDS = 3.0
 ONE_CALL = [STARTED, EXECUTING, COMPLETED, ENDED]
 

@@ -10,22 +10,15 @@ from pydantic import JsonValue
 
 from app.agents import domain as agents
 from app.agents.dispatcher import ToolDispatcher, ToolError, arguments_of
-from app.agents.events import (
-    RUN_EVENTS,
-    AgentCompleted,
-    AgentStarted,
-    AgentThinking,
-    RunEvent,
-    ToolCompleted,
-    ToolExecuting,
-)
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, RunEvent, ToolCompleted, ToolExecuting
 from app.agents.tool_context import Caller, ToolContext
 from app.main import create_app
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
 from test_framework.test_context import TestContext
 
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in RUN_EVENTS)
+THE_TYPES = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
+STARTED, THINKING, EXECUTING, COMPLETED, ENDED = (kind.event_type for kind in THE_TYPES)
 OF_THE_RUNNER: dict[str, RunEvent] = {
     STARTED: AgentStarted(run_id="run-1", message=""),
     EXECUTING: ToolExecuting(run_id="run-1", tool="", arguments={}),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.agents.events import RUN_EVENTS
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
 from app.settings import Settings
 from commitstream.envelope import Envelope
 from test_framework.users import TestUserContext
 from test_framework.websocket_capture import WebSocketEventCapture
 
-THE_FIVE = tuple(kind.event_type for kind in RUN_EVENTS)
+THE_FIVE = tuple(
+    kind.event_type for kind in (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
+)
 STARTED, THINKING, EXECUTING, COMPLETED, ENDED = THE_FIVE
 ADA = "user:ada"
 EVE = "user:eve"

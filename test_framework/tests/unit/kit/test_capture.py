@@ -218,15 +218,15 @@ class TestAssertGrammatical:
         assert fails(lambda: good().assert_grammatical("another")) == "no event about another came"
 
     def test_the_first_event_that_is_out_of_place_is_pointed_at(self) -> None:
-        capture = stream(*run_of(STARTED, COMPLETED, EXECUTING, ENDED))
+        capture = stream(*run_of(STARTED, EXECUTING, ENDED, COMPLETED))
 
         assert fails(lambda: capture.assert_grammatical("run")) == shown(
             """
-            tool_completed can't follow agent_started: expected agent_completed or agent_thinking or tool_executing
+            agent_completed can't follow tool_executing: expected tool_completed
               1 agent_started
-            → 2 tool_completed
-              3 tool_executing
-              4 agent_completed
+              2 tool_executing
+            → 3 agent_completed
+              4 tool_completed
             """
         )
 

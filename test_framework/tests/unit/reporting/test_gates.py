@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.agents.events import RUN_EVENTS
+from app.agents.events import AgentStarted
+from app.domains import topics
 from test_framework.reporting import sample
 from test_framework.reporting.config import GateRule, ReportConfig, ReportConfigError, declared_types, load_config
 from test_framework.reporting.facts import Attempt, ServiceTime, TestResult
@@ -125,7 +126,10 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, text: str, said:
 
 
 def test_event_types_are_those_of_the_registry() -> None:
-    assert declared_types("app.domains:topics") == tuple(kind.event_type for kind in RUN_EVENTS)
+    declared = declared_types("app.domains:topics")
+
+    assert declared == tuple(topics().event_types)
+    assert AgentStarted.event_type in declared
 
 
 @pytest.mark.parametrize("source", ["", "no_such_project.domains:topics"])

@@ -1,1 +1,1 @@
-"""Consumers: handlers that are given every event of every stream, at least once and in order."""
+"""Consumers: handlers that get every event of every stream, at least once and in order."""

@@ -1,8 +1,9 @@
-"""Other consumers of the journal: each event of each stream reaches the handler at least once, in the stream's order.
+"""Consumers of the journal: each event of each stream reaches the handler at least once, in the stream's order.
 
-A consumer has a place in every stream's stream, kept in the database, so it misses nothing, whoever writes and whoever dies.
-To return is to acknowledge. Any number of processes share the work: a place is one process's at a time. Commits of this
-process wake it at once; what other processes wrote it finds by looking.
+A consumer keeps its position in each stream in the database, so it misses no event, whichever process wrote it and
+whichever process died. A handler acknowledges events by returning. Any number of processes share a consumer's work: a
+lease gives each position to one process at a time. Commits of this process wake it at once; it polls for those of other
+processes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from commitstream.consumers.delivery import ConsumerTally, Delivery, Handler, Terms, described, hand_over
+from commitstream.consumers.delivery import ConsumerCounters, Delivery, Handler, RetryPolicy, call_handler, describe
 from commitstream.consumers.positions import Claim, Positions
 from commitstream.db.base import ID_LENGTH
 from commitstream.db.database import Database
@@ -24,6 +25,21 @@ logger = logging.getLogger(__name__)
 
 
 class Consumer:
+    """Calls a handler with the events of every stream.
+
+    Args:
+        database: where the positions and the dead letters are kept.
+        journal: where the events are read from.
+        name: under which the positions are kept; another name begins with the first event of every stream.
+        handler: called with a stream's name and its next events; it acknowledges them by returning.
+        batch: the most events of a stream in one call.
+        concurrency: the most handlers that run at once, each for another stream.
+        attempts: how often an event is tried before it becomes a dead letter.
+        handler_timeout: seconds that a call of the handler may take.
+        backoff: seconds until the first retry; doubles each time, up to five minutes.
+        poll_interval: seconds between two queries for events that other processes wrote.
+    """
+
     def __init__(
         self,
         database: Database,
@@ -34,67 +50,67 @@ class Consumer:
         batch: int = 100,
         concurrency: int = 8,
         attempts: int = 5,
-        seconds: float = 30.0,
-        pause: float = 1.0,
-        look_every: float = 1.0,
+        handler_timeout: float = 30.0,
+        backoff: float = 1.0,
+        poll_interval: float = 1.0,
     ) -> None:
         if not 0 < len(name) <= ID_LENGTH:
             raise ValueError(f"a consumer's name has 1 to {ID_LENGTH} characters, unlike {name!r}")
         self.name = name
-        self.tally = ConsumerTally()
+        self.counters = ConsumerCounters()
         self._journal = journal
         self._positions = Positions(database, name)
-        self._terms = Terms(handler, attempts, seconds, pause)
+        self._policy = RetryPolicy(handler, attempts, handler_timeout, backoff)
         self._batch = min(batch, PAGE)
         self._concurrency = concurrency
-        self._look_every = look_every
-        self._working: dict[str, asyncio.Task[None]] = {}
+        self._poll_interval = poll_interval
+        self._deliveries: dict[str, asyncio.Task[None]] = {}
         self._hinted: set[str] = set()
-        self._woken = asyncio.Event()
-        self._next_look = 0.0
-        self._looked_up_to = ""
+        self._wakeup = asyncio.Event()
+        self._next_poll = 0.0
+        self._polled_up_to = ""
         self._closing = False
         self._thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._listen_no_more: Callable[[], None] | None = None
+        self._remove_listener: Callable[[], None] | None = None
 
     async def start(self) -> None:
         """Begin where this consumer left off; a new one begins with the first event of every stream."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        self._listen_no_more = self._journal.on_commit(self._hear)
+        self._remove_listener = self._journal.on_commit(self._on_commit)
         self._task = asyncio.create_task(self._run(), name=f"consumer {self.name}")
 
-    async def close(self, deadline: float = 5.0) -> None:
-        """Take no more events, give handlers until the deadline, and leave the rest to whoever comes next."""
-        if self._listen_no_more is None or self._task is None:
+    async def close(self, timeout: float = 5.0) -> None:
+        """Take no more events, wait for running handlers, and cancel those that still run after the timeout."""
+        if self._remove_listener is None or self._task is None:
             return
-        self._listen_no_more()
+        self._remove_listener()
         self._closing = True
-        self._woken.set()
+        self._wakeup.set()
         await asyncio.wait([self._task])
-        if self._working:
-            await asyncio.wait(list(self._working.values()), timeout=deadline)
-        for task in self._working.values():
+        if self._deliveries:
+            await asyncio.wait(list(self._deliveries.values()), timeout=timeout)
+        for task in self._deliveries.values():
             task.cancel()
-        if self._working:
-            await asyncio.wait(list(self._working.values()))
+        if self._deliveries:
+            await asyncio.wait(list(self._deliveries.values()))
 
     async def dead_letters(self, limit: int = 100) -> Sequence[DeadLetter]:
-        """The events that this consumer could not handle, the oldest first."""
+        """Return the events that this consumer could not handle, the oldest first."""
         return await self._positions.dead_letters(limit)
 
     async def replay(self, letter: DeadLetter) -> bool:
-        """Have a dead letter's event handled after all; where that succeeds, the letter is gone."""
-        deadline = asyncio.get_running_loop().time() + self._terms.seconds
-        reason = await hand_over(self._terms, letter.stream, [letter.event], deadline)
+        """Call the handler with a dead letter's event; delete the letter and return True where it succeeds."""
+        deadline = asyncio.get_running_loop().time() + self._policy.handler_timeout
+        reason = await call_handler(self._policy, letter.stream, [letter.event], deadline)
         if reason is None:
-            await self._positions.forget(letter)
+            await self._positions.delete_dead_letter(letter)
         else:
-            await self._positions.bury_again(letter, reason)
+            await self._positions.update_dead_letter(letter, reason)
         return reason is None
 
-    def _hear(self, stream: str) -> None:
+    def _on_commit(self, stream: str) -> None:
         if threading.get_ident() == self._thread:
             self._hint(stream)
         elif self._loop is not None:
@@ -102,15 +118,15 @@ class Consumer:
 
     def _hint(self, stream: str) -> None:
         self._hinted.add(stream)
-        self._woken.set()
+        self._wakeup.set()
 
     async def _run(self) -> None:
         while not self._closing:
-            self._woken.clear()
+            self._wakeup.clear()
             if not await self._take_safely():
                 try:
-                    async with asyncio.timeout(self._look_every):
-                        await self._woken.wait()
+                    async with asyncio.timeout(self._poll_interval):
+                        await self._wakeup.wait()
                 except TimeoutError:
                     continue
 
@@ -118,17 +134,17 @@ class Consumer:
         try:
             return await self._take()
         except Exception as error:  # noqa: BLE001 - whatever it is, the events are still there in a moment
-            logger.warning("consumer %s looks again in %g s: %s", self.name, self._look_every, described(error))
+            logger.warning("consumer %s failed, retrying in %g s: %s", self.name, self._poll_interval, describe(error))
             return False
 
     async def _take(self) -> bool:
-        """Begin to deliver what waits; False where nothing does, or nobody is free to."""
-        room = self._concurrency - len(self._working)
-        streams = await self._find(room) if room else []
+        """Start to deliver undelivered events; False where there are none, or every handler is busy."""
+        free = self._concurrency - len(self._deliveries)
+        streams = await self._find(free) if free else []
         if not streams:
             return False
-        deadline = asyncio.get_running_loop().time() + self._terms.seconds
-        claims = await self._positions.claim(streams, self._terms.lease)
+        deadline = asyncio.get_running_loop().time() + self._policy.handler_timeout
+        claims = await self._positions.claim(streams, self._policy.lease)
         await self._deliver(claims, deadline)
         return True
 
@@ -136,37 +152,38 @@ class Consumer:
         read = await self._journal.after_each({claim.stream: claim.seq for claim in claims}, self._batch)
         pages = {page.stream: page for page in read}
         for claim in claims:
-            delivery = Delivery(self._positions, self._terms, self.tally, claim, pages.get(claim.stream), deadline)
+            page = pages.get(claim.stream)
+            delivery = Delivery(self._positions, self._policy, self.counters, claim, page, deadline)
             task = asyncio.create_task(delivery.run(), name=f"consumer {self.name}: events of {claim.stream}")
-            self._working[claim.stream] = task
-            task.add_done_callback(partial(self._done, claim.stream))
+            self._deliveries[claim.stream] = task
+            task.add_done_callback(partial(self._on_delivered, claim.stream))
 
-    def _done(self, stream: str, task: asyncio.Task[None]) -> None:
-        del self._working[stream]
+    def _on_delivered(self, stream: str, task: asyncio.Task[None]) -> None:
+        del self._deliveries[stream]
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            logger.warning("consumer %s stopped at %s for now: %s", self.name, stream, described(error))
+            logger.warning("consumer %s stopped at stream %s for now: %s", self.name, stream, describe(error))
         self._hint(stream)  # something may have been written meanwhile
 
-    async def _find(self, room: int) -> list[str]:
-        """Streams for whom something waits: now and then among all, else among those that were written for just now."""
+    async def _find(self, limit: int) -> list[str]:
+        """Return streams with undelivered events: among all where a poll is due, else among those hinted at."""
         now = asyncio.get_running_loop().time()
-        if now >= self._next_look:
-            streams = await self._look(room)
-            if len(streams) < room:
-                self._next_look = now + self._look_every
+        if now >= self._next_poll:
+            streams = await self._poll(limit)
+            if len(streams) < limit:
+                self._next_poll = now + self._poll_interval
         else:
-            hinted = self._hinted - self._working.keys()
+            hinted = self._hinted - self._deliveries.keys()
             self._hinted -= hinted
-            streams = await self._positions.due(room, among=hinted) if hinted else []
-            if len(streams) == room:
+            streams = await self._positions.due(limit, among=hinted) if hinted else []
+            if len(streams) == limit:
                 self._hinted |= hinted.difference(streams)
-        return [stream for stream in streams if stream not in self._working]
+        return [stream for stream in streams if stream not in self._deliveries]
 
-    async def _look(self, room: int) -> list[str]:
-        """Go round all streams, so that nobody waits for ever while others are busy."""
-        streams = await self._positions.due(room, after=self._looked_up_to)
-        if not streams and self._looked_up_to:
-            streams = await self._positions.due(room)
-        self._looked_up_to = streams[-1] if len(streams) == room else ""
+    async def _poll(self, limit: int) -> list[str]:
+        """Go through all streams in turn, so that busy ones can't starve the others."""
+        streams = await self._positions.due(limit, after=self._polled_up_to)
+        if not streams and self._polled_up_to:
+            streams = await self._positions.due(limit)
+        self._polled_up_to = streams[-1] if len(streams) == limit else ""
         return streams

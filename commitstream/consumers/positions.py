@@ -1,8 +1,8 @@
-"""How far a consumer is with each stream's events, and which process may go on from there.
+"""A consumer's position in each stream, and the lease of the process that may move it.
 
-A place is claimed for a while, by a token of its own; whoever let its time run out can't move the place any more. All
-times are the database's, so that the clocks of several processes need not agree. Every transaction is short: nobody holds
-a lock, or a connection, while events are handled.
+A lease has a token and an end; a process whose lease was taken over can't move the position any more. All times are
+the database's, so that the clocks of several processes need not agree. Every transaction is short: no lock and no
+connection is held while a handler runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from commitstream.db.tables import DeadLetter
 
 @dataclass(frozen=True)
 class Claim:
-    """A stream's place in the stream, ours for a while; `attempts` counts this one."""
+    """A consumer's position in a stream, leased by this process; `attempts` counts this one."""
 
     stream: str
     seq: int
@@ -36,52 +36,53 @@ class Positions:
         self._sql = _POSTGRES if database.dialect == "postgresql" else _SQLITE
 
     async def due(self, limit: int, after: str = "", among: Collection[str] | None = None) -> list[str]:
-        """Streams whose next event waits and is nobody's, in the order of their names, after one or among some."""
+        """Return streams with undelivered events and no active lease, by name; after `after`, or limited to `among`."""
         query = self._sql.due if among is None else self._sql.due_among
-        whom = {"after": after} if among is None else {"streams": _listed(among)}
+        chosen = {"after": after} if among is None else {"streams": _listed(among)}
         async with self._database.reading() as session:
-            return list((await session.scalars(query, {"consumer": self._consumer, "limit": limit, **whom})).all())
+            return list((await session.scalars(query, {"consumer": self._consumer, "limit": limit, **chosen})).all())
 
-    async def claim(self, streams: Sequence[str], seconds: float) -> list[Claim]:
-        """Take the places of streams that are free; they are ours for some seconds."""
+    async def claim(self, streams: Sequence[str], lease: float) -> list[Claim]:
+        """Lease the positions in these streams that no other process has leased."""
         token = uuid.uuid4().hex
-        bound = {"consumer": self._consumer, "streams": _listed(streams), "token": token, "seconds": seconds}
+        bound = {"consumer": self._consumer, "streams": _listed(streams), "token": token, "lease": lease}
         async with self._database.transaction() as session:
             rows = await session.execute(self._sql.claim, bound)
             return [Claim(row.stream, row.seq, row.attempts, token) for row in rows]
 
-    async def move(self, claim: Claim, seq: int, *, attempts: int, seconds: float) -> bool:
-        """Say how far we came, and for how long the place stays taken; False where it is ours no more."""
+    async def move(self, claim: Claim, seq: int, *, attempts: int, lease: float) -> bool:
+        """Store the position, and when its lease ends; False where another process has the lease."""
         async with self._database.transaction() as session:
-            return await self._move(session, claim, seq, attempts=attempts, seconds=seconds)
+            return await self._move(session, claim, seq, attempts=attempts, lease=lease)
 
-    async def bury(self, claim: Claim, event: str, reason: str) -> bool:
-        """Put the next event aside and the place free behind it; False where the place is ours no more."""
+    async def store_dead_letter(self, claim: Claim, event: str, reason: str) -> bool:
+        """Store the next event as a dead letter and move on; False where another process has the lease."""
         seq = claim.seq + 1
         async with self._database.transaction() as session:
-            moved = await self._move(session, claim, seq, attempts=0, seconds=0.0)
+            moved = await self._move(session, claim, seq, attempts=0, lease=0.0)
             if moved:
-                await session.execute(self._sql.bury, self._letter(claim.stream, seq, event, reason, claim.attempts))
+                letter = self._letter(claim.stream, seq, event, reason, claim.attempts)
+                await session.execute(self._sql.store_dead_letter, letter)
             return moved
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        """What was put aside, the oldest first."""
+        """Return the dead letters of this consumer, the oldest first."""
         query = select(DeadLetter).where(DeadLetter.consumer == self._consumer)
         async with self._database.reading() as session:
             return (await session.scalars(query.order_by(DeadLetter.at, DeadLetter.seq).limit(limit))).all()
 
-    async def forget(self, letter: DeadLetter) -> None:
-        """Take back a dead letter: it was handled after all."""
-        address = (letter.consumer, letter.stream, letter.seq)
+    async def delete_dead_letter(self, letter: DeadLetter) -> None:
+        """Delete a dead letter, because its event was handled."""
+        key = (letter.consumer, letter.stream, letter.seq)
         async with self._database.transaction() as session:
-            if (kept := await session.get(DeadLetter, address)) is not None:
+            if (kept := await session.get(DeadLetter, key)) is not None:
                 await session.delete(kept)
 
-    async def bury_again(self, letter: DeadLetter, reason: str) -> None:
-        """Note that a dead letter could not be handled this time either."""
+    async def update_dead_letter(self, letter: DeadLetter, reason: str) -> None:
+        """Store why another attempt to handle a dead letter failed."""
         again = self._letter(letter.stream, letter.seq, letter.event, reason, letter.attempts + 1)
         async with self._database.transaction() as session:
-            await session.execute(self._sql.bury, again)
+            await session.execute(self._sql.store_dead_letter, again)
 
     def _letter(self, stream: str, seq: int, event: str, reason: str, attempts: int) -> dict[str, object]:
         return {
@@ -93,9 +94,9 @@ class Positions:
             "attempts": attempts,
         }
 
-    async def _move(self, session: AsyncSession, claim: Claim, seq: int, *, attempts: int, seconds: float) -> bool:
-        place = {"consumer": self._consumer, "stream": claim.stream, "token": claim.token}
-        moved = await session.scalar(self._sql.move, {**place, "seq": seq, "attempts": attempts, "seconds": seconds})
+    async def _move(self, session: AsyncSession, claim: Claim, seq: int, *, attempts: int, lease: float) -> bool:
+        held = {"consumer": self._consumer, "stream": claim.stream, "token": claim.token}
+        moved = await session.scalar(self._sql.move, {**held, "seq": seq, "attempts": attempts, "lease": lease})
         return moved is not None
 
 
@@ -108,9 +109,9 @@ class _Postgres:
         """
         SELECT stream.stream
         FROM streams AS stream
-        LEFT JOIN consumer_positions AS place ON place.consumer = :consumer AND place.stream = stream.stream
+        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = stream.stream
         WHERE stream.stream > :after
-        AND stream.last_seq > coalesce(place.seq, 0) AND coalesce(place.free_at <= clock_timestamp(), true)
+        AND stream.last_seq > coalesce(position.seq, 0) AND coalesce(position.free_at <= clock_timestamp(), true)
         ORDER BY stream.stream LIMIT :limit
         """
     )
@@ -119,15 +120,15 @@ class _Postgres:
         SELECT stream.stream
         FROM json_array_elements_text(CAST(:streams AS json)) AS named(stream)
         JOIN streams AS stream ON stream.stream = named.stream
-        LEFT JOIN consumer_positions AS place ON place.consumer = :consumer AND place.stream = stream.stream
-        WHERE stream.last_seq > coalesce(place.seq, 0) AND coalesce(place.free_at <= clock_timestamp(), true)
+        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = stream.stream
+        WHERE stream.last_seq > coalesce(position.seq, 0) AND coalesce(position.free_at <= clock_timestamp(), true)
         ORDER BY stream.stream LIMIT :limit
         """
     )
     claim = text(
         """
         INSERT INTO consumer_positions (consumer, stream, seq, attempts, owner, free_at)
-        SELECT :consumer, stream, 0, 1, :token, clock_timestamp() + make_interval(secs => :seconds)
+        SELECT :consumer, stream, 0, 1, :token, clock_timestamp() + make_interval(secs => :lease)
         FROM json_array_elements_text(CAST(:streams AS json)) AS named(stream) ORDER BY stream
         ON CONFLICT (consumer, stream) DO UPDATE
         SET attempts = consumer_positions.attempts + 1, owner = excluded.owner, free_at = excluded.free_at
@@ -138,12 +139,12 @@ class _Postgres:
     move = text(
         """
         UPDATE consumer_positions
-        SET seq = :seq, attempts = :attempts, free_at = clock_timestamp() + make_interval(secs => :seconds)
+        SET seq = :seq, attempts = :attempts, free_at = clock_timestamp() + make_interval(secs => :lease)
         WHERE consumer = :consumer AND stream = :stream AND owner = :token
         RETURNING stream
         """
     )
-    bury = text(
+    store_dead_letter = text(
         """
         INSERT INTO dead_letters (consumer, stream, seq, event, reason, attempts, at)
         VALUES (:consumer, :stream, :seq, :event, :reason, :attempts, clock_timestamp())
@@ -154,7 +155,7 @@ class _Postgres:
 
 
 class _Sqlite:
-    """Here the streams are found by leaping from one to the next through the journal's key, not by reading it all."""
+    """On SQLite the query jumps from stream to stream through the journal's primary key, without reading all of it."""
 
     due = text(
         """
@@ -166,10 +167,10 @@ class _Sqlite:
         )
         SELECT named.stream
         FROM named
-        LEFT JOIN consumer_positions AS place ON place.consumer = :consumer AND place.stream = named.stream
+        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = named.stream
         WHERE named.stream IS NOT NULL
-        AND EXISTS (SELECT 1 FROM events WHERE events.stream = named.stream AND seq > coalesce(place.seq, 0))
-        AND coalesce(place.free_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now'), 1)
+        AND EXISTS (SELECT 1 FROM events WHERE events.stream = named.stream AND seq > coalesce(position.seq, 0))
+        AND coalesce(position.free_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now'), 1)
         LIMIT :limit
         """
     )
@@ -177,9 +178,9 @@ class _Sqlite:
         """
         SELECT named.value
         FROM json_each(:streams) AS named
-        LEFT JOIN consumer_positions AS place ON place.consumer = :consumer AND place.stream = named.value
-        WHERE EXISTS (SELECT 1 FROM events WHERE events.stream = named.value AND seq > coalesce(place.seq, 0))
-        AND coalesce(place.free_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now'), 1)
+        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = named.value
+        WHERE EXISTS (SELECT 1 FROM events WHERE events.stream = named.value AND seq > coalesce(position.seq, 0))
+        AND coalesce(position.free_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now'), 1)
         LIMIT :limit
         """
     )
@@ -187,7 +188,7 @@ class _Sqlite:
         """
         INSERT INTO consumer_positions (consumer, stream, seq, attempts, owner, free_at)
         SELECT :consumer, value, 0, 1, :token,
-            strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', :seconds))
+            strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', :lease))
         FROM json_each(:streams) WHERE true
         ON CONFLICT (consumer, stream) DO UPDATE
         SET attempts = attempts + 1, owner = excluded.owner, free_at = excluded.free_at
@@ -199,12 +200,12 @@ class _Sqlite:
         """
         UPDATE consumer_positions
         SET seq = :seq, attempts = :attempts,
-            free_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', :seconds))
+            free_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', :lease))
         WHERE consumer = :consumer AND stream = :stream AND owner = :token
         RETURNING stream
         """
     )
-    bury = text(
+    store_dead_letter = text(
         """
         INSERT INTO dead_letters (consumer, stream, seq, event, reason, attempts, at)
         VALUES (:consumer, :stream, :seq, :event, :reason, :attempts, strftime('%Y-%m-%d %H:%M:%f000', 'now'))

@@ -38,7 +38,7 @@ class JournalEntry(Base):
 
 
 class ConsumerPosition(Base):
-    """How far a consumer is in a stream, and who may go on from there: its owner, until `free_at`."""
+    """A consumer's position in a stream, and the lease on it: the owner's, until `free_at`."""
 
     __tablename__ = "consumer_positions"
 

@@ -32,7 +32,7 @@ async def handle(stream, events):
 
 async def main():
     ours = Ledger(sys.argv[1])
-    await Consumer(ours.database, ours.journal, name="audit", handler=handle, seconds=0.1).start()
+    await Consumer(ours.database, ours.journal, name="audit", handler=handle, handler_timeout=0.1).start()
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -122,7 +122,7 @@ async def test_events_whose_process_was_killed_before_it_acknowledged_are_handle
     assert await ours.places() == {("audit", "user:ada"): 0}
 
     keeper = Keeper()
-    async with consuming(ours, keeper, seconds=0.1):
+    async with consuming(ours, keeper, handler_timeout=0.1):
         await keeper.until_kept("user:ada", 3)
 
     assert keeper.kept == {"user:ada": [1, 2, 3]}
@@ -131,12 +131,12 @@ async def test_events_whose_process_was_killed_before_it_acknowledged_are_handle
 async def test_a_handler_that_is_overtaken_acknowledges_nothing(ours: Ledger) -> None:
     await ours.write("user:ada", 2)
     slow, quick = Positions(ours.database, "audit"), Positions(ours.database, "audit")
-    (lost,) = await slow.claim(["user:ada"], seconds=0)
-    (taken,) = await quick.claim(["user:ada"], seconds=60)
+    (lost,) = await slow.claim(["user:ada"], lease=0)
+    (taken,) = await quick.claim(["user:ada"], lease=60)
 
-    assert not await slow.move(lost, 1, attempts=0, seconds=0)
-    assert not await slow.bury(lost, "{}", "too late")
-    assert await quick.move(taken, 2, attempts=0, seconds=0)
+    assert not await slow.move(lost, 1, attempts=0, lease=0)
+    assert not await slow.store_dead_letter(lost, "{}", "too late")
+    assert await quick.move(taken, 2, attempts=0, lease=0)
 
     assert await ours.places() == {("audit", "user:ada"): 2}
     assert await quick.dead_letters(10) == []
@@ -191,7 +191,7 @@ async def test_no_connection_is_held_while_events_are_handled(ours: Ledger) -> N
     for n in range(40):
         await ours.write(f"user:{n}")
 
-    async with consuming(ours, keeper, concurrency=40, look_every=60):
+    async with consuming(ours, keeper, concurrency=40, poll_interval=60):
         await keeper.until(lambda: len(keeper.batches) == 40, "forty handlers at work")
         async with ours.database.reading() as session:
             busy = await session.scalar(

@@ -107,9 +107,9 @@ async def consuming(
     batch: int = 100,
     concurrency: int = 8,
     attempts: int = 5,
-    seconds: float = 30.0,
-    pause: float = 0.01,
-    look_every: float = 0.02,
+    handler_timeout: float = 30.0,
+    backoff: float = 0.01,
+    poll_interval: float = 0.02,
 ) -> AsyncIterator[Consumer]:
     """A consumer at work until the block ends, and impatient."""
     subscriber = Consumer(
@@ -120,12 +120,12 @@ async def consuming(
         batch=batch,
         concurrency=concurrency,
         attempts=attempts,
-        seconds=seconds,
-        pause=pause,
-        look_every=look_every,
+        handler_timeout=handler_timeout,
+        backoff=backoff,
+        poll_interval=poll_interval,
     )
     await subscriber.start()
     try:
         yield subscriber
     finally:
-        await subscriber.close(deadline=0.0)
+        await subscriber.close(timeout=0.0)

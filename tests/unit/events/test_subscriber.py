@@ -53,7 +53,7 @@ async def test_a_new_consumer_begins_with_the_first_event_of_every_user(ours: Le
 async def test_a_commit_of_this_process_wakes_a_consumer_at_once(ours: Ledger) -> None:
     keeper = Keeper()
 
-    async with consuming(ours, keeper, look_every=ALWAYS_LATER):
+    async with consuming(ours, keeper, poll_interval=ALWAYS_LATER):
         for n in range(1, 4):
             await ours.write("user:ada")
             await keeper.until_kept("user:ada", n)
@@ -68,7 +68,7 @@ async def test_what_is_written_while_a_users_events_are_handled_follows_without_
         await gate.wait()
 
     keeper = Keeper(before=wait)
-    async with consuming(ours, keeper, look_every=ALWAYS_LATER):
+    async with consuming(ours, keeper, poll_interval=ALWAYS_LATER):
         await ours.write("user:ada")
         await keeper.until(lambda: bool(keeper.batches), "the first event")
         await ours.write("user:ada", 2)
@@ -87,7 +87,7 @@ async def test_what_others_write_while_a_users_events_are_handled_follows_withou
         await gate.wait()
 
     keeper = Keeper(before=wait)
-    async with ledger(database_url) as other_process, consuming(ours, keeper, look_every=ALWAYS_LATER):
+    async with ledger(database_url) as other_process, consuming(ours, keeper, poll_interval=ALWAYS_LATER):
         await ours.write("user:ada")
         await keeper.until(lambda: bool(keeper.batches), "the first event")
         await other_process.write("user:ada", 2)
@@ -174,7 +174,7 @@ async def test_an_event_that_fails_is_tried_again_and_only_it(ours: Ledger) -> N
 
     assert keeper.kept == {"user:ada": [1, 2, 3]}
     assert keeper.batches == [("user:ada", numbers) for numbers in ([1, 2, 3], [1], [2], [2], [3])]
-    assert (subscriber.tally.handled, subscriber.tally.failed, subscriber.tally.buried) == (3, 2, 0)
+    assert (subscriber.counters.handled, subscriber.counters.failed, subscriber.counters.dead_lettered) == (3, 2, 0)
 
 
 async def test_an_event_that_always_fails_is_put_aside_with_the_reason_and_the_rest_goes_on(ours: Ledger) -> None:
@@ -201,7 +201,7 @@ async def test_a_failure_of_one_user_holds_up_no_other(ours: Ledger) -> None:
     await ours.write("user:ada")
     await ours.write("user:bob")
 
-    async with consuming(ours, keeper, concurrency=1, pause=ALWAYS_LATER):
+    async with consuming(ours, keeper, concurrency=1, backoff=ALWAYS_LATER):
         await keeper.until_kept("user:bob", 1)
         await ours.write("user:bob")
         await keeper.until_kept("user:bob", 2)
@@ -216,12 +216,12 @@ async def test_a_handler_that_takes_too_long_has_failed(ours: Ledger) -> None:
     keeper = Keeper(before=stall)
     await ours.write("user:ada")
 
-    async with consuming(ours, keeper, attempts=1, seconds=0.05) as subscriber:
+    async with consuming(ours, keeper, attempts=1, handler_timeout=0.05) as subscriber:
 
-        async def buried() -> bool:
+        async def dead_lettered() -> bool:
             return bool(await subscriber.dead_letters())
 
-        await eventually(buried, "a dead letter")
+        await eventually(dead_lettered, "a dead letter")
         (letter,) = await subscriber.dead_letters()
 
     assert letter.reason == "not done within 0.05 s"
@@ -234,11 +234,11 @@ async def test_events_of_a_batch_that_took_too_long_get_their_full_time_one_by_o
     keeper = Keeper(before=stall_on_batches)
     await ours.write("user:ada", 3)
 
-    async with consuming(ours, keeper, attempts=1, seconds=0.15) as subscriber:
+    async with consuming(ours, keeper, attempts=1, handler_timeout=0.15) as subscriber:
         await keeper.until_kept("user:ada", 3)
 
     assert keeper.kept == {"user:ada": [1, 2, 3]}
-    assert (subscriber.tally.failed, subscriber.tally.buried) == (1, 0)
+    assert (subscriber.counters.failed, subscriber.counters.dead_lettered) == (1, 0)
 
 
 @pytest.mark.parametrize("nasty", ["null \x00 byte", "lone \ud83d surrogate", "x" * 100_000])
@@ -249,10 +249,10 @@ async def test_a_reason_that_no_database_could_hold_is_kept_as_well_as_it_can_be
     await ours.write("user:ada")
     async with consuming(ours, Keeper(before=fail), attempts=1) as subscriber:
 
-        async def buried() -> bool:
+        async def dead_lettered() -> bool:
             return bool(await subscriber.dead_letters())
 
-        await eventually(buried, "a dead letter")
+        await eventually(dead_lettered, "a dead letter")
         (letter,) = await subscriber.dead_letters()
 
     assert letter.reason.startswith("RuntimeError: ")
@@ -269,10 +269,10 @@ async def test_a_handler_whose_own_task_is_cancelled_has_failed_and_the_consumer
 
     async with consuming(ours, keeper, attempts=2) as subscriber:
 
-        async def buried() -> bool:
+        async def dead_lettered() -> bool:
             return bool(await subscriber.dead_letters())
 
-        await eventually(buried, "a dead letter")
+        await eventually(dead_lettered, "a dead letter")
         await ours.write("user:ada")
         await keeper.until_kept("user:ada", 1)
 
@@ -316,7 +316,7 @@ async def test_a_place_is_noted_also_when_its_consumer_ends_the_moment_events_we
     await subscriber.start()
     await keeper.until_kept("user:ada", 2)
 
-    await subscriber.close(deadline=0.0)
+    await subscriber.close(timeout=0.0)
 
     assert await ours.places() == {("audit", "user:ada"): 2}
     assert await Positions(ours.database, "audit").due(10) == []
@@ -361,18 +361,18 @@ async def test_a_place_that_is_taken_is_nobody_elses_until_its_time_is_up(ours: 
     await ours.write("user:ada")
     here, there = Positions(ours.database, "audit"), Positions(ours.database, "audit")
 
-    (claim,) = await here.claim(["user:ada"], seconds=0.1)
+    (claim,) = await here.claim(["user:ada"], lease=0.1)
 
     assert await there.due(10) == []
-    assert await there.claim(["user:ada"], seconds=1) == []
+    assert await there.claim(["user:ada"], lease=1) == []
 
     async def free() -> bool:
         return bool(await there.due(10))
 
     await eventually(free, "the end of the lease")
-    (again,) = await there.claim(["user:ada"], seconds=1)
+    (again,) = await there.claim(["user:ada"], lease=1)
     assert (again.attempts, again.seq) == (2, 0)
-    assert not await here.move(claim, 1, attempts=0, seconds=0)
+    assert not await here.move(claim, 1, attempts=0, lease=0)
     assert await ours.places() == {("audit", "user:ada"): 0}
 
 
@@ -380,7 +380,7 @@ async def test_an_event_whose_handlers_always_died_is_put_aside_untouched(ours: 
     await ours.write("user:ada", 2)
     positions = Positions(ours.database, "audit")
     for _ in range(3):
-        await positions.claim(["user:ada"], seconds=0)
+        await positions.claim(["user:ada"], lease=0)
     keeper = Keeper()
 
     async with consuming(ours, keeper, attempts=3) as subscriber:
@@ -402,7 +402,7 @@ async def test_a_database_that_is_away_for_a_moment_ends_nothing(
         await ours.write("user:ada", 2)
 
         async def noticed() -> bool:
-            return "consumer audit looks again" in caplog.text
+            return "consumer audit failed, retrying" in caplog.text
 
         await eventually(noticed, "a warning")
         async with ours.database.transaction() as session:

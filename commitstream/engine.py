@@ -122,7 +122,7 @@ class Engine:
             await domain.drain(self.settings.drain_deadline)
         if self._relay is not None:
             await self._relay.idle(FLUSH_SECONDS)
-        await self.hub.dismiss(FLUSH_SECONDS)
+        await self.hub.close_watchers(FLUSH_SECONDS)
 
 
 def choose_bus(settings: EngineSettings, process: str) -> Bus:

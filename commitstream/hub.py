@@ -1,10 +1,9 @@
-"""Fan-out: every watcher of a stream gets that stream's events in order, once, from wherever it left off.
+"""Fan-out: every watcher of a stream gets that stream's events in order, once, from its own cursor on.
 
-A feed holds the number that a stream's live watchers have been brought to. Whatever arrives, from the bus or from the
-journal, moves a feed on only if it begins where the feed ends: what is older is dropped, what leaves a gap sends the hub to
-the journal. A watcher that is new, or too slow, is behind its feed; it is led up to it page by page and joins the live
-ones in the very step in which it arrives, so there is no seam between replay and live, and memory is bounded by what
-one socket buffers.
+A feed holds the number of the last event that a stream's live watchers got. It accepts only the next number, from the bus or
+from the journal: older events are dropped, and on a gap the hub reads the journal. A watcher that is new, or too slow, is
+behind its feed; the hub replays the journal to it page by page. It becomes live in the same event-loop step in which it
+catches up, so no event is lost or doubled between replay and live, and memory is bounded by what one socket buffers.
 """
 
 from __future__ import annotations
@@ -40,6 +39,8 @@ class UnknownCursor(Exception):
 
 
 class Feed:
+    """The watchers of one stream in this process; `head` is the last number that the live ones got, -1 until it is known."""
+
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.head = -1
@@ -54,6 +55,8 @@ class Feed:
 
 
 class Hub:
+    """Delivers the events of every watched stream to the watchers of this process."""
+
     def __init__(self, journal: Journal, bus: Bus, counters: EventCounters) -> None:
         self._journal = journal
         self._bus = bus
@@ -81,34 +84,37 @@ class Hub:
 
     @property
     def watchers(self) -> int:
-        """How many are shown events by this process."""
+        """The number of watchers in this process."""
         return sum(len(feed.live) + len(feed.behind) for feed in self._feeds.values())
 
-    async def dismiss(self, deadline: float) -> None:
-        """Bring every watcher up to what is committed, then tell all of them to come back elsewhere."""
-        showing = self._spawn(self._show_all(), "hub: show all")
-        await asyncio.wait([showing], timeout=deadline)
-        showing.cancel()  # and not waited for: a frozen database may keep it as long as it likes
+    async def close_watchers(self, timeout: float) -> None:
+        """Deliver what is committed so far, then close every watcher, so that it reconnects to another process."""
+        flushing = self._spawn(self._flush(), "hub: flush")
+        await asyncio.wait([flushing], timeout=timeout)
+        flushing.cancel()  # and not awaited: a frozen database may hold it up for any time
         for feed in self._feeds.values():
             for watcher in (*feed.live, *feed.behind):
-                watcher.dismiss(CloseReason.RESTART)
+                watcher.close(CloseReason.RESTART)
 
-    async def _show_all(self) -> None:
+    async def _flush(self) -> None:
         await self._catch_up(set(self._feeds))
-        leading = [task for feed in self._feeds.values() for task in feed.behind.values()]
-        if leading:
-            await asyncio.wait(leading)
+        replays = [task for feed in self._feeds.values() for task in feed.behind.values()]
+        if replays:
+            await asyncio.wait(replays)
 
     def reached(self, stream: str) -> int:
-        """The number that a stream is known to have reached, without asking the journal; 0 where nothing is known."""
+        """Return a number that a stream has reached, without reading the journal; 0 where none is known."""
         feed = self._feeds.get(stream)
         return 0 if feed is None else max(feed.head, 0)
 
     async def attach(self, watcher: Watcher, stream: str, *, review: bool = False) -> None:
-        """Show a watcher all of a stream's events after its position, and then every one as it comes.
+        """Send a watcher a stream's events after its position, and then each one as it is committed.
 
-        `review` asks first whether it may still watch: for a position that may lie beyond what was written when that was
-        asked, and so beyond a change of rights.
+        `review` checks its rights again first: for a position that may lie beyond what was written when they were
+        checked, and so beyond a change of rights.
+
+        Raises:
+            UnknownCursor: The position is ahead of the stream's last event.
         """
         self._opening[stream] = self._opening.get(stream, 0) + 1
         try:
@@ -117,7 +123,7 @@ class Hub:
                 await self._read_up({stream})
             if watcher.position > feed.head:
                 raise UnknownCursor(f"cursor {watcher.position} is ahead of the last event, {feed.head}")
-            self._lead(feed, watcher, review=review)
+            self._replay_or_go_live(feed, watcher, review=review)
         finally:
             self._opening[stream] -= 1
             if not self._opening[stream]:
@@ -125,7 +131,7 @@ class Hub:
                 await self._close_if_unwatched(stream)
 
     async def detach(self, watcher: Watcher, stream: str) -> None:
-        """Show a watcher nothing more."""
+        """Send a watcher no more events."""
         feed = self._feeds.get(stream)
         if feed is None:
             return
@@ -135,7 +141,7 @@ class Hub:
         await self._close_if_unwatched(stream)
 
     async def head(self, stream: str) -> int:
-        """The number of a stream's last event, for a watcher that wants only what is to come."""
+        """Return the number of a stream's last event, for a watcher that wants only later ones."""
         return await self._journal.head(stream)
 
     def receive(self, batch: Batch) -> None:
@@ -155,23 +161,23 @@ class Hub:
     def _advance(self, feed: Feed, batch: Batch) -> None:
         feed.head = batch.last
         changed = batch.through_rights_change()
-        offered = changed or batch
-        slow = [watcher for watcher in feed.live if not watcher.offer(offered)]
-        self._counters.delivered += len(offered.frames) * (len(feed.live) - len(slow))
+        sent = changed or batch
+        slow = [watcher for watcher in feed.live if not watcher.try_send(sent)]
+        self._counters.delivered += len(sent.frames) * (len(feed.live) - len(slow))
         self._sample_lag(batch)
         for watcher in slow if changed is None else list(feed.live):
             feed.live.discard(watcher)
-            self._lead(feed, watcher, review=changed is not None)
+            self._replay_or_go_live(feed, watcher, review=changed is not None)
 
     def _sample_lag(self, batch: Batch) -> None:
-        """Look at one event now and then: how long ago was it written?"""
+        """Measure now and then how long ago an event was written."""
         now = time.monotonic()
         if now >= self._next_sample:
             self._next_sample = now + LAG_SAMPLE_SECONDS
             if written := written_at(batch.frames[0]):
                 self._counters.lag_seconds = max(0.0, (datetime.now(UTC) - written).total_seconds())
 
-    def _lead(self, feed: Feed, watcher: Watcher, *, review: bool = False) -> None:
+    def _replay_or_go_live(self, feed: Feed, watcher: Watcher, *, review: bool = False) -> None:
         if watcher.position == feed.head and not review:
             feed.live.add(watcher)
             watcher.caught_up()
@@ -184,7 +190,7 @@ class Hub:
             if review:
                 if not await self._still_allowed(feed, watcher):
                     feed.behind.pop(watcher, None)
-                    watcher.dismiss(CloseReason.FORBIDDEN)
+                    watcher.close(CloseReason.FORBIDDEN)
                     return
                 review = False
                 continue
@@ -200,7 +206,7 @@ class Hub:
                 continue
             if page is None:
                 feed.behind.pop(watcher, None)
-                watcher.dismiss(CloseReason.SLOW)
+                watcher.close(CloseReason.SLOW)
                 return
             if page.last > feed.head:
                 self._advance(feed, page.after(feed.head))
@@ -208,12 +214,12 @@ class Hub:
                 page, review = changed, True
             try:
                 async with asyncio.timeout(SLOW_SECONDS):
-                    while not watcher.offer(page):
-                        await watcher.room()
+                    while not watcher.try_send(page):
+                        await watcher.wait_writable()
             except TimeoutError:
                 self._counters.slow_sockets_closed += 1
                 feed.behind.pop(watcher, None)
-                watcher.dismiss(CloseReason.SLOW)
+                watcher.close(CloseReason.SLOW)
                 return
             self._counters.delivered += len(page.frames)
         if feed.behind.pop(watcher, None) is not None:
@@ -221,7 +227,7 @@ class Hub:
             watcher.caught_up()
 
     async def _still_allowed(self, feed: Feed, watcher: Watcher) -> bool:
-        """Ask until there is an answer: a watcher whose rights can't be checked now is shown nothing meanwhile."""
+        """Check until the check succeeds: a watcher gets no events while its rights can't be checked."""
         while True:
             try:
                 return await watcher.allowed()
@@ -232,7 +238,7 @@ class Hub:
             await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
 
     async def _page(self, stream: str, after: int) -> Batch | None:
-        """Read the journal once for all the watchers that wait at the same place."""
+        """Read the journal once for all watchers at the same position."""
         key = (stream, after)
         task = self._pages.get(key)
         if task is None:
@@ -287,17 +293,17 @@ class Hub:
             await self._catch_up(streams)
 
     async def _reconcile(self) -> None:
-        """Look for what the bus never brought: the last word of a publisher that died, or everything while it is away."""
+        """Poll the journal for what the bus lost: the last events of a publisher that died, or all while Redis is away."""
         clock = asyncio.get_running_loop().time
-        looked = clock()
+        polled = clock()
         while True:
             await asyncio.sleep(RECONCILE_SECONDS_WITHOUT_BUS)
-            if not self._bus.healthy or clock() - looked >= RECONCILE_SECONDS:
+            if not self._bus.healthy or clock() - polled >= RECONCILE_SECONDS:
                 await self._catch_up(set(self._feeds))
-                looked = clock()
+                polled = clock()
 
     async def _catch_up(self, streams: set[str]) -> None:
-        """Bring feeds up to the journal; what can't be read now is read at the next look."""
+        """Advance feeds to the journal's last events; what can't be read now is read at the next poll."""
         try:
             await self._read_up(streams)
         except READING_FAILED as error:

@@ -1,4 +1,4 @@
-"""Who watches a stream: what the hub asks of a watcher, and a watcher that is read from, batch by batch."""
+"""Watchers of a stream: the protocol between the hub and a watcher, and a watcher that is a bounded queue."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Protocol
 
 from commitstream.envelope import Batch
 
-MAILBOX_BATCHES = 64
+QUEUE_BATCHES = 64
 
 
 class CloseReason(IntEnum):
-    """Why a watcher is shown nothing more; the number is the WebSocket close code."""
+    """Why the hub closes a watcher; the number is the WebSocket close code."""
 
     RESTART = 1012
     SLOW = 4008
@@ -23,28 +23,28 @@ class CloseReason(IntEnum):
 
 
 class Watcher(Protocol):
-    """One subscription of a socket, or an event stream over HTTP."""
+    """A subscriber of one stream: a subscription of a WebSocket connection, or a server-sent event stream."""
 
     position: int
 
-    def offer(self, batch: Batch) -> bool:
-        """Take events and move `position`, without waiting; False when there is no room."""
+    def try_send(self, batch: Batch) -> bool:
+        """Take events and move `position`, without waiting; False when the buffer is full."""
         ...
 
-    async def room(self) -> None:
-        """Wait until an offer may succeed again."""
+    async def wait_writable(self) -> None:
+        """Wait until `try_send` may succeed again."""
         ...
 
     def caught_up(self) -> None:
-        """Take notice that everything committed so far was offered: what comes now comes as it happens."""
+        """Note that the replay is complete: later events come as they are committed."""
         ...
 
     async def allowed(self) -> bool:
-        """Say whether the user may still watch; asked after the rights of the stream have changed."""
+        """Return whether the user may still watch; called after the rights of the stream have changed."""
         ...
 
-    def dismiss(self, reason: CloseReason) -> None:
-        """Take notice that nothing more will come."""
+    def close(self, reason: CloseReason) -> None:
+        """Note that no more events will come, and why."""
         ...
 
 
@@ -57,57 +57,57 @@ async def always() -> bool:
 
 @dataclass(frozen=True)
 class Live:
-    """What comes between the replay and what happens now; the cursor is that of the last event before it."""
+    """Marks the end of the replay; the cursor is that of the last event before it."""
 
     cursor: int
 
 
-class Mailbox:
-    """A watcher that a task reads from, a batch at a time."""
+class QueueWatcher:
+    """A watcher whose events a task reads from a bounded queue, a batch at a time."""
 
-    def __init__(self, position: int, dismissed: Callable[[], None] = lambda: None, allowed: Allowed = always) -> None:
+    def __init__(self, position: int, on_close: Callable[[], None] = lambda: None, allowed: Allowed = always) -> None:
         self.position = position
         self.reason: CloseReason | None = None
         self._live = False
-        self._dismissed = dismissed
+        self._on_close = on_close
         self._allowed = allowed
-        self._waiting: deque[Batch | Live] = deque()
-        self._arrived = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._queue: deque[Batch | Live] = deque()
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
 
-    def offer(self, batch: Batch) -> bool:
-        if len(self._waiting) >= MAILBOX_BATCHES:
-            self._taken.clear()
+    def try_send(self, batch: Batch) -> bool:
+        if len(self._queue) >= QUEUE_BATCHES:
+            self._writable.clear()
             return False
-        self._waiting.append(batch)
+        self._queue.append(batch)
         self.position = batch.last
-        self._arrived.set()
+        self._readable.set()
         return True
 
-    async def room(self) -> None:
-        await self._taken.wait()
+    async def wait_writable(self) -> None:
+        await self._writable.wait()
 
     def caught_up(self) -> None:
         if not self._live:
             self._live = True
-            self._waiting.append(Live(self.position))
-            self._arrived.set()
+            self._queue.append(Live(self.position))
+            self._readable.set()
 
     async def allowed(self) -> bool:
         return await self._allowed()
 
-    def dismiss(self, reason: CloseReason) -> None:
+    def close(self, reason: CloseReason) -> None:
         self.reason = reason
-        self._arrived.set()
-        self._dismissed()
+        self._readable.set()
+        self._on_close()
 
-    async def take(self) -> Batch | Live | None:
-        """Wait for the next batch, or for the end of the replay; None once dismissed and read to the end."""
-        while not self._waiting:
+    async def get(self) -> Batch | Live | None:
+        """Wait for the next batch, or for the end of the replay; None once closed and read to the end."""
+        while not self._queue:
             if self.reason is not None:
                 return None
-            self._arrived.clear()
-            await self._arrived.wait()
-        taken = self._waiting.popleft()
-        self._taken.set()
+            self._readable.clear()
+            await self._readable.wait()
+        taken = self._queue.popleft()
+        self._writable.set()
         return taken

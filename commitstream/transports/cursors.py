@@ -1,4 +1,4 @@
-"""Where a client goes on in its stream: one parser for sockets, event streams and pages."""
+"""Cursors: one parser for sockets, event streams and pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_DIGITS = len(str(LARGEST_NUMBER))
 
 
 def parse_cursor(value: object) -> int:
-    """Return the number in a URL or a header; raises ValueError for what is no cursor."""
+    """Return the number in a URL or a header; raises ValueError where it is not a cursor."""
     # int() alone would take spaces, signs, underscores and the digits of any script
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS:
         value = int(value)
@@ -21,5 +21,5 @@ def parse_cursor(value: object) -> int:
     raise ValueError(f"a cursor is the seq of an event, or 0: digits 0 to 9, at most {LARGEST_NUMBER}")
 
 
-# the bounds come first, as pydantic writes those that stand outside a parser as no words of JSON Schema
+# the bounds come first: pydantic leaves bounds that follow a parser out of the JSON Schema
 Cursor = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(parse_cursor)]

@@ -1,10 +1,10 @@
-"""The last step to a socket, without detours: frames that were made once are written to the transport as bytes.
+"""Direct writes: an event's frame is encoded once, and its bytes are written to the transport of each socket.
 
-uvicorn's WebSocket protocol is kept whole; this one only lends its transport to the socket's endpoint, so that an event
-for a thousand sockets is encoded once and costs each of them one write. Its buffer is the socket's bounded queue.
+This extends uvicorn's WebSocket protocol and gives its transport to the socket's endpoint, so that an event for a thousand
+sockets is encoded once and costs each of them one write. The transport's write buffer is the socket's bounded queue.
 
-Sockets stay for hours, and most of them idle: what a socket's beginning needed, the layers of the application around its
-endpoint and all that was said in the handshake, is let go of before the conversation goes on.
+Sockets stay open for hours, and most of them are idle. So what only the handshake needed, its headers and the middleware
+around the endpoint, is released before the conversation continues.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
 
 EXTENSION = "commitstream.direct_write"
-ROOM_BYTES = 256 * 1024
+WRITE_BUFFER_LIMIT = 256 * 1024
 
 
 class DirectWriteProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, which lends itself to the endpoint through the scope."""
+    """uvicorn's protocol, which the endpoint finds in the scope."""
 
-    _rest: Coroutine[object, object, None] | None = None
+    _conversation: Coroutine[object, object, None] | None = None
 
     def handle_connect(self, event: Request) -> None:
-        self.app = self._begin_and_go_on
+        self.app = self._run_app
         super().handle_connect(event)
         if not self.close_sent:
             cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
 
-    def go_on_with(self, rest: Coroutine[object, object, None]) -> None:
-        """Take over what is left of a conversation once the endpoint, and all around it, has returned."""
-        self._rest = rest
+    def run_after_handshake(self, conversation: Coroutine[object, object, None]) -> None:
+        """Run the conversation once the endpoint, and all middleware around it, has returned."""
+        self._conversation = conversation
 
-    async def _begin_and_go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.app = self.config.loaded_app
         await self.app(scope, receive, send)
-        if self._rest is not None:
+        if self._conversation is not None:
             self._forget_handshake()
-            rest, self._rest = self._rest, None
-            await rest
+            conversation, self._conversation = self._conversation, None
+            await conversation
 
     def _forget_handshake(self) -> None:
-        self.request.headers.clear()  # the parser holds on to it, as our caller does to the scope
+        self.request.headers.clear()  # the parser keeps a reference to it, as our caller does to the scope
         cast("dict[str, object]", self.scope).clear()
         del self.request, self.response
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on, but not a text that is none: its client is told so if it has not said goodbye meanwhile.
+        """Pass a message on; close with 1007 (invalid data) for a text that is not UTF-8, unless a close was sent already.
 
-        Both are the client's own business, and no error to write down for whoever sends such things.
+        uvicorn would log an error for each of them, which any client could cause at will.
         """
-        if self.curr_msg_data_type == "text" and not self.close_sent and not is_text(b"".join(self.frames)):
+        if self.curr_msg_data_type == "text" and not self.close_sent and not is_utf8(b"".join(self.frames)):
             self.frames = []
             if self.conn.state is State.OPEN:
                 self.conn.send_close(CloseCode.INVALID_DATA)
@@ -70,14 +70,14 @@ class DirectWriteProtocol(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
-        """Answer, but not a client that sends pings and reads no pongs: they would pile up here."""
+        """Answer, but not a client that sends pings and reads no pongs: they would fill the write buffer."""
         pong = b"".join(self.conn.data_to_send())
-        if self.transport.get_write_buffer_size() <= ROOM_BYTES:
+        if self.transport.get_write_buffer_size() <= WRITE_BUFFER_LIMIT:
             self.transport.write(pong)
 
 
 class SocketWatcher:
-    """One subscription of a socket, as the hub sees it."""
+    """A watcher that writes to a socket's transport: one subscription of a WebSocket connection."""
 
     def __init__(
         self,
@@ -87,28 +87,28 @@ class SocketWatcher:
         *,
         joined: bool,
         allowed: Allowed,
-        dismissed: Callable[[CloseReason], None],
+        on_close: Callable[[CloseReason], None],
     ) -> None:
         self.position = position
         self._protocol = protocol
         self._stream = stream
         self._joined = joined
         self._allowed = allowed
-        self._dismissed = dismissed
+        self._on_close = on_close
         self._live = False
 
-    def offer(self, batch: Batch) -> bool:
+    def try_send(self, batch: Batch) -> bool:
         transport = self._protocol.transport
         if self._protocol.close_sent or self._protocol.disconnected:
             self.position = batch.last
             return True
-        if transport.get_write_buffer_size() > ROOM_BYTES:
+        if transport.get_write_buffer_size() > WRITE_BUFFER_LIMIT:
             return False
         transport.write(batch.joined_wire() if self._joined else batch.wire())
         self.position = batch.last
         return True
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         await self._protocol.writable.wait()
 
     def caught_up(self) -> None:
@@ -119,19 +119,19 @@ class SocketWatcher:
     async def allowed(self) -> bool:
         return await self._allowed()
 
-    def dismiss(self, reason: CloseReason) -> None:
-        self._dismissed(reason)
+    def close(self, reason: CloseReason) -> None:
+        self._on_close(reason)
 
 
-def is_text(said: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
     try:
-        said.decode()
+        data.decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
-def lent(scope: Scope) -> DirectWriteProtocol | None:
-    """The protocol behind a socket, where the server is ours."""
+def get_protocol(scope: Scope) -> DirectWriteProtocol | None:
+    """Return the protocol behind a socket; None on a server that is not set up with this one."""
     protocol = scope.get("extensions", {}).get(EXTENSION)
     return protocol if isinstance(protocol, DirectWriteProtocol) else None

@@ -47,7 +47,7 @@ class Hello(_Message):
     """The first message of a client. Without `watch` it subscribes to the user's own stream."""
 
     token: str = Field("", description="a bearer token, unless a subprotocol carried it")
-    after: After = Field(None, description="the last seq already seen; 0 for everything; absent for what is to come")
+    after: After = Field(None, description="the last seq already seen; 0 for everything; absent for later events only")
     watch: Annotated[dict[StreamName, After], Field(max_length=MOST_SUBSCRIPTIONS)] | None = Field(
         None, description="streams to subscribe to, each with its `after`"
     )
@@ -82,8 +82,8 @@ class Other(_Message):
     type: Annotated[str, Field(max_length=50)]
 
 
-Said = Ping | Subscribe | Unsubscribe | Renew | Other
-SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Field(union_mode="left_to_right")])
+ClientMessage = Ping | Subscribe | Unsubscribe | Renew | Other
+CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(union_mode="left_to_right")])
 
 
 def hello_message(user: str, streams: Mapping[str, int], at: datetime) -> str:
@@ -91,7 +91,7 @@ def hello_message(user: str, streams: Mapping[str, int], at: datetime) -> str:
 
 
 def live_message(stream: str, cursor: int) -> bytes:
-    """Say that the replay of a stream is complete."""
+    """Return the message that a stream's replay is complete."""
     return to_json({"type": "live", "stream": stream, "cursor": cursor})
 
 

@@ -23,7 +23,7 @@ from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicE
 from commitstream.transports.cursors import Cursor
 from commitstream.transports.protocol import LONGEST_STREAM
 from commitstream.user import User
-from commitstream.watchers import CloseReason, Live, Mailbox
+from commitstream.watchers import CloseReason, Live, QueueWatcher
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 15.0
-LAST_SECONDS = 1.0
+LAST_SEND_SECONDS = 1.0
 
 
 class EventStream(Response):
-    """Shows one stream's events until the client leaves, the token expires or the service ends."""
+    """Sends one stream's events until the client disconnects, the token expires or the service stops."""
 
     media_type = "text/event-stream"
 
@@ -49,37 +49,39 @@ class EventStream(Response):
         self._user = user
         self._stream = str(stream)
         self._review = review
-        self._mailbox = Mailbox(cursor, dismissed=self._hurry, allowed=lambda: topic.allows(user, stream.key, engine))
+        self._watcher = QueueWatcher(
+            cursor, on_close=self._limit_last_send, allowed=lambda: topic.allows(user, stream.key, engine)
+        )
         self._sending: asyncio.Timeout | None = None
-        self._last_moment = float("inf")
+        self._send_deadline = float("inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._limits.socket(self._user.id):
             try:
-                await self._engine.hub.attach(self._mailbox, self._stream, review=self._review)
+                await self._engine.hub.attach(self._watcher, self._stream, review=self._review)
                 self._engine.require_open()
-                await self._show(receive, send)
+                await self._serve(receive, send)
             except UnknownCursor as unknown:
                 raise Problem(HTTPStatus.CONFLICT, f"{unknown}: begin again at 0") from None
             finally:
-                await self._engine.hub.detach(self._mailbox, self._stream)
+                await self._engine.hub.detach(self._watcher, self._stream)
 
-    async def _show(self, receive: Receive, send: Send) -> None:
-        leaving = asyncio.create_task(self._hear_it_leave(receive), name="stream: hear it leave")
+    async def _serve(self, receive: Receive, send: Send) -> None:
+        disconnect = asyncio.create_task(self._wait_for_disconnect(receive), name="stream: wait for disconnect")
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._tell(send)
+            await self._send_events(send)
         except TimeoutError:
-            logger.warning("a stream was cut: its client reads too slowly")
+            logger.warning("closing an event stream: its client reads too slowly")
         finally:
-            leaving.cancel()
+            disconnect.cancel()
 
-    async def _tell(self, send: Send) -> None:
-        # a block without data: the client remembers the cursor, so that none is lost if it is cut before its first event
-        await self._send(send, f"id: {self._mailbox.position}\n\n")
+    async def _send_events(self, send: Send) -> None:
+        # a block without data: the client stores the cursor, so it loses no event if it is cut off before the first
+        await self._send(send, f"id: {self._watcher.position}\n\n")
         while (left := (self._user.expires - datetime.now(UTC)).total_seconds()) > 0:
             try:
-                batch = await asyncio.wait_for(self._mailbox.take(), min(left, KEEP_ALIVE_SECONDS))
+                batch = await asyncio.wait_for(self._watcher.get(), min(left, KEEP_ALIVE_SECONDS))
             except TimeoutError:
                 await self._send(send, ": still here\n\n")
                 continue
@@ -88,34 +90,34 @@ class EventStream(Response):
             if isinstance(batch, Live):
                 await self._send(send, ": live\n\n")
                 continue
-            await self._send(send, _told(batch))
+            await self._send(send, _lines(batch))
         ended = "event: ended\ndata: you may no longer watch this stream\n\n"
-        await self._send(send, ended if self._mailbox.reason is CloseReason.FORBIDDEN else "", last=True)
+        await self._send(send, ended if self._watcher.reason is CloseReason.FORBIDDEN else "", last=True)
 
     async def _send(self, send: Send, text: str, *, last: bool = False) -> None:
-        until = min(asyncio.get_running_loop().time() + SLOW_SECONDS, self._last_moment)
+        until = min(asyncio.get_running_loop().time() + SLOW_SECONDS, self._send_deadline)
         try:
             async with asyncio.timeout_at(until) as self._sending:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
         finally:
             self._sending = None
 
-    def _hurry(self) -> None:
-        """Give the client a moment to take what is left: a reader that is stuck must not hold up the end of a process."""
-        self._last_moment = asyncio.get_running_loop().time() + LAST_SECONDS
+    def _limit_last_send(self) -> None:
+        """Give the client a second for what is left: a stuck reader must not hold up the shutdown."""
+        self._send_deadline = asyncio.get_running_loop().time() + LAST_SEND_SECONDS
         if self._sending is not None and not self._sending.expired():
-            self._sending.reschedule(self._last_moment)
+            self._sending.reschedule(self._send_deadline)
 
-    async def _hear_it_leave(self, receive: Receive) -> None:
+    async def _wait_for_disconnect(self, receive: Receive) -> None:
         try:
             with suppress(HTTPException):
                 while (await receive())["type"] != "http.disconnect":
                     pass
         finally:
-            self._mailbox.dismiss(CloseReason.RESTART)
+            self._watcher.close(CloseReason.RESTART)
 
 
-def _told(batch: Batch) -> str:
+def _lines(batch: Batch) -> str:
     return "".join(f"id: {batch.first + place}\ndata: {frame}\n\n" for place, frame in enumerate(batch.frames))
 
 
@@ -141,17 +143,17 @@ async def stream_events(
     stream: Annotated[
         str | None, Query(max_length=LONGEST_STREAM, description="topic:key; your own stream unless given")
     ] = None,
-    after: Annotated[Cursor | None, Query(description="the last seq already seen; absent: what is to come")] = None,
-    last_event_id: Annotated[Cursor | None, Header(description="the same, as clients that come back send it")] = None,
+    after: Annotated[Cursor | None, Query(description="the last seq already seen; absent: later events only")] = None,
+    last_event_id: Annotated[Cursor | None, Header(description="the same, as clients send it that reconnect")] = None,
 ) -> EventStream:
-    """Watch a stream as its events happen; a client that comes back with Last-Event-ID misses none."""
+    """Watch a stream as its events happen; a client that reconnects with Last-Event-ID misses none."""
     try:
         watched = user_stream(user.id) if stream is None else Stream.parse(stream)
         topic = engine.topics.of(watched)
     except (InvalidStreamError, UnknownTopicError) as unknown:
         raise Problem(HTTPStatus.NOT_FOUND, str(unknown)) from None
     wanted = after if last_event_id is None else last_event_id
-    # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
+    # the cursor is read before the rights, so that a change of rights between them is noticed
     cursor = await engine.hub.head(str(watched)) if wanted is None else wanted
     reached = cursor if wanted is None else engine.hub.reached(str(watched))
     if not await topic.allows(user, watched.key, engine):

@@ -1,4 +1,4 @@
-"""`GET /ws`: any number of streams on one connection, each from its own cursor on, without a seam between replay and live."""
+"""`GET /ws`: any number of streams on one connection, each from its own cursor on, without a gap between replay and live."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from commitstream.service.problems import Draining, Problem, problem_response
 from commitstream.service.tokens import InvalidToken
 from commitstream.topics import InvalidStreamError, Stream, Topic, UnknownTopicError, user_stream
 from commitstream.transports.cursors import parse_cursor
-from commitstream.transports.direct_write import SocketWatcher, lent
+from commitstream.transports.direct_write import SocketWatcher, get_protocol
 from commitstream.transports.protocol import (
+    CLIENT_MESSAGE,
     MOST_SUBSCRIPTIONS,
     PONG,
-    SAID,
     CloseCode,
     Hello,
     Ping,
@@ -43,7 +43,7 @@ from commitstream.transports.protocol import (
     unsubscribed_message,
 )
 from commitstream.user import User
-from commitstream.watchers import CloseReason, Live, Mailbox, Watcher
+from commitstream.watchers import CloseReason, Live, QueueWatcher, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ class Refused(Exception):
         self.code, self.reason = code, reason
 
 
-class Line(Protocol):
-    """What carries messages to a client and back."""
+class Connection(Protocol):
+    """Carries messages to a client and back: Starlette's socket, or the server's protocol itself."""
 
     async def receive(self) -> Any: ...
 
@@ -77,7 +77,7 @@ class Line(Protocol):
 
 
 class Watched(NamedTuple):
-    """What a stream's name stands for."""
+    """A stream of which the topic is known."""
 
     topic: Topic
     key: str
@@ -94,8 +94,8 @@ class EventSocket:
     """One client's connection."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self._protocol = lent(socket.scope)
-        self._line: Line = self._protocol or socket
+        self._protocol = get_protocol(socket.scope)
+        self._connection: Connection = self._protocol or socket
         self._engine = cast("Engine", socket.app.state.engine)
         self._tokens = self._engine.tokens
         self._limits = cast("Limits", socket.app.state.limits)
@@ -111,14 +111,14 @@ class EventSocket:
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         conversation = self._converse(offered, after)
         if self._protocol is not None:
-            self._protocol.go_on_with(conversation)
+            self._protocol.run_after_handshake(conversation)
         else:
             await conversation
 
     async def _converse(self, offered: list[str], after: str | None) -> None:
         try:
             self._engine.require_open()
-            self._user, hello = await self._introduction(offered, after)
+            self._user, hello = await self._authenticate(offered, after)
             self._joined = hello.joined
             with self._limits.socket(self._user.id):
                 await self._watch(hello)
@@ -144,7 +144,7 @@ class EventSocket:
         if self._closing is not None:
             await self._closing
 
-    async def _introduction(self, offered: list[str], after: str | None) -> tuple[User, Hello]:
+    async def _authenticate(self, offered: list[str], after: str | None) -> tuple[User, Hello]:
         bearer = next((word.removeprefix(BEARER_PREFIX) for word in offered if word.startswith(BEARER_PREFIX)), "")
         try:
             async with asyncio.timeout(HELLO_SECONDS):
@@ -155,7 +155,7 @@ class EventSocket:
                 hello = hello.model_copy(update={"after": parse_cursor(after)})
             return self._tokens.user(hello.token), hello
         except TimeoutError:
-            reason = f'say who you are within {HELLO_SECONDS:g} s: {{"token": "…"}}'
+            reason = f'send {{"token": "…"}} within {HELLO_SECONDS:g} s'
             raise Refused(CloseCode.UNAUTHENTICATED, reason) from None
         except ValidationError:
             raise Refused(CloseCode.BAD_MESSAGE, 'begin with {"token": "…", "after": 0}') from None
@@ -172,7 +172,7 @@ class EventSocket:
                 found[name] = self._find(name)
             except Refused as refused:
                 refusals[name] = refused
-        # the cursors are read before the rights: a change of rights between them comes after them, and is noticed
+        # the cursors are read before the rights, so that a change of rights between them is noticed
         heads = await self._engine.journal.heads([name for name in found if wanted[name] is None])
         reached = {name: max(heads.get(name, 0), self._engine.hub.reached(name)) for name in found}
         cursors = dict[str, int]()
@@ -206,7 +206,7 @@ class EventSocket:
 
     async def _answer(self, text: str) -> None:
         try:
-            message = SAID.validate_json(text)
+            message = CLIENT_MESSAGE.validate_json(text)
         except ValidationError:
             raise Refused(CloseCode.BAD_MESSAGE, 'not a message; {"type": "ping"} is one') from None
         if isinstance(message, Ping):
@@ -224,14 +224,14 @@ class EventSocket:
             raise Refused(CloseCode.BAD_MESSAGE, f"not a message of type {message.type}: see docs/events.md")
 
     async def _subscribe(self, name: str, after: int | None) -> None:
-        """Begin a subscription; where that can't be done, say why and keep the others."""
+        """Start a subscription; where it is refused, send the reason and keep the others."""
         if name in self._subscriptions:
             reason = f"{name} is subscribed already: unsubscribe first"
             await self._say(ended_message(name, CloseCode.ALREADY_SUBSCRIBED, reason))
             return
         try:
             watched = self._find(name)
-            # the cursor is read before the rights: a change of rights between them comes after it, and is noticed
+            # the cursor is read before the rights, so that a change of rights between them is noticed
             cursor = await self._engine.hub.head(name) if after is None else after
             reached = cursor if after is None else self._engine.hub.reached(name)
             await self._require_right(name, watched)
@@ -254,7 +254,7 @@ class EventSocket:
             raise Refused(CloseCode.FORBIDDEN, f"you may not watch {name}")
 
     async def _attach(self, name: str, watched: Watched, cursor: int, reached: int) -> None:
-        """Begin to show a stream; `reached` is a number that it had when the right was asked for."""
+        """Start to send a stream's events; `reached` is a number that it had when the right was checked."""
         subscription = self._subscriptions[name] = self._subscription(name, watched, cursor)
         try:
             await self._engine.hub.attach(subscription.watcher, name, review=cursor > reached)
@@ -264,14 +264,14 @@ class EventSocket:
     def _subscription(self, name: str, watched: Watched, cursor: int) -> Subscription:
         allowed = partial(self._allowed, watched)
         if self._protocol is not None:
-            dismissed = partial(self._dismiss, name)
+            on_close = partial(self._on_close, name)
             watcher = SocketWatcher(
-                self._protocol, name, cursor, joined=self._joined, allowed=allowed, dismissed=dismissed
+                self._protocol, name, cursor, joined=self._joined, allowed=allowed, on_close=on_close
             )
             return Subscription(watched, watcher)
-        mailbox = Mailbox(cursor, allowed=allowed)
-        pump = asyncio.create_task(self._pump(name, mailbox), name="socket: pump")
-        return Subscription(watched, mailbox, pump)
+        queue = QueueWatcher(cursor, allowed=allowed)
+        pump = asyncio.create_task(self._pump(name, queue), name="socket: pump")
+        return Subscription(watched, queue, pump)
 
     async def _allowed(self, watched: Watched) -> bool:
         return await watched.topic.allows(self._user, watched.key, self._engine)
@@ -308,26 +308,26 @@ class EventSocket:
                 await self._end({name: Refused(CloseReason.FORBIDDEN, REASONS[CloseReason.FORBIDDEN])})
         await self._say(renewed_message(user.expires))
 
-    async def _pump(self, name: str, mailbox: Mailbox) -> None:
-        """Send what a mailbox gets, on a server that lends no transport."""
+    async def _pump(self, name: str, queue: QueueWatcher) -> None:
+        """Send a watcher's events, on a server whose protocol has no direct writes."""
         with suppress(WebSocketDisconnect):
-            while (taken := await mailbox.take()) is not None:
+            while (taken := await queue.get()) is not None:
                 if isinstance(taken, Live):
                     await self._say(live_message(name, taken.cursor).decode())
                     continue
                 for text in [taken.packed()] if self._joined else taken.frames:
                     await self._say(text)
-        if mailbox.reason is not None:
-            self._dismiss(name, mailbox.reason)
+        if queue.reason is not None:
+            self._on_close(name, queue.reason)
 
     async def _say(self, text: str) -> None:
         try:
-            await self._line.send({"type": "websocket.send", "text": text})
+            await self._connection.send({"type": "websocket.send", "text": text})
         except OSError:
             raise WebSocketDisconnect(1006) from None
 
     async def _text(self) -> str:
-        message = await self._line.receive()
+        message = await self._connection.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         text = message.get("text")
@@ -335,7 +335,7 @@ class EventSocket:
             raise Refused(CloseCode.NO_BINARY, "send text, not bytes")
         return cast("str", text)
 
-    def _dismiss(self, name: str, reason: CloseReason) -> None:
+    def _on_close(self, name: str, reason: CloseReason) -> None:
         if reason is not CloseReason.FORBIDDEN:
             self._begin_close(reason, REASONS[reason])
             return
@@ -352,17 +352,17 @@ class EventSocket:
             self._closing = asyncio.create_task(self._close(code, reason), name="socket: close")
 
     async def _close(self, code: int, reason: str) -> None:
-        """Close the connection; a socket that doesn't take it within a second is cut."""
+        """Close the connection; abort it where the close frame can't be sent within a second."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._line.send({"type": "websocket.close", "code": code, "reason": reason})
+                await self._connection.send({"type": "websocket.close", "code": code, "reason": reason})
         except (TimeoutError, RuntimeError, OSError, WebSocketDisconnect):
             if self._protocol is not None:
                 self._protocol.transport.abort()
 
 
 async def event_socket(socket: WebSocket) -> None:
-    """Accept pages of our own origin and clients that are no browsers; refuse the rest before the handshake."""
+    """Accept pages of this origin or an allowed one, and clients that are no browsers; refuse others before the handshake."""
     engine = cast("Engine", socket.app.state.engine)
     origin = socket.headers.get("origin")
     own = origin is not None and origin.partition("://")[2] == socket.headers.get("host")

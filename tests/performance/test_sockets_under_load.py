@@ -14,7 +14,7 @@ from app.agents.events import AgentStarted
 from app.settings import Settings
 from commitstream import hub as hub_module
 from commitstream.topics import user_stream
-from commitstream.transports.direct_write import ROOM_BYTES
+from commitstream.transports.direct_write import WRITE_BUFFER_LIMIT
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
@@ -111,7 +111,7 @@ async def test_a_replay_puts_no_more_into_a_socket_than_it_takes(server: InLoopS
     def holds_a_page() -> bool:
         nonlocal full
         full = max((connection.transport.get_write_buffer_size() for connection in server.connections), default=0)
-        return full > ROOM_BYTES
+        return full > WRITE_BUFFER_LIMIT
 
     async with slow_reader(server, ada):
         await becomes(holds_a_page, "a page in the socket's buffer")

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from commitstream.transports.direct_write import ROOM_BYTES, DirectWriteProtocol
+from commitstream.transports.direct_write import WRITE_BUFFER_LIMIT, DirectWriteProtocol
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import InLoopServer, in_loop
 from test_framework.test_context import TestContext
@@ -152,11 +152,11 @@ async def test_pings_whose_answers_nobody_reads_do_not_pile_up(
         await client.introduce(TestUserContext.of(server.settings).token)
         client.stop_reading()
         flood = frame(PING, b"x" * 125) * 1000
-        while len(buffered) < 100_000 and max(buffered, default=0) <= ROOM_BYTES:
+        while len(buffered) < 100_000 and max(buffered, default=0) <= WRITE_BUFFER_LIMIT:
             await client.send(flood)
 
         for _ in range(5):
             await client.send(flood)
 
         await eventually(lambda: asyncio.sleep(0, len(buffered)), lambda pings: pings > 5000)
-        assert ROOM_BYTES < max(buffered) <= ROOM_BYTES + LARGEST_READ
+        assert WRITE_BUFFER_LIMIT < max(buffered) <= WRITE_BUFFER_LIMIT + LARGEST_READ

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from app.agents.model import Turn
 from commitstream.db.database import CONNECTION_LOST, Database
 from commitstream.hub import Hub
-from commitstream.watchers import Live, Mailbox
+from commitstream.watchers import Live, QueueWatcher
 from test_framework.agent_room import agent_room
 from test_framework.event_path import EventPath
 from test_framework.services.service import Service
@@ -138,7 +138,7 @@ async def test_what_a_lost_database_raises_is_known_as_that(path: EventPath, dat
 
 async def test_watchers_are_shown_everything_when_the_database_is_back(path: EventPath, database_url: str) -> None:
     path.bus.healthy = False
-    hub, box = Hub(path.journal, path.bus, path.tally), Mailbox(0)
+    hub, box = Hub(path.journal, path.bus, path.tally), QueueWatcher(0)
     await hub.start()
     await hub.attach(box, "user:ada")
     async with agent_room(path, think) as room:
@@ -151,7 +151,7 @@ async def test_watchers_are_shown_everything_when_the_database_is_back(path: Eve
 
     shown: list[str] = []
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while len(shown) < len(events) and (batch := await box.take()):
+        while len(shown) < len(events) and (batch := await box.get()):
             shown += [] if isinstance(batch, Live) else batch.frames
     await hub.close()
     assert shown == await path.written("user:ada")

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest_asyncio
 
 from commitstream.envelope import Batch
-from commitstream.transports.direct_write import ROOM_BYTES, SocketWatcher
+from commitstream.transports.direct_write import WRITE_BUFFER_LIMIT, SocketWatcher
 from commitstream.watchers import always
 
 Connected = tuple[asyncio.StreamReader, asyncio.Transport]
@@ -30,18 +30,19 @@ async def connected() -> AsyncIterator[Connected]:
 
 def watcher_on(transport: asyncio.Transport) -> SocketWatcher:
     protocol = SimpleNamespace(transport=transport, close_sent=False, disconnected=False)
-    return SocketWatcher(cast("Any", protocol), "user:ada", 0, joined=False, allowed=always, dismissed=lambda _: None)
+    return SocketWatcher(cast("Any", protocol), "user:ada", 0, joined=False, allowed=always, on_close=lambda _: None)
 
 
 async def test_a_full_socket_refuses_a_batch_and_keeps_its_position(connected: Connected) -> None:
     _, transport = connected
     watcher = watcher_on(transport)
-    while transport.get_write_buffer_size() <= ROOM_BYTES:
-        transport.write(bytes(ROOM_BYTES))  # the client reads nothing: first the system's buffers fill, then this one
+    while transport.get_write_buffer_size() <= WRITE_BUFFER_LIMIT:
+        # the client reads nothing: first the system's buffers fill, then this one
+        transport.write(bytes(WRITE_BUFFER_LIMIT))
         await asyncio.sleep(0)
     waiting = transport.get_write_buffer_size()
 
-    taken = watcher.offer(Batch("user:ada", 1, ("{}",)))
+    taken = watcher.try_send(Batch("user:ada", 1, ("{}",)))
 
     assert (taken, watcher.position, transport.get_write_buffer_size()) == (False, 0, waiting)
 
@@ -51,7 +52,7 @@ async def test_a_socket_with_room_takes_a_batch_and_sends_it(connected: Connecte
     watcher = watcher_on(transport)
     batch = Batch("user:ada", 1, ("{}", "[]"))
 
-    taken = watcher.offer(batch)
+    taken = watcher.try_send(batch)
 
     assert (taken, watcher.position) == (True, 2)
     assert await reader.readexactly(len(batch.wire())) == batch.wire()

@@ -36,7 +36,7 @@ async def server(
 ) -> AsyncIterator[InLoopServer]:
     """A server whose transport the sockets write to, and one that lends none."""
     if request.param == "pumped":
-        monkeypatch.setattr(sockets, "lent", lambda scope: None)
+        monkeypatch.setattr(sockets, "get_protocol", lambda scope: None)
     async with auction(settings, Lots(guests)) as running:
         yield running
 

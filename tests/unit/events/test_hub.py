@@ -12,7 +12,7 @@ from commitstream.counters import EventCounters
 from commitstream.envelope import Batch
 from commitstream.hub import Hub, UnknownCursor
 from commitstream.journal import PAGE
-from commitstream.watchers import MAILBOX_BATCHES, CloseReason, Live, Mailbox
+from commitstream.watchers import QUEUE_BATCHES, CloseReason, Live, QueueWatcher
 from tests.unit.events.worlds import DEADLINE_SECONDS, Eye, HeldJournal, QuietBus, batch_of, turns
 
 USER = "user:ada"
@@ -224,7 +224,7 @@ class TestSlowWatchers:
         slow.blocked = True
         hub.receive(journal.commit(USER))
 
-        assert await slow.dismissed() is CloseReason.SLOW
+        assert await slow.closed() is CloseReason.SLOW
         assert (tally.slow_sockets_closed, hub.watchers) == (1, 0)
 
     async def test_what_waits_for_one_that_is_slow_is_a_page_and_no_more(self, hub: Hub, journal: HeldJournal) -> None:
@@ -238,34 +238,34 @@ class TestSlowWatchers:
 
         assert len([read for read in journal.reads if read[1] >= 0]) == 1
 
-    async def test_a_mailbox_holds_so_many_batches_and_says_so(self) -> None:
-        box = Mailbox(0)
+    async def test_a_queue_holds_so_many_batches_and_says_so(self) -> None:
+        queue = QueueWatcher(0)
 
-        taken = [box.offer(batch_of(USER, seq, seq)) for seq in range(1, MAILBOX_BATCHES + 2)]
+        taken = [queue.try_send(batch_of(USER, seq, seq)) for seq in range(1, QUEUE_BATCHES + 2)]
 
-        assert taken == [True] * MAILBOX_BATCHES + [False]
-        assert box.position == MAILBOX_BATCHES
+        assert taken == [True] * QUEUE_BATCHES + [False]
+        assert queue.position == QUEUE_BATCHES
 
-    async def test_a_mailbox_notes_where_its_replay_ended(self) -> None:
-        box = Mailbox(0)
-        box.offer(batch_of(USER, 1, 2))
-        box.caught_up()
-        box.offer(batch_of(USER, 3, 3))
-        box.caught_up()
+    async def test_a_queue_notes_where_its_replay_ended(self) -> None:
+        queue = QueueWatcher(0)
+        queue.try_send(batch_of(USER, 1, 2))
+        queue.caught_up()
+        queue.try_send(batch_of(USER, 3, 3))
+        queue.caught_up()
 
-        await box.take()
+        await queue.get()
 
-        assert await box.take() == Live(cursor=2)
+        assert await queue.get() == Live(cursor=2)
 
-    async def test_a_mailbox_is_read_to_the_end_before_its_goodbye_counts(self) -> None:
-        box = Mailbox(0)
-        box.offer(batch_of(USER, 1, 2))
-        box.dismiss(CloseReason.RESTART)
+    async def test_a_queue_is_read_to_the_end_before_its_close_counts(self) -> None:
+        queue = QueueWatcher(0)
+        queue.try_send(batch_of(USER, 1, 2))
+        queue.close(CloseReason.RESTART)
 
-        read = [await box.take(), await box.take()]
+        read = [await queue.get(), await queue.get()]
 
         assert isinstance(read[0], Batch)
-        assert (read[0].last, read[1], box.reason) == (2, None, CloseReason.RESTART)
+        assert (read[0].last, read[1], queue.reason) == (2, None, CloseReason.RESTART)
 
 
 class TestManyWatchers:
@@ -487,7 +487,7 @@ class TestDismissal:
         journal.commit(USER, 3)
         await hub.attach(late, USER)
 
-        await hub.dismiss(DEADLINE_SECONDS)
+        await hub.close_watchers(DEADLINE_SECONDS)
 
         for eye in (live, late):
             eye.assert_exact(3)
@@ -502,7 +502,7 @@ class TestDismissal:
         await hub.attach(there, USER)
         await hub.attach(leaving, USER)
 
-        dismissing = asyncio.create_task(hub.dismiss(DEADLINE_SECONDS))
+        dismissing = asyncio.create_task(hub.close_watchers(DEADLINE_SECONDS))
         await turns()
         await hub.detach(leaving, USER)
         await dismissing
@@ -517,6 +517,6 @@ class TestDismissal:
         stuck.blocked = True
         await hub.attach(stuck, USER)
 
-        await hub.dismiss(0.02)
+        await hub.close_watchers(0.02)
 
         assert stuck.reason is CloseReason.RESTART

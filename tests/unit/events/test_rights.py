@@ -40,7 +40,7 @@ async def test_a_live_watcher_without_the_right_ends_there(hub: Hub, journal: He
     for batch in merged(batches) if together else batches:
         hub.receive(batch)
 
-    assert await eye.dismissed() is CloseReason.FORBIDDEN
+    assert await eye.closed() is CloseReason.FORBIDDEN
     eye.assert_exact(3)
     assert hub.watchers == 0
 
@@ -55,7 +55,7 @@ async def test_a_replay_without_the_right_ends_there(hub: Hub, journal: HeldJour
 
     await hub.attach(eye, LOT)
 
-    assert await eye.dismissed() is CloseReason.FORBIDDEN
+    assert await eye.closed() is CloseReason.FORBIDDEN
     eye.assert_exact(change)
     assert (eye.live_at, hub.watchers) == (None, 0)
 
@@ -70,7 +70,7 @@ async def test_a_watcher_behind_without_the_right_ends_there(hub: Hub, journal: 
 
     eye.blocked = False
 
-    assert await eye.dismissed() is CloseReason.FORBIDDEN
+    assert await eye.closed() is CloseReason.FORBIDDEN
     eye.assert_exact(2)
 
 
@@ -81,7 +81,7 @@ async def test_a_full_watcher_is_shown_nothing_after_the_change(hub: Hub, journa
     for batch in (journal.change_rights(LOT), journal.commit(LOT)):
         hub.receive(batch)
 
-    assert await eye.dismissed() is CloseReason.FORBIDDEN
+    assert await eye.closed() is CloseReason.FORBIDDEN
     assert eye.seen == []
 
 
@@ -92,7 +92,7 @@ async def test_a_change_that_the_bus_lost_counts_too(hub: Hub, journal: HeldJour
 
     hub.receive(journal.commit(LOT))
 
-    assert await eye.dismissed() is CloseReason.FORBIDDEN
+    assert await eye.closed() is CloseReason.FORBIDDEN
     eye.assert_exact(1)
 
 
@@ -124,7 +124,7 @@ async def test_each_change_is_asked_about(hub: Hub, journal: HeldJournal) -> Non
     hub.receive(journal.change_rights(LOT))
     hub.receive(journal.commit(LOT))
 
-    assert await eye.dismissed() is CloseReason.FORBIDDEN
+    assert await eye.closed() is CloseReason.FORBIDDEN
     eye.assert_exact(3)
     assert eye.asked == 2
 
@@ -150,7 +150,7 @@ async def test_a_question_that_fails_is_asked_again(
         await eye.reach(2)
         eye.assert_exact(2)
     else:
-        assert await eye.dismissed() is CloseReason.FORBIDDEN
+        assert await eye.closed() is CloseReason.FORBIDDEN
         eye.assert_exact(1)
 
 

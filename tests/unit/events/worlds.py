@@ -114,7 +114,7 @@ class Eye:
         else:
             self._room.set()
 
-    def offer(self, batch: Batch) -> bool:
+    def try_send(self, batch: Batch) -> bool:
         if self.blocked:
             return False
         self.seen += [json.loads(text)["seq"] for text in batch.frames]
@@ -122,7 +122,7 @@ class Eye:
         self._changed.set()
         return True
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         await self._room.wait()
 
     def caught_up(self) -> None:
@@ -134,7 +134,7 @@ class Eye:
         self._changed.set()
         return await self._allowed()
 
-    def dismiss(self, reason: CloseReason) -> None:
+    def close(self, reason: CloseReason) -> None:
         self.reason = reason
         self._changed.set()
 
@@ -144,7 +144,7 @@ class Eye:
     async def asked_times(self, count: int) -> None:
         await self._until(lambda: self.asked >= count, f"question {count}")
 
-    async def dismissed(self) -> CloseReason:
+    async def closed(self) -> CloseReason:
         await self._until(lambda: self.reason is not None, "a close")
         assert self.reason is not None
         return self.reason

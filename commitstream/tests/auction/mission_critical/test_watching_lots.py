@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from commitstream.tests.auction.application import BidPlaced, LotClosed, LotOpened, Outbid
 from commitstream.tests.auction.client import amounts, client_of, watching
-from commitstream.transports.direct_write import ROOM_BYTES
+from commitstream.transports.direct_write import WRITE_BUFFER_LIMIT
 from test_framework.servers import InLoopServer, Server
 from test_framework.websocket.clients import dropping, slow_reader
 
@@ -89,7 +89,7 @@ async def test_slow_reader_of_a_lot_holds_up_no_other(shared_auction: Server) ->
             assert slow.capture.events == []
             if isinstance(shared_auction, InLoopServer):
                 held = [one.transport.get_write_buffer_size() for one in shared_auction.connections]
-                assert max(held) > ROOM_BYTES, "the slow reader was never behind"
+                assert max(held) > WRITE_BUFFER_LIMIT, "the slow reader was never behind"
 
             slow.resume_reading()
             await slow.wait_for_seq(LONG_BIDS + 1)

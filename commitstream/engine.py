@@ -119,7 +119,7 @@ class Engine:
         """Stop gracefully: end the work of every domain, publish the last events, close the subscriptions."""
         self.draining = True
         for domain in self.domains:
-            await domain.drain(self.settings.drain_deadline)
+            await domain.drain(self.settings.drain_timeout)
         if self._relay is not None:
             await self._relay.idle(FLUSH_SECONDS)
         await self.hub.close_watchers(FLUSH_SECONDS)

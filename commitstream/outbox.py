@@ -269,17 +269,17 @@ class Relay:
             with suppress(RuntimeError):  # a loop that is closed: hubs read the journal
                 self._loop.call_soon_threadsafe(self._take, taken, certain)
 
-    async def idle(self, deadline: float) -> bool:
-        """Wait until all that was taken is published or given up; False when the deadline comes first."""
+    async def idle(self, timeout: float) -> bool:
+        """Wait until the queue is empty: published, or left to the journal; False after the timeout."""
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(timeout):
                 await self._idle.wait()
         except TimeoutError:
             return False
         return True
 
-    async def close(self, deadline: float = 1.0) -> None:
-        await self.idle(deadline)
+    async def close(self, timeout: float = 1.0) -> None:
+        await self.idle(timeout)
         self._task.cancel()
         await asyncio.wait([self._task])
 

@@ -134,7 +134,7 @@ class EngineSettings(BaseSettings):
         return self.token_secret.get_secret_value() or _process_secret()
 
     @property
-    def drain_deadline(self) -> float:
+    def drain_timeout(self) -> float:
         return min(self.drain_seconds, 0.3) if self.environment == "dev" else self.drain_seconds
 
     @property

@@ -1,4 +1,4 @@
-"""The life of a process: how it comes up, how it hears that it should end, how it lets go."""
+"""The life of a process: its start, its stop signals, its cleanup."""
 
 from __future__ import annotations
 

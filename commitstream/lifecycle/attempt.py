@@ -1,7 +1,7 @@
-"""One call, given its time.
+"""A call with a timeout.
 
-The call is cancelled when its time is over, and abandoned when it ignores that: whoever waits goes on. What is
-not async runs in a daemon thread of its own, since nothing else can be abandoned.
+The call is cancelled after its timeout, and abandoned when it ignores the cancellation, so that its caller can continue.
+A function that is not async runs in a daemon thread, since no other thread can be abandoned.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Call = Callable[[], object]
 
 CANCELLATION_GRACE = 0.2  # seconds that a cancelled call has for its own `finally` blocks
 
-_under_way: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
+_running: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
 
 
 class OutOfTimeError(TimeoutError):
-    """A call did not end in its time; `abandoned` when it ignored its cancellation too."""
+    """A call did not end within its timeout; `abandoned` when it ignored its cancellation too."""
 
     def __init__(self, timeout: float, *, abandoned: bool) -> None:
         ignored = ", ignored its cancellation and was abandoned" if abandoned else ""
@@ -30,10 +30,10 @@ class OutOfTimeError(TimeoutError):
 
 
 async def attempt(call: Call, timeout: float, interrupt: asyncio.Future[None] | None = None) -> BaseException | None:
-    """Make the call and return what went wrong; an interrupt ends it as if its time were over."""
+    """Make the call and return its error, or None; an interrupt ends it as its timeout does."""
     task = asyncio.create_task(_contained(call))
-    _under_way.add(task)
-    task.add_done_callback(_bury)
+    _running.add(task)
+    task.add_done_callback(_on_done)
     try:
         watched = {task} if interrupt is None else {task, interrupt}
         await asyncio.wait(watched, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -54,14 +54,14 @@ async def answer(call: Call) -> object:
 
 
 def describe(error: BaseException) -> str:
-    """Return the kind of an error and what it says."""
+    """Return the type of an error and its message."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 async def _contained(call: Call) -> None:
     try:
         await answer(call)
-    except SystemExit as error:  # it would end the event loop, and with it everything that is still to be done
+    except SystemExit as error:  # it would end the event loop and the rest of the cleanup
         raise RuntimeError(f"it called sys.exit({error.code!r}) where it should raise an error") from error
 
 
@@ -73,14 +73,14 @@ async def _in_a_daemon_thread(call: Call) -> object:
     def work() -> None:
         try:
             outcome.set_result(context.run(call))
-        except BaseException as error:  # noqa: BLE001, it is raised again where it is awaited
+        except BaseException as error:  # noqa: BLE001, it is raised again where the call is awaited
             outcome.set_exception(error)
 
     threading.Thread(target=work, name=f"attempt of {call!r}", daemon=True).start()
     return await asyncio.wrap_future(outcome)
 
 
-def _bury(task: asyncio.Task[None]) -> None:
-    _under_way.discard(task)
+def _on_done(task: asyncio.Task[None]) -> None:
+    _running.discard(task)
     if not task.cancelled():
-        task.exception()
+        task.exception()  # retrieved, or asyncio would log the error of an abandoned call

@@ -1,4 +1,4 @@
-"""How a child process is ended: asked first, killed when it takes too long."""
+"""The end of a child process: SIGTERM first, SIGKILL after a grace period."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Child(Protocol):
 
 
 class ChildKilledError(RuntimeError):
-    """A child did not end when it was asked to."""
+    """A child did not end within its grace period."""
 
 
 async def end_child(child: Child, grace: float) -> None:
-    """Ask a child to end and wait for it; kill it when its time is over, and say so."""
+    """Terminate a child and wait for it; kill it after the grace period, and raise."""
     with suppress(ProcessLookupError):
         child.terminate()
     try:

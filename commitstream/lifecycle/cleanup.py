@@ -1,8 +1,8 @@
-"""How a process lets go of what it holds.
+"""Cleanup at the end of a process.
 
-Whoever opens something registers a handler that closes it. When the process ends, for whatever reason, the
-coordinator runs the handlers one by one: a higher priority first, within one priority the newest first. None
-of them can stop the others: one that raises is reported, one that hangs is abandoned at its time-out.
+Code that opens a resource registers a handler that closes it. When the process ends, for whatever reason, the
+coordinator runs the handlers one by one: a higher priority first, within one priority the newest first. No handler
+can stop the others: one that raises is reported, one that hangs is abandoned at its timeout.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AnyHandler = TypeVar("AnyHandler", bound=Call)
 
 
 class Priority(IntEnum):
-    """Three classes are enough: stop taking in, let go, switch off the light."""
+    """When a handler runs: FIRST stops new work, NORMAL closes resources, LAST closes what the others still need."""
 
     FIRST = 30
     NORMAL = 20
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 
 class TooLateError(RuntimeError):
-    """Something was registered after everything had been cleaned up."""
+    """A handler was registered after the cleanup had run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ class CleanupReport:
 
     @property
     def problems(self) -> tuple[HandlerReport, ...]:
-        """Every handler that did not end well, in the order in which they ran."""
+        """The handlers that failed, timed out or were skipped, in the order in which they ran."""
         return tuple(handler for handler in self.handlers if handler.outcome is not Outcome.OK)
 
     @property
     def exit_code(self) -> int:
-        """Return 1 when something critical was not cleaned up, else 0."""
+        """1 when a critical handler did not succeed, else 0."""
         return int(any(handler.critical for handler in self.problems))
 
 
@@ -86,17 +86,17 @@ class _Registration:
 
 
 class CleanupCoordinator:
-    """Runs every registered handler once. A forked child begins with an empty one: it owns nothing yet."""
+    """Runs every registered handler once. In a forked child it is empty, since the child owns no resources yet."""
 
     @staticmethod
     def of_this_process() -> CleanupCoordinator:
-        """The one that whoever runs a whole process uses; an app within another program has its own."""
+        """Return the coordinator for a caller that runs the whole process; an app within another program makes one."""
         return _of_this_process()
 
     def __init__(self) -> None:
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._pid = os.getpid()
         self._registered: dict[str, _Registration] = {}
         self._registrations = 0
@@ -116,12 +116,21 @@ class CleanupCoordinator:
         critical: bool = False,
         last_resort: Callable[[], None] | None = None,
     ) -> None:
-        """Run the handler at the end: an async one in the event loop, any other in a thread of its own.
+        """Run the handler at the end of the process: an async one in the event loop, any other in a separate thread.
 
-        The last resort is for what must not stay even when there is no time: it is called, and must return at once,
-        when the handler is skipped or abandoned.
+        Args:
+            name: how reports and log lines name the handler.
+            handler: closes the resource.
+            priority: handlers of a higher priority run first; within one, the newest first.
+            timeout: seconds until the handler is cancelled.
+            critical: whether a failure makes the exit code 1.
+            last_resort: called where the handler is skipped, times out or is abandoned; it must return at once.
+
+        Raises:
+            TooLateError: The cleanup has run.
+            ValueError: A handler of this name is registered already.
         """
-        self._notice_a_fork()
+        self._reset_after_fork()
         if self._report is not None:
             raise TooLateError(
                 f"{name!r} comes too late, everything was cleaned up ({self._report.reason}): "
@@ -136,7 +145,7 @@ class CleanupCoordinator:
     def register_child(
         self, name: str, child: Child, *, priority: int = Priority.NORMAL, grace: float = 5.0, critical: bool = False
     ) -> None:
-        """End a child process at the end; it is killed when its grace is over, or when the end is forced."""
+        """Terminate a child process at the end; kill it after its grace period, or when the end is forced."""
         self.register(
             name,
             partial(end_child, child, grace),
@@ -147,8 +156,8 @@ class CleanupCoordinator:
         )
 
     def unregister(self, name: str) -> bool:
-        """Forget a handler, and say whether there was one to forget."""
-        self._notice_a_fork()
+        """Remove a handler, and return whether there was one."""
+        self._reset_after_fork()
         return self._registered.pop(name, None) is not None
 
     def handler(
@@ -172,7 +181,7 @@ class CleanupCoordinator:
         timeout: float = 10.0,
         critical: bool = False,
     ) -> Iterator[None]:
-        """Keep a handler registered while a block runs, for a thing that the block itself closes at its end."""
+        """Keep a handler registered while a block runs, for a resource that the block itself closes."""
         self.register(name, handler, priority=priority, timeout=timeout, critical=critical)
         try:
             yield
@@ -187,47 +196,50 @@ class CleanupCoordinator:
     ) -> None:
         await self.run("the block ended" if error is None else f"the block raised {describe(error)}")
 
-    async def run(self, reason: str, deadline: float | None = None) -> CleanupReport:
-        """Run every handler, once: a second call waits for the first and returns the same report."""
-        self._notice_a_fork()
+    async def run(self, reason: str, timeout: float | None = None) -> CleanupReport:
+        """Run every handler, once: a second call waits for the first and returns the same report.
+
+        Handlers that have not started after the timeout are skipped.
+        """
+        self._reset_after_fork()
         while self._report is None:
             if self._running is None or self._running.done():
-                self._running = asyncio.create_task(self._run_all(reason, deadline), name=f"cleanup: {reason}")
+                self._running = asyncio.create_task(self._run_all(reason, timeout), name=f"cleanup: {reason}")
             await asyncio.shield(self._running)
         return self._report
 
     def force(self) -> None:
-        """Stop waiting: abandon the handler that runs, skip the rest. Call it in the event loop."""
-        self._notice_a_fork()
+        """Abandon the handler that runs and skip the others. To be called in the event loop."""
+        self._reset_after_fork()
         self._forced = True
         if self._interrupt is not None and not self._interrupt.done():
             self._interrupt.set_result(None)
 
     def reset(self) -> None:
-        """Forget all handlers and the report, for a new start in the same process."""
+        """Remove all handlers and the report, for a new start in the same process."""
         if self._running is not None and not self._running.done() and self._pid == os.getpid():
             raise RuntimeError("the cleanup is running: await run() before reset()")
-        self._forget()
+        self._clear()
 
-    def _notice_a_fork(self) -> None:
+    def _reset_after_fork(self) -> None:
         if self._pid != os.getpid():
-            self._forget()
+            self._clear()
 
-    async def _run_all(self, reason: str, deadline: float | None) -> None:
+    async def _run_all(self, reason: str, timeout: float | None) -> None:
         began = time.monotonic()
         self._interrupt = asyncio.get_running_loop().create_future()
-        while self._registered:  # and not a copy of it: what is registered meanwhile is run too
+        while self._registered:  # not a copy: handlers that are registered meanwhile run too
             registration = max(self._registered.values(), key=lambda candidate: candidate.rank)
             del self._registered[registration.name]
-            left = None if deadline is None else began + deadline - time.monotonic()
-            self._finished.append(await self._run_one(registration, left, deadline))
+            left = None if timeout is None else began + timeout - time.monotonic()
+            self._finished.append(await self._run_one(registration, left, timeout))
         self._report = CleanupReport(reason, time.monotonic() - began, tuple(self._finished))
 
-    async def _run_one(self, registration: _Registration, left: float | None, deadline: float | None) -> HandlerReport:
+    async def _run_one(self, registration: _Registration, left: float | None, total: float | None) -> HandlerReport:
         if self._forced:
             return self._judge(registration, Outcome.SKIPPED, 0.0, "the end was forced")
         if left is not None and left <= 0:
-            return self._judge(registration, Outcome.SKIPPED, 0.0, f"the deadline of {deadline:g} s was over")
+            return self._judge(registration, Outcome.SKIPPED, 0.0, f"the timeout of {total:g} s was over")
         timeout = registration.timeout if left is None else min(registration.timeout, left)
         began = time.monotonic()
         error = await attempt(registration.handler, timeout, self._interrupt)

@@ -1,6 +1,6 @@
-"""What a service is started from: components in ordered phases, and how far each of them has come.
+"""The plan of a service's start: components in ordered phases, and the state of each.
 
-The plan is checked as a whole before anything runs; while it runs, reports are frozen pictures of it.
+The plan is validated as a whole before any component starts; reports are immutable snapshots of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Phase(StrEnum):
 
 
 class State(StrEnum):
-    """How far something has come; `stopped` is what was undone, or told to stop half-way."""
+    """The state of a component, a phase or the service; `stopped` ones were stopped during or after their start."""
 
     PENDING = "pending"
     STARTING = "starting"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 
 class StartupPlanError(ValueError):
-    """The components can't be started in any order: mend the plan, nothing has run."""
+    """The components can't be started in any order; none was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class StartupReport:
 
     @property
     def ready(self) -> bool:
-        """Say whether the service may take requests; a degraded one may."""
+        """Whether the service may take requests; a degraded one may."""
         return self.state in (State.READY, State.DEGRADED)
 
 
@@ -113,7 +113,7 @@ class Component:
 
 
 class Plan:
-    """The components by name and the phases in order; what was added first comes first."""
+    """The components by name and the phases in order, both in the order in which they were added."""
 
     def __init__(self, phases: Sequence[str]) -> None:
         self.phases = {str(phase): Stopwatch() for phase in phases}
@@ -135,13 +135,13 @@ class Plan:
         return [component for component in self.components.values() if component.phase == phase]
 
     def validate(self) -> None:
-        """Raise when a dependency is missing, goes round in a circle, or belongs to a later phase."""
+        """Raise when a dependency is missing, cyclic, or belongs to a later phase."""
         self._refuse_missing()
         self._refuse_circles()
         self._refuse_wrong_order()
 
     def report(self) -> tuple[PhaseReport, ...]:
-        """Return a picture of every phase."""
+        """Return a snapshot of every phase."""
         return tuple(self._phase_report(name, watch) for name, watch in self.phases.items())
 
     def _phase_report(self, name: str, watch: Stopwatch) -> PhaseReport:
@@ -155,7 +155,7 @@ class Plan:
         for component in self.components.values():
             for name in component.after:
                 if name not in self.components:
-                    raise StartupPlanError(f"{component.name!r} comes after {name!r}, which nobody added")
+                    raise StartupPlanError(f"{component.name!r} comes after {name!r}, which was not added")
 
     def _refuse_circles(self) -> None:
         graph = {component.name: component.after for component in self.components.values()}
@@ -177,7 +177,7 @@ class Plan:
 
 
 def worst(components: Iterable[Component]) -> State:
-    """Return the state of components as a whole, when none of them is starting any more."""
+    """Return the combined state of components, once none of them is starting any more."""
     states = {component.state for component in components}
     from_bad_to_good = (State.FAILED, State.STOPPED, State.PENDING, State.DEGRADED)
     return next((state for state in from_bad_to_good if state in states), State.READY)

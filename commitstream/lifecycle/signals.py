@@ -1,8 +1,8 @@
-"""How a process hears that it should end.
+"""The stop signals of a process.
 
-For the length of a block, the first signal asks it to end in good order and every later one asks it to end now.
-Inside an event loop both are called in the loop. Afterwards everything is as it was before, to the last handler;
-blocks may be nested, and whoever listened before can be handed the signal with `pass_on`.
+While a block runs, the first signal asks for a graceful shutdown and every later one for an immediate exit. Inside an
+event loop both listeners are called in the loop. After the block all previous handlers are restored. Blocks may be
+nested, and `pass_on` passes a signal to the previous handler.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ STOP_SIGNALS = tuple(
 
 
 class NotTheMainThreadError(RuntimeError):
-    """Only the main thread of a process may say what its signals do."""
+    """Signals can be routed in the main thread only."""
 
 
 @contextmanager
 def signals_routed(on_signal: Listener, on_force: Listener, *, required: bool = True) -> Iterator[SignalRoute | None]:
-    """Route the stop signals here; outside the main thread raise, or do nothing when it isn't required."""
+    """Route the stop signals to listeners; outside the main thread raise, or do nothing when it isn't required."""
     if threading.current_thread() is not threading.main_thread():
         if required:
             raise NotTheMainThreadError(
@@ -48,91 +48,91 @@ def signals_routed(on_signal: Listener, on_force: Listener, *, required: bool = 
 
 
 class SignalRoute:
-    """Where the stop signals go; `signals_routed` makes it."""
+    """The route of the stop signals to two listeners; `signals_routed` makes it."""
 
     def __init__(self, on_signal: Listener, on_force: Listener) -> None:
         self._on_signal = on_signal
         self._on_force = on_force
-        self._heard = False
+        self._signalled = False
         self._pid = os.getpid()
-        # What was ignored stays ignored (nohup); what was not set up by Python could not be put back.
+        # Signals that are ignored stay ignored (nohup); a handler that is not Python's could not be restored.
         self._previous = {
             number: previous
             for number in STOP_SIGNALS
             if (previous := signal.getsignal(number)) not in (None, signal.SIG_IGN)
         }
         self._loop = _running_loop()
-        self._doorbell = _Doorbell(self._loop, self._previous) if self._loop and sys.platform != "win32" else None
+        self._wakeup = _WakeupSocket(self._loop, self._previous) if self._loop and sys.platform != "win32" else None
 
     def open(self) -> None:
-        """Begin to listen."""
-        if self._doorbell is not None:
-            self._doorbell.mount()
+        """Install the handlers."""
+        if self._wakeup is not None:
+            self._wakeup.install()
         for number in self._previous:
-            signal.signal(number, self._hear)
+            signal.signal(number, self._handle)
 
     def close(self) -> None:
-        """Put back what was there before."""
+        """Restore the previous handlers."""
         for number, previous in self._previous.items():
             signal.signal(number, previous)
-        if self._doorbell is not None:
-            self._doorbell.take_down()
+        if self._wakeup is not None:
+            self._wakeup.uninstall()
 
     def pass_on(self, number: signal.Signals) -> None:
-        """Hand a signal to whoever listened before; when nobody did, it ends the process as it would have."""
+        """Pass a signal to the previous handler; the default one ends the process."""
         previous = self._previous.get(number)
         if callable(previous):
             previous(number, None)
-            if self._doorbell is not None:
-                self._doorbell.ring_next_door(bytes([number]))
+            if self._wakeup is not None:
+                self._wakeup.forward(bytes([number]))
         elif previous is not None:
-            _die_of(number)
+            _end_by(number)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            _die_of(number)  # a forked child is not this service, and must not be deaf to its parent
-        listener = self._on_force if self._heard else self._on_signal
-        self._heard = True
+            _end_by(number)  # a forked child is not this service: its parent's signal must end it
+        listener = self._on_force if self._signalled else self._on_signal
+        self._signalled = True
         if self._loop is None or self._loop.is_closed():
             listener(signal.Signals(number))
         else:
             self._loop.call_soon_threadsafe(listener, signal.Signals(number))
 
 
-class _Doorbell:
-    """Wakes a sleeping event loop when a signal comes.
+class _WakeupSocket:
+    """Wakes an idle event loop when a signal comes, by `signal.set_wakeup_fd`.
 
-    `loop.add_signal_handler` has a bell of its own, but can't give back what another owner had put there.
+    `loop.add_signal_handler` does that too, but can't restore the file descriptor of a previous owner.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ours: Iterable[int]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, handled: Iterable[int]) -> None:
         self._loop = loop
-        self._ours = frozenset(ours)
+        self._handled = frozenset(handled)
 
-    def mount(self) -> None:
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
-        self._next_door = signal.set_wakeup_fd(self._button.fileno(), warn_on_full_buffer=False)
-        self._loop.add_reader(self._bell, self._rang)
+    def install(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        self._loop.add_reader(self._receiver, self._on_wakeup)
 
-    def take_down(self) -> None:
-        mounted = signal.set_wakeup_fd(self._next_door)
-        if mounted != self._button.fileno():
-            signal.set_wakeup_fd(mounted)  # somebody else's, who came after us and is still there
+    def uninstall(self) -> None:
+        installed = signal.set_wakeup_fd(self._previous_fd)
+        if installed != self._sender.fileno():
+            signal.set_wakeup_fd(installed)  # a later owner's, who still uses it
         if not self._loop.is_closed():
-            self._loop.remove_reader(self._bell)
-        self._bell.close()
-        self._button.close()
+            self._loop.remove_reader(self._receiver)
+        self._receiver.close()
+        self._sender.close()
 
-    def ring_next_door(self, numbers: bytes) -> None:
-        if self._next_door != -1 and numbers:
+    def forward(self, numbers: bytes) -> None:
+        if self._previous_fd != -1 and numbers:
             with suppress(BlockingIOError):
-                os.write(self._next_door, numbers)
+                os.write(self._previous_fd, numbers)
 
-    def _rang(self) -> None:
-        numbers = self._bell.recv(4096)
-        self.ring_next_door(bytes(number for number in numbers if number not in self._ours))
+    def _on_wakeup(self) -> None:
+        numbers = self._receiver.recv(4096)
+        self.forward(bytes(number for number in numbers if number not in self._handled))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -142,6 +142,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _die_of(number: int) -> None:
+def _end_by(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

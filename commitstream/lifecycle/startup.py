@@ -1,8 +1,8 @@
-"""How a service comes up: in phases, with a barrier after each.
+"""The start of a service: in phases, with a barrier after each.
 
-The components of one phase start side by side, each after those it names; none starts before the phase before
-it is complete. What has started is handed to the CleanupCoordinator at once, so that a start that fails, or is
-told to stop half-way, is undone in reverse. A component the service can do without degrades it instead.
+The components of one phase start concurrently, each after those that it names; a phase starts when the one before it is
+complete. A component that has started is registered with the CleanupCoordinator at once, so that a start that fails or
+is stopped is undone in reverse. An optional component that fails degrades the service instead.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from commitstream.lifecycle.plan import Component, Phase, Plan, StartupPlanError
 
 logger = logging.getLogger(__name__)
 
-UNFINISHED_START = "a start that is under way"  # as a thing to clean up
+UNFINISHED_START = "an unfinished start"  # the name of its cleanup handler
 
 
 class StartupError(RuntimeError):
-    """A required component did not start; everything that had started was undone."""
+    """A required component did not start; all components that had started were stopped."""
 
     def __init__(self, component: str, phase: str, reason: str, next_step: str) -> None:
         super().__init__(f"{component} did not start (phase {phase}): {reason}. Next: {next_step}")
@@ -30,11 +30,11 @@ class StartupError(RuntimeError):
 
 
 class StartupStoppedError(StartupError):
-    """The service was told to stop before it was ready."""
+    """The service was stopped before it was ready."""
 
 
 class StartupManager:
-    """Starts the components of a service, once, and reports at any time how far it has come."""
+    """Starts the components of a service, once, and reports its progress at any time."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class StartupManager:
         self._state = State.PENDING
         self._phase: str | None = None
         self._failure: StartupError | StartupPlanError | None = None
-        self._climb: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
 
     def add(
@@ -67,9 +67,20 @@ class StartupManager:
         next_step: str = "remove the cause, then start again",
         final: tuple[type[Exception], ...] = (),
     ) -> None:
-        """Plan a component.
+        """Add a component.
 
-        `timeout` is for each attempt and for the stop, `backoff` doubles each time, and `final` errors end the attempts.
+        Args:
+            name: how reports, log lines and other components name it.
+            phase: the phase that it starts in.
+            start: starts it; a coroutine function, or a function that runs in a thread.
+            stop: stops it; registered with the cleanup once it has started.
+            after: names of components that start before it.
+            timeout: seconds for each attempt to start it, and for its stop.
+            retries: how often a failed attempt is repeated.
+            backoff: seconds before the first retry; doubles each time.
+            optional: whether the service starts without it, degraded.
+            next_step: what an error says to do.
+            final: errors that are not retried.
         """
         self._plan.add(
             Component(
@@ -82,7 +93,7 @@ class StartupManager:
         self._plan.validate()
 
     async def run(self) -> StartupReport:
-        """Start everything; when that fails or is cancelled, undo what was started and raise."""
+        """Start all components; when that fails or is cancelled, stop those that were started and raise."""
         if self._state is not State.PENDING:
             raise RuntimeError("this start has run already: make a new StartupManager for another one")
         try:
@@ -93,37 +104,37 @@ class StartupManager:
             raise
         self._cleanup.register(UNFINISHED_START, self._halt, priority=Priority.FIRST)
         self._state = State.STARTING
-        self._climb = asyncio.create_task(self._run_phases(), name="startup")
+        self._task = asyncio.create_task(self._run_phases(), name="startup")
         try:
-            await self._climb
+            await self._task
             self._state = worst(self._plan.components.values())
             self._cleanup.unregister(UNFINISHED_START)
         except StartupError as error:
             await self._undo(State.FAILED, error)
             raise
         except asyncio.CancelledError:
-            stopped = self._stopped_half_way()
+            stopped = self._stopped_error()
             await self._undo(State.STOPPED, stopped)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
-            raise stopped from None  # it was not the caller who cancelled, but a cleanup that began meanwhile
+            raise stopped from None  # a cleanup that started meanwhile cancelled it, not the caller
         finally:
             self._settled.set()
         return self.report()
 
-    async def wait_ready(self, deadline: float) -> StartupReport:
-        """Wait until the service may take requests; raise when it never will, or not in time."""
+    async def wait_ready(self, timeout: float) -> StartupReport:
+        """Wait until the service may take requests; raise when the start fails, or is not complete in time."""
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(timeout):
                 await self._settled.wait()
         except TimeoutError:
-            raise TimeoutError(f"not ready within {deadline:g} s: {self._whereabouts()}") from None
+            raise TimeoutError(f"not ready within {timeout:g} s: {self._progress()}") from None
         if self._failure is not None:
             raise self._failure
         return self.report()
 
     def report(self) -> StartupReport:
-        """Return how far the start has come."""
+        """Return the state of the start, phase by phase."""
         return StartupReport(self._state, self._phase, str(self._failure or ""), self._plan.report())
 
     async def _run_phases(self) -> None:
@@ -148,9 +159,9 @@ class StartupManager:
         component.state = State.STARTING
         component.watch.start()
         try:
-            error = await self._try_to_start(component)
+            error = await self._start_with_retries(component)
         except asyncio.CancelledError:
-            component.state, component.error = State.STOPPED, "told to stop while it was starting"
+            component.state, component.error = State.STOPPED, "stopped while it was starting"
             raise
         finally:
             component.watch.stop()
@@ -158,27 +169,27 @@ class StartupManager:
             component.state, component.error = State.READY, ""
         elif component.optional:
             component.state = State.DEGRADED
-            logger.warning("the service does without %s: %s", component.name, component.error)
+            logger.warning("the service starts without %s: %s", component.name, component.error)
         else:
             component.state = State.FAILED
             raise StartupError(component.name, component.phase, component.error, component.next_step) from error
         component.settled.set()
 
-    async def _try_to_start(self, component: Component) -> BaseException | None:
+    async def _start_with_retries(self, component: Component) -> BaseException | None:
         allowed = component.retries + 1
         while True:
             component.attempts += 1
-            error = await attempt(partial(self._start_and_keep, component), component.timeout)
+            error = await attempt(partial(self._start_and_register, component), component.timeout)
             if error is None:
                 return None
             component.error = f"{describe(error)} (attempt {component.attempts} of {allowed})"
-            still_at_work = isinstance(error, OutOfTimeError) and error.abandoned
-            if still_at_work or isinstance(error, component.final) or component.attempts == allowed:
+            still_running = isinstance(error, OutOfTimeError) and error.abandoned
+            if still_running or isinstance(error, component.final) or component.attempts == allowed:
                 return error
             logger.info("%s did not start yet: %s", component.name, component.error)
             await self._sleep(component.backoff * 2 ** (component.attempts - 1))
 
-    async def _start_and_keep(self, component: Component) -> None:
+    async def _start_and_register(self, component: Component) -> None:
         await answer(component.start)
         if component.stop is not None:
             self._cleanup.register(
@@ -186,10 +197,10 @@ class StartupManager:
             )
 
     async def _halt(self) -> None:
-        """Let a cleanup that begins in the middle of the start find nothing that still grows."""
-        if self._climb is not None:
-            self._climb.cancel()
-            await asyncio.wait({self._climb})
+        """Stop the start when the cleanup runs before it is complete, so that no component is added meanwhile."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
     async def _undo(self, state: State, error: StartupError) -> None:
         self._state, self._failure = state, error
@@ -201,15 +212,15 @@ class StartupManager:
         for handler in report.problems:
             error.add_note(f"when it was undone, {handler.name} {handler.outcome}: {handler.error}")
 
-    def _stopped_half_way(self) -> StartupStoppedError:
+    def _stopped_error(self) -> StartupStoppedError:
         unfinished = [c.name for c in self._plan.components.values() if c.state is State.STOPPED]
         return StartupStoppedError(
-            ", ".join(unfinished) or "the service", str(self._phase), "it was told to stop", "start it again"
+            ", ".join(unfinished) or "the service", str(self._phase), "it was stopped", "start it again"
         )
 
-    def _whereabouts(self) -> str:
+    def _progress(self) -> str:
         if self._phase is None:
-            return "the start has not begun"
+            return "the start has not run yet"
         waiting = [c for c in self._plan.members(self._phase) if c.state in (State.PENDING, State.STARTING)]
         named = ", ".join(f"{c.name} ({c.error or c.state})" for c in waiting)
-        return f"phase {self._phase} waits for {named or 'what was started to be undone'}"
+        return f"phase {self._phase} waits for {named or 'the cleanup of what was started'}"

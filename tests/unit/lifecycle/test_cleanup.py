@@ -304,10 +304,10 @@ async def test_after_the_deadline_the_rest_is_skipped_and_named(cleanup: Cleanup
     cleanup.register("database", lambda: None, critical=True)
     cleanup.register("stuck", hang, timeout=60)
 
-    report = await cleanup.run("the end", deadline=0.02)
+    report = await cleanup.run("the end", timeout=0.02)
 
     assert outcomes(report) == {"stuck": Outcome.TIMED_OUT, "database": Outcome.SKIPPED}
-    assert report.handlers[1].error == "the deadline of 0.02 s was over"
+    assert report.handlers[1].error == "the timeout of 0.02 s was over"
     assert report.exit_code == 1
     assert report.seconds < 5
 

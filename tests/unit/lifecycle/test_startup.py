@@ -156,7 +156,7 @@ async def test_a_dependency_that_nobody_added_is_named(startup: StartupManager, 
     startup.add("settings", phase=Phase.SETTINGS, start=diary.note("settings"))
     startup.add("hub", phase=Phase.SOCKETS, start=nothing, after=("buss",))
 
-    with pytest.raises(StartupPlanError, match="'hub' comes after 'buss', which nobody added"):
+    with pytest.raises(StartupPlanError, match="'hub' comes after 'buss', which was not added"):
         await startup.run()
 
     assert diary.lines == []
@@ -412,7 +412,7 @@ async def test_a_cleanup_that_begins_during_the_start_ends_it_first(
     await begun.wait()
 
     report = await asyncio.wait_for(cleanup.run("SIGTERM"), 5)
-    with pytest.raises(StartupStoppedError, match=r"bus did not start \(phase bus\): it was told to stop"):
+    with pytest.raises(StartupStoppedError, match=r"bus did not start \(phase bus\): it was stopped"):
         await running
 
     assert diary.lines == ["bus gave up", "database closed"]
@@ -519,7 +519,7 @@ async def test_who_waits_for_a_plan_that_cannot_be_is_told_at_once(startup: Star
     startup.add("hub", phase=Phase.BUS, start=nothing, after=["buss"])
     starting = asyncio.create_task(startup.run())
 
-    with pytest.raises(StartupPlanError, match="'hub' comes after 'buss', which nobody added"):
+    with pytest.raises(StartupPlanError, match="'hub' comes after 'buss', which was not added"):
         await startup.wait_ready(5)
 
     with pytest.raises(StartupPlanError):
@@ -538,7 +538,7 @@ async def test_who_waits_too_long_is_told_what_the_start_waits_for(startup: Star
         await hang()
 
     startup.add("redis", phase=Phase.BUS, start=fail_then_hang, retries=1, backoff=0)
-    with pytest.raises(TimeoutError, match=r"not ready within 0\.01 s: the start has not begun"):
+    with pytest.raises(TimeoutError, match=r"not ready within 0\.01 s: the start has not run yet"):
         await startup.wait_ready(0.01)
     running = asyncio.create_task(startup.run())
     await begun.wait()

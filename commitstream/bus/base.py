@@ -1,4 +1,4 @@
-"""L1.5, the doorbell: carries committed batches to the hubs of every process. It may lose; the journal doesn't."""
+"""L1.5, the bus: announces committed batches to the hubs of every process. It may lose some; the journal doesn't."""
 
 from __future__ import annotations
 
@@ -11,32 +11,38 @@ Receive = Callable[[Batch], None]
 
 
 class Bus(Protocol):
+    """Carries batches between processes, without a guarantee."""
+
     @property
     def healthy(self) -> bool:
-        """False while events may be getting lost, so that hubs read the journal more often."""
+        """False while the bus may lose events, so that hubs read the journal more often."""
         ...
 
     async def start(self, receive: Receive) -> None:
-        """Begin to hand what arrives for watched streams to a hub."""
+        """Start to call `receive` with the batches of watched streams."""
         ...
 
     async def publish(self, batches: Sequence[Batch]) -> None:
-        """Send; raises `BusAway` within a deadline where that can't be done."""
+        """Send batches; raises `BusAway` after a timeout where that fails."""
         ...
 
-    async def watch(self, stream: str) -> None: ...
+    async def watch(self, stream: str) -> None:
+        """Subscribe to a stream."""
+        ...
 
-    async def unwatch(self, stream: str) -> None: ...
+    async def unwatch(self, stream: str) -> None:
+        """Unsubscribe from a stream."""
+        ...
 
     async def close(self) -> None: ...
 
 
 class BusAway(Exception):
-    """The bus can't be reached; the journal has everything."""
+    """The bus can't be reached; hubs read the events from the journal."""
 
 
 class MemoryBus:
-    """The bus of a service that is one process."""
+    """The bus of a service with one process."""
 
     healthy = True
 
@@ -52,10 +58,10 @@ class MemoryBus:
                 self._receive(batch)
 
     async def watch(self, stream: str) -> None:
-        """Nothing to subscribe to: the hub itself knows who is watched."""
+        """Do nothing: the hub knows which streams are watched."""
 
     async def unwatch(self, stream: str) -> None:
-        """Nothing to unsubscribe from."""
+        """Do nothing."""
 
     async def close(self) -> None:
         self._receive = None

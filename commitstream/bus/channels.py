@@ -1,7 +1,7 @@
 """The names of a service's channels in Redis.
 
-Streams are spread over a fixed number of partitions, and a partition's tag stands in the names of its channels. So a cluster
-keeps a stream's channel on one server, and a process needs no more connections than the cluster has masters.
+Streams are spread over a fixed number of partitions, and a partition's tag is part of the names of its channels. So a
+cluster keeps a stream's channel on one server, and a process needs no more connections than the cluster has masters.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Channels:
         return channel.removeprefix(self.prefix).partition("}:stream:")[2]
 
     def beat(self, number: int, process: str) -> str:
-        """A process's own channel in a partition."""
+        """Return the channel of a process's heartbeats in a partition."""
         return f"{self.of_partition(number)}beat:{process}"
 
     def of_partition(self, number: int) -> str:
-        """What the names in a partition begin with; a cluster hashes what stands in the braces."""
+        """Return the prefix of a partition's channels; a cluster hashes the text in the braces."""
         return f"{self.prefix}:{{{number}}}:"
 
 
 def partition(stream: str) -> int:
-    """The same for a stream in every process, whatever it runs on."""
+    """Return a stream's partition, which is the same in every process and on every machine."""
     return crc32(stream.encode()) % PARTITIONS

@@ -1,7 +1,7 @@
-"""One Redis server: a connection that publishes, one that subscribes, and a beat that goes out by the one and back by the other.
+"""The link to one Redis server: a connection that publishes, one that subscribes, and a heartbeat from one to the other.
 
-A client never learns from TCP that Redis has frozen. When beats stay away the link is unhealthy, and its subscription is
-made anew until they come back. Nothing here waits longer than its deadline.
+TCP does not report a frozen Redis. When heartbeats are missing the link is unhealthy, and it reconnects its subscription
+until they arrive again. Every wait has a timeout.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ BEAT_SECONDS = 0.2
 BEATS_UNANSWERED = 3
 BREAKER_SECONDS = 0.25
 SUBSCRIBE_SECONDS = 0.3
-LONGEST_PAUSE = 1.0
-HEEDS_SECONDS = 0.05
+LONGEST_BACKOFF = 1.0
+CANCEL_SECONDS = 0.05
 MESSAGES_PER_TURN = 64
 FAILED = (
     RedisError,
     OSError,
     TimeoutError,
     RuntimeError,
-)  # uvloop's word for a connection that was reset is RuntimeError
+)  # uvloop raises RuntimeError for a connection that was reset
 
-Heard = Callable[[str, bytes], None]
-Changed = Callable[[str], None]
+OnMessage = Callable[[str, bytes], None]
+OnChange = Callable[[str], None]
 
 
 class SlotMoved(RedisError):
-    """A server of a cluster ended a subscription: its slot is served elsewhere now."""
+    """A server of a cluster ended a subscription, because another server has its slot now."""
 
 
 class _Message(TypedDict):
@@ -56,41 +56,41 @@ class _Message(TypedDict):
 
 
 class Link:
-    """Carries what is published and watched on the channels of one server; `sharded` where that is one of a cluster's."""
+    """Publishes and subscribes to the channels of one server; `sharded` where it belongs to a cluster."""
 
-    def __init__(self, url: str, beat: str, channels: Iterable[str], *, sharded: bool, heard: Heard) -> None:
+    def __init__(self, url: str, beat: str, channels: Iterable[str], *, sharded: bool, on_message: OnMessage) -> None:
         self._url = url
         self._beat = beat
         self._sharded = sharded
-        self._heard = heard
+        self._on_message = on_message
         self._publisher = connect(url, ANSWER_SECONDS)
         self._channels = set(channels)
         self._pubsub: PubSub | None = None
         self._confirmations: dict[str, asyncio.Future[None]] = {}
-        self._leaving: Counter[str] = Counter()
+        self._unsubscribing: Counter[str] = Counter()
         self._unanswered = BEATS_UNANSWERED
-        self._closed_until = 0.0
+        self._open_until = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def healthy(self) -> bool:
         return self._unanswered < BEATS_UNANSWERED
 
-    def open(self, changed: Changed) -> None:
-        """Connect, and stay connected; `changed` is told why health may be another now."""
-        self._changed = changed
+    def open(self, on_change: OnChange) -> None:
+        """Connect, and reconnect whenever that fails; `on_change` is called with the reason of a possible health change."""
+        self._on_change = on_change
         self._task = asyncio.create_task(self._stay_connected(), name="redis link")
 
     async def close(self) -> None:
         if self._task is not None:
-            await end(self._task)
-        await hang_up(self._publisher)
+            await cancel(self._task)
+        await close_client(self._publisher)
 
     async def publish(self, messages: Sequence[tuple[str, str]]) -> None:
-        """Send texts on channels; raises `BusAway` within a deadline, and at once when the server failed a moment ago."""
+        """Send texts on channels; raises `BusAway` after a timeout, and at once while the circuit breaker is open."""
         now = asyncio.get_running_loop().time()
-        if now < self._closed_until:
-            raise BusAway("Redis did not answer a moment ago")
+        if now < self._open_until:
+            raise BusAway("Redis failed less than a second ago, not asked again yet")
         pipeline = self._publisher.pipeline(transaction=False)
         publish = pipeline.spublish if self._sharded else pipeline.publish
         for channel, text in messages:
@@ -99,10 +99,10 @@ class Link:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await pipeline.execute()
         except FAILED as error:
-            self._closed_until = asyncio.get_running_loop().time() + BREAKER_SECONDS
+            self._open_until = asyncio.get_running_loop().time() + BREAKER_SECONDS
             if isinstance(error, ResponseError):
-                self._unanswered = BEATS_UNANSWERED  # it answers, but not for these channels: ask who does
-                self._changed(describe(error))
+                self._unanswered = BEATS_UNANSWERED  # it answers, but not for these channels: query the topology
+                self._on_change(describe(error))
             raise BusAway(f"Redis can't be reached: {describe(error)}") from error
 
     async def watch(self, channel: str) -> None:
@@ -111,7 +111,9 @@ class Link:
             return
         confirmed = asyncio.get_running_loop().create_future()
         self._confirmations[channel] = confirmed
-        with suppress(*FAILED):  # the hub reads the journal meanwhile, and the next connection subscribes to all
+        with suppress(
+            *FAILED
+        ):  # the hub reads the journal meanwhile, and the next connection subscribes to all channels
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await self._subscribe(self._pubsub, [channel])
                 await confirmed
@@ -125,36 +127,36 @@ class Link:
                     await self._unsubscribe(self._pubsub, [channel])
 
     async def _stay_connected(self) -> None:
-        pause = BEAT_SECONDS / 4
+        backoff = BEAT_SECONDS / 4
         while True:
             client = connect(self._url, None)
             try:
                 await self._listen(client.pubsub())
-                pause = BEAT_SECONDS / 4
+                backoff = BEAT_SECONDS / 4
                 why = "the subscription ended"
             except FAILED as error:
                 why = f"no subscription to Redis: {describe(error)}"
             except Exception as error:
-                logger.exception("a subscription to Redis ended of what nobody had foreseen, and is made anew")
+                logger.exception("a subscription to Redis failed unexpectedly, reconnecting")
                 why = describe(error)
             finally:
                 self._pubsub = None
                 self._unanswered = BEATS_UNANSWERED
-                await hang_up(client)
-            self._changed(why)
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads reconnections, hides nothing)
-            pause = min(pause * 2, LONGEST_PAUSE)
+                await close_client(client)
+            self._on_change(why)
+            await asyncio.sleep(random.uniform(backoff / 2, backoff))  # noqa: S311 (spreads reconnections, hides nothing)
+            backoff = min(backoff * 2, LONGEST_BACKOFF)
 
     async def _listen(self, pubsub: PubSub) -> None:
-        self._leaving.clear()
+        self._unsubscribing.clear()
         known = set(self._channels)
         async with asyncio.timeout(ANSWER_SECONDS * 2):
             await self._subscribe(pubsub, [self._beat, *known])
-            while known != self._channels:  # who came or left meanwhile found no connection to say so to
-                came, left = self._channels - known, known - self._channels
+            while known != self._channels:  # watch and unwatch had no connection meanwhile
+                added, removed = self._channels - known, known - self._channels
                 known = set(self._channels)
-                await self._subscribe(pubsub, came)
-                await self._unsubscribe(pubsub, left)
+                await self._subscribe(pubsub, added)
+                await self._unsubscribe(pubsub, removed)
         self._pubsub = pubsub
         reader = asyncio.create_task(self._read(pubsub), name="redis link: read")
         try:
@@ -162,30 +164,30 @@ class Link:
                 await self._send_beat()
                 await asyncio.wait([reader], timeout=BEAT_SECONDS)
                 if self._unanswered > BEATS_UNANSWERED * 2:
-                    raise TimeoutError(f"{self._unanswered} beats were not answered")
+                    raise TimeoutError(f"{self._unanswered} heartbeats were not answered")
             await reader
         finally:
-            await end(reader)
+            await cancel(reader)
             if not reader.cancelled() and (failure := reader.exception()) and not isinstance(failure, FAILED):
-                raise failure  # any other is no news to a link that is leaving
+                raise failure  # any other is expected while the link closes
 
     async def _subscribe(self, pubsub: PubSub, channels: Iterable[str]) -> None:
         subscribe = pubsub.ssubscribe if self._sharded else pubsub.subscribe
-        for together in self._commands(channels):
-            await subscribe(*together)
+        for group in self._commands(channels):
+            await subscribe(*group)
 
     async def _unsubscribe(self, pubsub: PubSub, channels: Iterable[str]) -> None:
         unsubscribe = pubsub.sunsubscribe if self._sharded else pubsub.unsubscribe
-        for together in self._commands(channels):
-            self._leaving.update(together)
-            await unsubscribe(*together)
+        for group in self._commands(channels):
+            self._unsubscribing.update(group)
+            await unsubscribe(*group)
 
     def _commands(self, channels: Iterable[str]) -> Iterable[Sequence[str]]:
-        """Put into one command what may stand in one: a cluster takes the channels of one slot at a time."""
-        together: defaultdict[int, list[str]] = defaultdict(list)
+        """Group channels into as few commands as possible: a cluster takes the channels of one slot at a time."""
+        by_slot: defaultdict[int, list[str]] = defaultdict(list)
         for channel in channels:
-            together[key_slot(channel.encode()) if self._sharded else 0].append(channel)
-        return together.values()
+            by_slot[key_slot(channel.encode()) if self._sharded else 0].append(channel)
+        return by_slot.values()
 
     async def _send_beat(self) -> None:
         self._unanswered += 1
@@ -194,7 +196,7 @@ class Link:
                 await (self._publisher.spublish if self._sharded else self._publisher.publish)(self._beat, b"")
         except FAILED:
             self._unanswered = max(self._unanswered, BEATS_UNANSWERED)
-        self._changed("beats come back" if self.healthy else "beats stay away")
+        self._on_change("heartbeats arrive" if self.healthy else "heartbeats are missing")
 
     async def _read(self, pubsub: PubSub) -> None:
         count = 0
@@ -208,47 +210,47 @@ class Link:
         channel = message["channel"].decode()
         kind = message["type"].removeprefix("s") if self._sharded else message["type"]
         if kind == "message" and channel != self._beat:
-            self._heard(channel, message["data"])
+            self._on_message(channel, message["data"])
         elif kind == "unsubscribe":
-            if channel not in self._leaving:
-                raise SlotMoved(f"{channel} is served elsewhere")
-            self._leaving[channel] -= 1
-            if not self._leaving[channel]:
-                del self._leaving[channel]
+            if channel not in self._unsubscribing:
+                raise SlotMoved(f"another server has the slot of {channel}")
+            self._unsubscribing[channel] -= 1
+            if not self._unsubscribing[channel]:
+                del self._unsubscribing[channel]
         elif channel == self._beat:
             self._unanswered = 0
         elif (confirmation := self._confirmations.get(channel)) is not None and not confirmation.done():
             confirmation.set_result(None)
 
 
-def connect(url: str, answer_seconds: float | None) -> Redis:
-    """Say no more than hello to a new connection: with a slow Redis every further round trip is a missed deadline."""
+def connect(url: str, timeout: float | None) -> Redis:
+    """Return a client whose connections send HELLO alone: with a slow Redis each further round trip exceeds a timeout."""
     return Redis.from_url(
         url,
         protocol=3,
         driver_info=None,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        socket_timeout=answer_seconds,
+        socket_timeout=timeout,
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
     )
 
 
 def describe(error: Exception) -> str:
-    """What an error says, or what it is where it says nothing."""
+    """Return an error's message, or its type where it has none."""
     return str(error) or type(error).__name__
 
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel until it heeds: redis-py swallows a cancellation that meets an answer on its way in."""
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends: redis-py swallows a cancellation that arrives together with an answer."""
     while not task.done():
         task.cancel()
-        await asyncio.wait([task], timeout=HEEDS_SECONDS)
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)
 
 
-async def hang_up(client: Redis) -> None:
-    """Close every connection of a client, within a deadline, also when whoever does it is cancelled meanwhile."""
-    closing = asyncio.create_task(_close(client), name="redis link: hang up")
+async def close_client(client: Redis) -> None:
+    """Close every connection of a client, within a timeout, even when the caller is cancelled meanwhile."""
+    closing = asyncio.create_task(_close(client), name="redis link: close")
     cancelled = False
     while not closing.done():
         try:

@@ -205,9 +205,9 @@ class TestFaults:
         async def ask(url: str, channels: Channels) -> frozenset[Server]:
             if channels.of_stream("user:ada") in beyond_us:  # and not of the bus of a server that other tests share
                 raise IndexError(beyond_us.pop())
-            return await redis_topology.ask(url, channels)
+            return await redis_topology.query_topology(url, channels)
 
-        monkeypatch.setattr(redis_bus, "ask", ask)  # on purpose: no real Redis can be made to answer so
+        monkeypatch.setattr(redis_bus, "query_topology", ask)  # on purpose: no real Redis can be made to answer so
         async with opened(redis.url, prefix, "user:ada") as (bus, ear):
             await publish_until(bus, ear, "user:ada", 1)
 
@@ -324,7 +324,7 @@ async def fail_while_it_is_ended(url: str, prefix: str) -> None:
 async def test_a_bus_that_is_closed_in_haste_leaves_no_connection_open(
     redis: Service, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_link, "HEEDS_SECONDS", 0.0)  # as on a machine so busy that nothing is done in time
+    monkeypatch.setattr(redis_link, "CANCEL_SECONDS", 0.0)  # as on a machine so busy that nothing is done in time
 
     for _ in range(10):
         async with opened(redis.url, prefix, "user:ada"):

@@ -36,8 +36,8 @@ FAULTS = {
         "replaces commitstream.db.database.connect",
     ),
     "the service's bus": (
-        "from commitstream.bus import redis\ndef test_it(monkeypatch):\n    monkeypatch.setattr(redis, 'ask', None)",
-        "replaces commitstream.bus.redis.ask",
+        "from commitstream.bus import redis\ndef test_it(monkeypatch):\n    monkeypatch.setattr(redis, 'query_topology', None)",
+        "replaces commitstream.bus.redis.query_topology",
     ),
     "an assignment": (
         "from commitstream.bus import redis_link\nredis_link.connect = lambda: None",
@@ -47,7 +47,7 @@ FAULTS = {
 HARMLESS = {
     "a constant": (
         "from commitstream.bus import redis_link\n"
-        "def test_it(monkeypatch):\n    monkeypatch.setattr(redis_link, 'HEEDS_SECONDS', 0.0)"
+        "def test_it(monkeypatch):\n    monkeypatch.setattr(redis_link, 'CANCEL_SECONDS', 0.0)"
     ),
     "something else of the service": (
         "from commitstream.transports import sse\ndef test_it(monkeypatch):\n    monkeypatch.setattr(sse, 'written', None)"

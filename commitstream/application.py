@@ -1,4 +1,4 @@
-"""The engine on a FastAPI application. Nothing happens at import, nor before the lifespan."""
+"""The engine on a FastAPI application. Nothing is opened at import, nor before the lifespan."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from commitstream.service import dev_tokens, health, metrics, problems
 from commitstream.service.cors import Cors
 from commitstream.service.health import Health
 from commitstream.service.limits import Limits
-from commitstream.service.request_context import ALWAYS_OPEN, RequestContextMiddleware
+from commitstream.service.request_context import EXEMPT_PATHS, RequestContextMiddleware
 from commitstream.service.request_guard import RequestGuardMiddleware
 from commitstream.service.tokens import Tokens
 from commitstream.service.uvicorn_signals import drained_on_signal
@@ -36,9 +36,13 @@ CLEANUP_SECONDS = 5.0
 def install(
     app: FastAPI, engine: Engine, domains: Sequence[Domain] = (), cleanup: CleanupCoordinator | None = None
 ) -> None:
-    """Put the engine and some domains on an application; its lifespan starts them, and stops them.
+    """Install the engine and some domains on an application; its lifespan starts and stops them.
 
-    A caller that runs a whole process passes its clean-up.
+    Args:
+        app: the application.
+        engine: made for this application.
+        domains: their routes and components are added, and their topics.
+        cleanup: that of the process, for a caller that runs a whole one.
     """
     settings = engine.settings
     engine.use(domains)
@@ -70,8 +74,8 @@ def install(
 
 
 def observed(scope: MutableMapping[str, Any]) -> bool:
-    """Whether a request is a look at the service, which is no work of it: those are not traced."""
-    return bool(scope["path"].startswith(ALWAYS_OPEN))
+    """Whether a request is a health check or a scrape of metrics; those are not traced."""
+    return bool(scope["path"].startswith(EXEMPT_PATHS))
 
 
 def plan(engine: Engine, domains: Sequence[Domain], cleanup: CleanupCoordinator) -> StartupManager:
@@ -97,11 +101,11 @@ def plan(engine: Engine, domains: Sequence[Domain], cleanup: CleanupCoordinator)
 
 
 class DatabaseRefused(Exception):
-    """What the database had to say against it."""
+    """The database's error message, without the SQL."""
 
 
 def unwrapping_database_errors(call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """Return a call that raises the database's own words, without the SQL around them."""
+    """Return a call that raises the database's error message, without the SQL around it."""
 
     async def unwrapped() -> None:
         try:
@@ -133,9 +137,9 @@ def _lifespan(
 
 
 async def _start(startup: StartupManager) -> None:
-    """Start the service behind the middleware; its server learns of a failure from `startup.wait_ready`."""
+    """Start the service behind the middleware; its server gets a failure from `startup.wait_ready`."""
     try:
         await startup.run()
     except (StartupError, StartupPlanError) as error:
-        # logged here, since a server that is not the engine's goes on, and answers with 503
+        # logged here, since a server that is not the engine's keeps running, and answers with 503
         logger.error("%s", error)

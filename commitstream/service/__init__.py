@@ -1,1 +1,1 @@
-"""What a service needs around the events: health, metrics, problems, limits, tokens, logs, traces, a server."""
+"""The parts of a service around its events: health, metrics, problems, limits, tokens, logs, traces, a server."""

@@ -1,4 +1,4 @@
-"""What routes are given: the engine and the user."""
+"""Dependencies of routes: the engine and the user."""
 
 from __future__ import annotations
 

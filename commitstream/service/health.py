@@ -1,7 +1,7 @@
-"""Health that never lies: live (the loop turns), ready (this process can serve), startup (how far it has come).
+"""Health checks: live (the event loop runs), ready (this process can serve), startup (its progress).
 
-Not ready means: can't serve. With Redis away the service is ready and degraded, because the journal delivers; with the
-database away it is not ready. However many probes come, the database is asked one question at a time.
+Not ready means: can't serve. Without Redis the service is ready and degraded, because the journal delivers; without the
+database it is not ready. However many probes come, the database is queried once at a time.
 """
 
 from __future__ import annotations
@@ -38,59 +38,59 @@ class Readiness(BaseModel):
     checks: dict[str, Check]
 
 
-class Question:
-    """Asked by one call at a time: whoever asks meanwhile waits for the same answer, which then holds for a moment.
+class CachedCheck:
+    """A check that runs once at a time: concurrent callers wait for the same result, which is then cached for a moment.
 
-    A call that is late is left to end: where a database has frozen, to cancel it would take just as long.
+    A check that times out is not cancelled: with a frozen database the cancellation would take just as long.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
-        self._ask = ask
-        self._asked_at = 0.0
-        self._holds_until = 0.0
-        self._asking: asyncio.Task[None] | None = None
-        self._answer = Check(ok=False, detail="was not asked yet")
+    def __init__(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._call = call
+        self._started_at = 0.0
+        self._cached_until = 0.0
+        self._running: asyncio.Task[None] | None = None
+        self._result = Check(ok=False, detail="was not checked yet")
 
     async def check(self) -> Check:
-        """Answer within a second, from what was learned a moment ago or anew."""
+        """Return the result within a second, cached or new."""
         now = asyncio.get_running_loop().time
-        if now() >= self._holds_until:
-            if self._asking is None or self._asking.done():
-                self._asked_at = now()
-                self._asking = asyncio.create_task(self._put(), name="health: ask")
-            answered, _ = await asyncio.wait([self._asking], timeout=CHECK_SECONDS)
-            if not answered:
-                self._remember(ok=False, detail=f"has not answered for {now() - self._asked_at:.1f} s")
-        return self._answer
+        if now() >= self._cached_until:
+            if self._running is None or self._running.done():
+                self._started_at = now()
+                self._running = asyncio.create_task(self._run(), name="health: check")
+            done, _ = await asyncio.wait([self._running], timeout=CHECK_SECONDS)
+            if not done:
+                self._store(ok=False, detail=f"has not answered for {now() - self._started_at:.1f} s")
+        return self._result
 
-    async def _put(self) -> None:
+    async def _run(self) -> None:
         try:
-            await self._ask()
-        except Exception as error:  # noqa: BLE001, whatever it is, it is the answer
-            self._remember(ok=False, detail=f"can't be reached: {type(error).__name__}")
+            await self._call()
+        except Exception as error:  # noqa: BLE001, any error is the result
+            self._store(ok=False, detail=f"can't be reached: {type(error).__name__}")
         else:
-            self._remember(ok=True, detail="answers")
+            self._store(ok=True, detail="answers")
 
-    def _remember(self, *, ok: bool, detail: str) -> None:
-        self._answer = Check(ok=ok, detail=detail)
-        self._holds_until = asyncio.get_running_loop().time() + REMEMBERED_SECONDS
+    def _store(self, *, ok: bool, detail: str) -> None:
+        self._result = Check(ok=ok, detail=detail)
+        self._cached_until = asyncio.get_running_loop().time() + REMEMBERED_SECONDS
 
 
 class Health:
-    """What this process would say of itself."""
+    """The health of this process."""
 
     def __init__(self, engine: Engine, startup: StartupManager) -> None:
         self._engine = engine
         self._startup = startup
-        self._database = Question(engine.database.ping)
+        self._database = CachedCheck(engine.database.ping)
 
     def started(self) -> StartupReport:
-        """Tell how far the start is; outside dev without what errors say, which may be an address, a name or a file."""
+        """Return the state of the start; outside dev without the messages of errors, which may name hosts and files."""
         report = self._startup.report()
-        return report if self._engine.settings.environment == "dev" else _without_words(report)
+        return report if self._engine.settings.environment == "dev" else _without_messages(report)
 
     async def assess(self) -> Readiness:
-        """Say whether this process can serve, by asking what it depends on."""
+        """Return whether this process can serve, by checking what it depends on."""
         report = self._startup.report()
         if self._engine.draining:
             return Readiness(status="draining", phase=report.phase, checks={})
@@ -102,12 +102,12 @@ class Health:
         return Readiness(status=status if checks["database"].ok else "failed", phase=report.phase, checks=checks)
 
     def _check_bus(self) -> Check:
-        """Ask nothing: the bus hears its own beat five times a second, and knows when it stays away."""
+        """Return the bus's state without a query: its heartbeat shows it five times a second."""
         healthy = self._engine.bus.healthy
         return Check(ok=healthy, detail="answers" if healthy else "away: events come from the journal")
 
 
-def _without_words(report: StartupReport) -> StartupReport:
+def _without_messages(report: StartupReport) -> StartupReport:
     phases = tuple(
         replace(phase, components=tuple(replace(part, error=_kind(part.error)) for part in phase.components))
         for phase in report.phases
@@ -116,7 +116,7 @@ def _without_words(report: StartupReport) -> StartupReport:
 
 
 def _kind(error: str) -> str:
-    """What went wrong, up to the words of the error itself."""
+    """Return what failed, without the message of the error itself."""
     before, colon, _ = error.partition(": ")
     return f"{before}: the log says more" if colon else error
 
@@ -130,13 +130,13 @@ HealthDep = Annotated[Health, Depends(get_health)]
 
 @router.get("/live")
 async def live() -> dict[str, str]:
-    """Answer, which proves that the event loop turns."""
+    """Answer, which shows that the event loop runs."""
     return {"status": "live"}
 
 
 @router.get("/ready", responses={503: {"model": Readiness, "description": "can't serve"}})
 async def ready(response: Response, health: HealthDep) -> Readiness:
-    """Say whether this process can serve, by asking what it depends on."""
+    """Return whether this process can serve, by checking what it depends on."""
     readiness = await health.assess()
     if readiness.status not in {"ready", "degraded"}:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -145,7 +145,7 @@ async def ready(response: Response, health: HealthDep) -> Readiness:
 
 @router.get("/startup", responses={503: {"model": StartupReport, "description": "not started yet"}})
 async def startup(response: Response, health: HealthDep) -> StartupReport:
-    """Tell how far the start has come, phase by phase."""
+    """Return the state of the start, phase by phase."""
     report = health.started()
     if not report.ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

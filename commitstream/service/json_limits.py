@@ -14,7 +14,7 @@ MOST_PARTS = 10_000
 DEEPEST = 100
 LONGEST_NUMBER = 1000
 
-# a string, even an unfinished one; a comma or bracket; or what is neither, such as a number
+# a string, even an unfinished one; a comma or bracket; or neither, such as a number
 _PART = re.compile(rb'"[^"]*+"?|[,\[\]{}]|[^",\[\]{}]++')
 _OPENING, _CLOSING, _PLAIN = frozenset(b"[{"), frozenset(b"]}"), frozenset(b'",')
 

@@ -1,4 +1,4 @@
-"""How much one user may ask of one process: requests a minute, sockets at once, messages on a socket."""
+"""Rate limits per user and process: requests a minute, sockets at once, messages on a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMEMBERED_USERS = 100_000
 
 
 class Bucket:
-    """Fills steadily and is emptied in bursts: `level` is what may be taken at once."""
+    """A token bucket: it fills steadily and allows bursts; `level` is the number of tokens in it."""
 
     __slots__ = ("capacity", "level", "per_second", "seen")
 
@@ -26,7 +26,7 @@ class Bucket:
         self.seen = time.monotonic()
 
     def take(self) -> float:
-        """Take one; the answer is how many seconds to wait where there is none."""
+        """Take a token and return 0, or return the seconds until there is one."""
         now = time.monotonic()
         self.level = min(self.capacity, self.level + (now - self.seen) * self.per_second)
         self.seen = now
@@ -37,6 +37,8 @@ class Bucket:
 
 
 class Limits:
+    """The limits of all users in this process."""
+
     def __init__(self, requests_per_minute: int, sockets_per_user: int) -> None:
         self._requests_per_minute = requests_per_minute
         self._sockets_per_user = sockets_per_user
@@ -44,7 +46,7 @@ class Limits:
         self._sockets: Counter[str] = Counter()
 
     def count_request(self, user_id: str) -> None:
-        """Let a request through, or say when the next one may come."""
+        """Count a request; raises a Problem with `Retry-After` when the user has sent too many."""
         bucket = self._buckets.setdefault(user_id, Bucket(self._requests_per_minute))
         self._buckets.move_to_end(user_id)
         if len(self._buckets) > REMEMBERED_USERS:
@@ -57,8 +59,8 @@ class Limits:
                 {"Retry-After": str(seconds)},
             )
 
-    def demand_socket(self, user_id: str) -> None:
-        """Refuse one socket more than a user may have."""
+    def require_socket(self, user_id: str) -> None:
+        """Raise a Problem when the user has as many sockets as allowed."""
         if self._sockets[user_id] >= self._sockets_per_user:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS, f"more than {self._sockets_per_user} sockets at once: close one first"
@@ -66,8 +68,8 @@ class Limits:
 
     @contextmanager
     def socket(self, user_id: str) -> Iterator[None]:
-        """Hold one of a user's sockets for the length of a block."""
-        self.demand_socket(user_id)
+        """Count a user's socket while a block runs."""
+        self.require_socket(user_id)
         self._sockets[user_id] += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""Logs that can be followed: every line carries the request, the run and the trace it was written for."""
+"""Logs: every line has the ids of its request, run and trace."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)  # in ASCII: it can write down every character that a message may hold
+        return json.dumps(line)  # in ASCII, which can express every character that a message may have
 
 
 class Lines(logging.Formatter):
-    """A line to read, for people."""
+    """One readable line per record, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         ids = "".join(
@@ -44,7 +44,7 @@ class Lines(logging.Formatter):
 
 
 def bound() -> dict[str, str]:
-    """The ids that this piece of work is done for."""
+    """Return the ids of the current request, run and trace."""
     return {name: value for name, variable in _CONTEXT.items() if (value := variable.get())}
 
 

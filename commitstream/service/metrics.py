@@ -1,6 +1,6 @@
-"""`GET /metrics`: what Prometheus is told. The numbers are kept as plain integers where they arise, and only read here.
+"""`GET /metrics`: the metrics for Prometheus. They are plain integers where they are counted, and only read here.
 
-They say how much is going on, and of what kind: so they are not for whoever reaches the port.
+They show how much the service is used, and for what: so they are served to loopback, or to clients with the token.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ COUNTERS = {
     "events_published": "events this process gave to the bus",
     "events_left_to_journal": "events the bus did not take; hubs read them from the journal",
     "events_received": "events the bus brought for watched users",
-    "events_delivered": "events handed to sockets and streams, each counted per socket",
+    "events_delivered": "events sent to sockets and streams, each counted per socket",
     "events_gaps_filled": "events a hub read from the journal, because the bus had not brought them",
-    "slow_sockets_closed": "watchers that were sent away because they read too slowly",
+    "slow_sockets_closed": "watchers that were closed because they read too slowly",
 }
 
 
-async def demand_scraper(request: Request, engine: EngineDep) -> None:
-    """Refuse whoever is neither at this machine, without a proxy between, nor has the token."""
+async def require_scraper(request: Request, engine: EngineDep) -> None:
+    """Refuse a request without the token; where none is set, one that is not from loopback or comes through a proxy."""
     variable = engine.settings.variable("metrics_token")
     token = engine.settings.metrics_token.get_secret_value()
     if token:
@@ -49,9 +49,9 @@ async def demand_scraper(request: Request, engine: EngineDep) -> None:
         raise Problem(HTTPStatus.FORBIDDEN, f"metrics are served to loopback alone: set {variable} to scrape from afar")
 
 
-@router.get("/metrics", dependencies=[Depends(demand_scraper)])
+@router.get("/metrics", dependencies=[Depends(require_scraper)])
 async def metrics(engine: EngineDep) -> Response:
-    """Tell this process's numbers."""
+    """Return this process's metrics."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
     registry = CollectorRegistry()
@@ -72,7 +72,7 @@ class _Numbers:
             yield CounterMetricFamily(name, meaning, getattr(counters, name.removeprefix("events_")))
         gauges = {
             "events_lag_seconds": ("from an event's writing to its delivery, as last sampled", counters.lag_seconds),
-            "watchers": ("sockets and streams that are shown events", engine.hub.watchers),
+            "watchers": ("sockets and streams that events are sent to", engine.hub.watchers),
             "bus_healthy": ("1 while the bus carries events, 0 while the journal does", int(engine.bus.healthy)),
         }
         for name, (meaning, value) in gauges.items():

@@ -25,7 +25,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "1"
 SHOWN_FAULTS = 10
 LONGEST_LOCATION = 20
-LONGEST_WORDS = 200
+LONGEST_TEXT = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -42,7 +42,7 @@ class ProblemDetail(BaseModel):
 
 
 class Problem(Exception):
-    """An error with an answer for whoever asked."""
+    """An error that is answered with a status, a detail and headers."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -63,13 +63,13 @@ class Draining(Problem):
 def problem_response(
     status: int, detail: str, headers: dict[str, str] | None = None, errors: list[dict[str, object]] | None = None
 ) -> JSONResponse:
-    """Say a problem."""
+    """Return the response for a problem."""
     body = ProblemDetail(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
-    """What a route may answer besides success, for its OpenAPI description."""
+    """Return what a route may answer besides success, for its OpenAPI description."""
     content = {MEDIA_TYPE: {"schema": ProblemDetail.model_json_schema()}}
     return {status.value: {"description": status.phrase, "content": content} for status in statuses}
 
@@ -84,12 +84,12 @@ def _where(location: Sequence[object]) -> list[object]:
     return [_short(part) if isinstance(part, str) else part for part in location[:LONGEST_LOCATION]]
 
 
-def _short(words: str) -> str:
-    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of an app answered as a problem."""
+    """Install handlers that answer every error of an app as a problem."""
 
     @app.exception_handler(Problem)
     async def known(request: Request, problem: Problem) -> JSONResponse:

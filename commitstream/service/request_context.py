@@ -1,7 +1,7 @@
-"""The outermost layer: gives every request its ids, answers for whatever fails inside, and keeps the doors shut until ready.
+"""The outermost middleware: request and trace ids, a 500 for unhandled errors, 503 until the service is ready.
 
-A server that refused connections while it starts could not tell how far it is. So it answers from the first moment on:
-health truthfully, everything else with 503 until the start is complete.
+A server that refused connections during its start could not report its progress. So it answers from the beginning: health
+checks with the state of the start, all other requests with 503 until the start is complete.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("commitstream.requests")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-ALWAYS_OPEN = ("/health/", "/metrics")
-UNLESS_SAID_OTHERWISE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+EXEMPT_PATHS = ("/health/", "/metrics")
+DEFAULT_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _RESPONSE_START = frozenset({"http.response.start", "websocket.http.response.start"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -61,7 +61,7 @@ class RequestContextMiddleware:
                 status = message["status"]
                 answered = MutableHeaders(scope=message)
                 answered["X-Request-ID"] = request_id
-                for name, value in UNLESS_SAID_OTHERWISE.items():
+                for name, value in DEFAULT_HEADERS.items():
                     answered.setdefault(name, value)
             await send(message)
 
@@ -75,10 +75,10 @@ class RequestContextMiddleware:
             await failed(scope, receive, send_with_id)
         finally:
             if scope["type"] == "http":
-                self._note(scope, status or HTTPStatus.INTERNAL_SERVER_ERROR, time.perf_counter() - began)
+                self._count(scope, status or HTTPStatus.INTERNAL_SERVER_ERROR, time.perf_counter() - began)
 
     def _answer(self, scope: Scope) -> ASGIApp:
-        if scope["path"].startswith(ALWAYS_OPEN):
+        if scope["path"].startswith(EXEMPT_PATHS):
             return self._app
         if self._engine.draining and scope.get("method", "GET") not in SAFE_METHODS:
             refused = Draining()
@@ -87,12 +87,12 @@ class RequestContextMiddleware:
             return self._app
         return problem_response(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "the service is starting: GET /health/startup tells how far it is",
+            "the service is starting: GET /health/startup shows how far it is",
             {"Retry-After": "1"},
         )
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count a request under its route, of which there are few, not under its path, of which there may be any number."""
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request by its route, not by its path: the number of paths has no bound."""
         route = getattr(scope.get("route"), "path", "none")
         key = (scope["method"] if scope["method"] in METHODS else "other", route, int(status))
         count, total = self._engine.requests.get(key, (0, 0.0))
@@ -101,12 +101,12 @@ class RequestContextMiddleware:
 
 
 def _request_id(headers: Headers) -> str:
-    """The caller's id where it is fit to be logged, otherwise one of ours."""
+    """Return the caller's id where it is safe to log, else a new one."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
 
 
 def _trace_id(headers: Headers) -> str:
-    """The W3C trace that a request belongs to, where nobody records it; a new one where it names none."""
+    """Return the W3C trace of a request, where OpenTelemetry records none; a new one where its header names none."""
     parent = _TRACE_PARENT.match(headers.get("traceparent", ""))
     return parent.group(1) if parent else secrets.token_hex(16)

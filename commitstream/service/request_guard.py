@@ -1,7 +1,7 @@
-"""Refuses a foreign Host, and a body that is too large or too costly, before any route.
+"""Refuses a foreign Host, and a body that is too large or too costly to parse, before any route.
 
-A page that makes a browser believe its own name is at our address comes with its own name in the Host header: so only
-names that were given are answered to.
+By DNS rebinding, a foreign page can make a browser send requests to this address; they have the page's own name in their Host
+header. So only the configured names are accepted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RequestGuardMiddleware:
             await self._app(scope, _measured(receive), send)
 
     async def _app_with_json(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the whole body, as the route would, and pass it on where it can be parsed quickly."""
+        """Read the whole body, and pass it on where it can be parsed quickly."""
         chunks: list[bytes] = []
         message: Message = {"type": "http.request", "more_body": True}
         try:
@@ -73,7 +73,7 @@ class RequestGuardMiddleware:
         await self._app(scope, replay, send)
 
     def _known(self, given: list[str]) -> bool:
-        """Whether the one Host that is given is ours, whatever its port."""
+        """Whether there is one Host header, and its name is a configured one; the port may be any."""
         if "*" in self._hosts:
             return True
         found = _HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
@@ -82,7 +82,7 @@ class RequestGuardMiddleware:
 
 
 def _measured(receive: Receive) -> Receive:
-    """Pass a body on until there is too much of it."""
+    """Pass a body on, up to the limit."""
     size = 0
 
     async def receive_measured() -> Message:

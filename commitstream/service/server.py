@@ -1,7 +1,7 @@
-"""One process that serves: uvicorn inside, our own signals outside.
+"""One server process: uvicorn, with a graceful shutdown of the service before uvicorn's own.
 
-uvicorn would close every socket before the service hears that it should end. So the first signal drains the service
-while everything is still connected, and only then is uvicorn told to stop; a second signal stops it at once.
+uvicorn would close every socket before the service could drain. So the first signal drains the service while clients are
+still connected, and only then stops uvicorn; a second signal stops it at once.
 """
 
 from __future__ import annotations
@@ -35,43 +35,43 @@ LARGEST_CLIENT_MESSAGE = 64 * 1024
 START_SECONDS = 120.0
 NEXT_PORTS = 20
 SEND_SECONDS = 3
-HEEDS_SECONDS = 1.0
-TURNS_TO_ARRIVE = 2  # of the loop: one makes the connection's transport, one tells its protocol
+CANCEL_SECONDS = 1.0
+STEPS_TO_CONNECT = 2  # of the event loop: one makes the connection's transport, one calls its protocol
 
 
 CreateApp = Callable[[CleanupCoordinator], FastAPI]
 
 
 class CannotListen(Exception):
-    """The port is somebody else's, or not for us."""
+    """The port is taken, or this process may not listen on it."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which leaves the signals to us and ends the service even when it is forced."""
+    """uvicorn's server, without its signal handlers; it stops the service even when it is forced."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._accept_no_more()
+        await self._stop_accepting()
         await super().shutdown(sockets)
         if self.force_exit:
             await self.lifespan.shutdown()
 
-    async def _accept_no_more(self) -> None:
-        """Let whoever was accepted a moment ago arrive: asyncio forgets them, unclosed, when its server closes first."""
+    async def _stop_accepting(self) -> None:
+        """Finish the connections that were just accepted: asyncio would leave them open when its server closes first."""
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError):  # a loop that has no readers accepts in another way
+        with suppress(NotImplementedError):  # a loop without readers accepts in another way
             for server in self.servers:
                 for listener in server.sockets:
                     loop.remove_reader(listener.fileno())
-        for _ in range(TURNS_TO_ARRIVE):
+        for _ in range(STEPS_TO_CONNECT):
             await asyncio.sleep(0)
 
 
 def listen(settings: EngineSettings) -> socket.socket:
-    """Take the port, or in dev the next free one."""
+    """Listen on the port of the settings, or in dev on the next free one; raises CannotListen."""
     tries = NEXT_PORTS if settings.environment == "dev" and settings.port else 1
     last = min(settings.port + tries - 1, 65535)
     for port in range(settings.port, last + 1):
@@ -101,28 +101,37 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def run(create_app: CreateApp, listener: socket.socket, started: Callable[[], None]) -> int:
-    """Serve until told to stop; the exit code says whether everything was let go of in good order."""
+    """Serve until a stop signal, and return the exit code.
+
+    Args:
+        create_app: makes the application, given the cleanup of the process.
+        listener: the socket of `listen`.
+        started: called once the service is ready.
+
+    Returns:
+        0 after a clean shutdown; 1 where the start failed, or a critical resource was not closed.
+    """
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         code = runner.run(serve(create_app, listener, started))
-        if stubborn := runner.run(_end_what_is_left()):
-            logger.error("abandoned, because they ignore that they are cancelled: %s", ", ".join(stubborn))
+        if stuck := runner.run(_cancel_remaining_tasks()):
+            logger.error("tasks did not stop after cancellation: %s", ", ".join(stuck))
             logging.shutdown()
             sys.stdout.flush()
-            os._exit(code or 1)  # the loop would wait for them for ever
+            os._exit(code or 1)  # the runner would wait for them without a timeout
     return code
 
 
-async def _end_what_is_left() -> list[str]:
-    """Cancel what still runs; the names of what doesn't end."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+async def _cancel_remaining_tasks() -> list[str]:
+    """Cancel the remaining tasks; return the names of those that don't stop."""
+    remaining = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in remaining:
         task.cancel()
-    stubborn = (await asyncio.wait(left, timeout=HEEDS_SECONDS))[1] if left else set()
-    return sorted(task.get_name() for task in stubborn)
+    stuck = (await asyncio.wait(remaining, timeout=CANCEL_SECONDS))[1] if remaining else set()
+    return sorted(task.get_name() for task in stuck)
 
 
 def server_for(app: FastAPI) -> Server:
-    """uvicorn, set up for many sockets: bytes go straight to them, compression would halve what they get."""
+    """Return uvicorn, set up for many sockets: direct writes, and no compression, which would halve the throughput."""
     return Server(
         uvicorn.Config(
             app,
@@ -155,20 +164,20 @@ async def serve(create_app: CreateApp, listener: socket.socket, started: Callabl
 
     with signals_routed(lambda _: stop.set(), force):
         serving = asyncio.create_task(server.serve([listener]), name="uvicorn")
-        told = asyncio.create_task(stop.wait(), name="wait for a signal")
-        told_again = asyncio.create_task(forced.wait(), name="wait for a second signal")
+        first_signal = asyncio.create_task(stop.wait(), name="wait for a signal")
+        second_signal = asyncio.create_task(forced.wait(), name="wait for a second signal")
         ready = asyncio.create_task(_ready(app.state.startup, started), name="wait until ready")
         draining = None
         try:
-            await _first(serving, told, ready)
+            await _first(serving, first_signal, ready)
             if not ready.done() or ready.result():
-                await _first(serving, told)
-            if told.done() and ready.done():
+                await _first(serving, first_signal)
+            if first_signal.done() and ready.done():
                 draining = asyncio.create_task(engine.drain(), name="drain")
-                await _first(serving, draining, told_again)
+                await _first(serving, draining, second_signal)
         finally:
             server.should_exit = True
-            waiting = [task for task in (told, told_again, ready, draining) if task is not None]
+            waiting = [task for task in (first_signal, second_signal, ready, draining) if task is not None]
             for task in waiting:
                 task.cancel()
             await serving
@@ -178,7 +187,7 @@ async def serve(create_app: CreateApp, listener: socket.socket, started: Callabl
 
 
 def _trace(app: FastAPI) -> None:
-    """Export traces where OpenTelemetry's settings ask for that; a service without its traces is a service all the same."""
+    """Export traces where OpenTelemetry's settings ask for that; the service runs without them where they can't be."""
     try:
         provider = tracing.set_up(app.title)
     except tracing.TracingUnavailable as unavailable:
@@ -196,7 +205,7 @@ async def _ready(startup: StartupManager, started: Callable[[], None]) -> bool:
     except TimeoutError as error:
         logger.error("%s", error)
         return False
-    gc.freeze()  # what came up stays up: a full collection need not look through it, which takes 40 ms each time
+    gc.freeze()  # objects of the start live as long as the process: a full collection that skips them saves 40 ms
     started()
     return True
 

@@ -1,4 +1,4 @@
-"""Bearer tokens: who a request comes from, proven by a signature that has not expired."""
+"""Bearer tokens: they prove the user of a request by a signature, until they expire."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from commitstream.user import User
 
 ALGORITHM = "HS256"
 LIFETIME = timedelta(hours=8)
-# when a token was made proves nothing, and a clock that is set back would lock out everybody
+# `iat` proves nothing, and after a clock was set back its check would refuse all users
 CHECKED = Options(require=["sub", "aud", "exp"], verify_iat=False)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 
 class InvalidToken(Exception):
-    """A token that proves nothing; the message says why, never what it held."""
+    """A token that is refused; the message says why, and never quotes it."""
 
 
 class TokenVerifier(Protocol):
-    """Says whose token a text is."""
+    """Verifies tokens."""
 
     def user(self, token: str) -> User:
         """Return the user of a token; raises `InvalidToken`."""

@@ -1,8 +1,8 @@
-"""Traces, where OpenTelemetry's packages and settings are there; otherwise nothing is imported and nothing recorded.
+"""Traces, where OpenTelemetry's packages and settings are present; otherwise nothing is imported or recorded.
 
-FastAPI brings the interface of OpenTelemetry, which does nothing until a provider is set, and records each request once one
-is. The spans of runs, tools, models and publishing hang below the request that caused them, and share its trace id with the
-logs, the journal and the envelopes. A program that sets a provider itself (`opentelemetry-instrument`) is left alone.
+FastAPI depends on OpenTelemetry's API, which does nothing until a provider is set, and records each request once one is. The
+spans of runs, tools, models and publishing are children of the request that caused them, and share its trace id with the
+logs and the journal. A provider that the program has set itself (`opentelemetry-instrument`) is kept.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ tracer = trace.get_tracer("commitstream")
 
 
 class TracingUnavailable(Exception):
-    """The settings ask for traces, and the packages for that are not there."""
+    """The settings ask for traces, and a package for that is not installed."""
 
 
 def wanted(environment: Mapping[str, str]) -> list[str]:
-    """The exporters that OpenTelemetry's own settings ask for; an endpoint alone asks for `otlp`."""
+    """Return the exporters that OpenTelemetry's settings ask for; an endpoint alone asks for `otlp`."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return []
     names = environment.get(EXPORTERS) or ("otlp" if any(map(environment.get, ENDPOINTS)) else "none")
@@ -37,7 +37,7 @@ def wanted(environment: Mapping[str, str]) -> list[str]:
 
 
 def set_up(service_name: str) -> TracerProvider | None:
-    """Export traces as the environment says; None where it says nothing, or somebody else has seen to it."""
+    """Export traces as the environment says; None where it asks for none, or the program has set a provider."""
     names = wanted(os.environ)
     if not names or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
@@ -64,6 +64,6 @@ def _install(names: list[str]) -> str:
 
 
 def current_trace_id() -> str | None:
-    """The trace that this piece of work is recorded in."""
+    """Return the id of the current trace, or None."""
     found = trace.get_current_span().get_span_context()
     return trace.format_trace_id(found.trace_id) if found.is_valid else None

@@ -20,7 +20,7 @@ from commitstream.lifecycle.signals import SignalRoute, signals_routed
 
 @asynccontextmanager
 async def drained_on_signal(engine: Engine) -> AsyncIterator[None]:
-    """For the length of a block, drain at the first signal to uvicorn, then pass it on; pass a second on at once."""
+    """While a block runs, drain at the first signal to uvicorn, then pass it on; pass a second one on at once."""
     if not _uvicorn_listens():
         yield
         return

@@ -57,9 +57,9 @@ def test_a_socket_more_than_a_user_may_have_is_refused_until_one_is_closed() -> 
 
     with kept.socket("ada"):
         with kept.socket("ada"), pytest.raises(Problem, match="more than 2 sockets"):
-            kept.demand_socket("ada")
-        kept.demand_socket("ada")
-        kept.demand_socket("bob")
+            kept.require_socket("ada")
+        kept.require_socket("ada")
+        kept.require_socket("bob")
 
     assert not kept._sockets
 

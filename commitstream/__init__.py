@@ -1,4 +1,4 @@
-"""commitstream: events that are written in your transaction, published after its commit, and shown to every entitled watcher.
+"""commitstream: events that are written in your transaction, published after its commit, and sent to every entitled watcher.
 
     from commitstream import Engine, Event, Topic, install
 

@@ -1,4 +1,4 @@
-"""What happened to events in this process, counted: the numbers behind /metrics and the tests' "committed = delivered"."""
+"""Counters of events in this process, for /metrics and for tests that compare committed with delivered events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A domain: one part of an application, with its routes, its background work and its numbers."""
+"""A domain: one part of an application, with its routes, its background work and its metrics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from commitstream.topics import Topic
 
 
 class Gauge(NamedTuple):
-    """A number for /metrics, with its meaning."""
+    """A gauge for /metrics, with its help text."""
 
     meaning: str
     value: float
 
 
 class Domain:
-    """What an application adds to the engine. A subclass overrides what it has."""
+    """A part of an application. A subclass overrides the members that it needs."""
 
     topics: Sequence[Topic] = ()
     routers: Sequence[APIRouter] = ()
@@ -34,8 +34,8 @@ class Domain:
         """Add the domain's components to the start of the service."""
 
     async def drain(self, timeout: float) -> None:
-        """Take no new work, and end what is being worked on within `timeout` seconds."""
+        """Take no new work, and finish or cancel the current work within `timeout` seconds."""
 
     def gauges(self) -> Mapping[str, Gauge]:
-        """Return the domain's numbers for /metrics, by name."""
+        """Return the domain's gauges for /metrics, by name."""
         return {}

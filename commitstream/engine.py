@@ -1,4 +1,4 @@
-"""The parts that carry events, wired once; nothing is opened before `StartupManager` says so."""
+"""The engine: the parts that write, publish and deliver events. `StartupManager` opens them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FLUSH_SECONDS = 1.0
 
 
 class Engine:
-    """What a process needs to write events and to show them.
+    """Writes events in transactions, and delivers them to watchers.
 
     Args:
         settings: read from the environment (COMMITSTREAM_…) unless given.
         topics: those of the application; each domain adds its own.
         migrations: the application's; unless given, the engine migrates its own tables, at each start.
         metadata: tables of an application without migrations, which are created where they are missing.
-        tokens: says whose token a text is; unless given, the engine's own signed tokens.
+        tokens: verifies bearer tokens; unless given, the engine's own signed tokens.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class Engine:
         self._relay: Relay | None = None
 
     def use(self, domains: Sequence[Domain]) -> None:
-        """Add domains and their topics; to be called once, before the start."""
+        """Add domains and their topics; `install` calls it once, before the start."""
         self.domains = domains
         for topic in (topic for domain in domains for topic in domain.topics):
             self.topics.add(topic)
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """Write: commits when the block ends, rolls back when it raises."""
+        """Open a session that writes: commits when the block ends, rolls back when it raises."""
         return self.database.transaction()
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """Read, and write nothing; on SQLite readers don't wait for the one writer."""
+        """Open a session that only reads; on SQLite readers don't wait for the writer."""
         return self.database.reading()
 
     async def append(
@@ -116,7 +116,7 @@ class Engine:
             raise Draining
 
     async def drain(self) -> None:
-        """Stop gracefully: end the work of every domain, publish the last events, close the subscriptions."""
+        """Shut down gracefully: drain every domain, publish the last events, close the watchers."""
         self.draining = True
         for domain in self.domains:
             await domain.drain(self.settings.drain_timeout)

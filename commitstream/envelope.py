@@ -1,7 +1,7 @@
-"""What travels: an envelope, serialised once in its life, and a batch of them for one stream.
+"""Envelopes, each serialised once, and batches of them for one stream.
 
-The journal keeps an envelope's text without its number, because the number is given by the INSERT itself. A frame is that
-text with `seq` put in front; bus, hub and sockets hand frames on and never parse or build JSON again.
+The journal stores an envelope's text without its number, because the INSERT assigns the number. A frame is that text with
+`seq` put in front; bus, hub and sockets pass frames on and never parse or build JSON again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Envelope(BaseModel, frozen=True):
     at: datetime
     payload: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, JsonValue] = Field(
-        default_factory=dict, description="what the topic shows of where the event came from"
+        default_factory=dict, description="where the event came from, as far as its topic shows that"
     )
 
 
@@ -52,7 +52,7 @@ class Draft:
 
     @classmethod
     def write(cls, topic: Topic, stream: Stream, event: Event, metadata: Mapping[str, JsonValue | None]) -> Self:
-        """Serialise an event, once."""
+        """Serialise an event."""
         at = datetime.now(UTC)
         visible = topic.metadata_shown(event.event_type)
         known = {name: value for name, value in metadata.items() if value is not None}
@@ -68,18 +68,18 @@ class Draft:
 
 
 def frame(seq: int, body: str) -> str:
-    """Number an event's text."""
+    """Return an event's text with its number."""
     return f"{_SEQ}{seq},{body[1:]}"
 
 
 def written_at(frame: str) -> datetime | None:
-    """When a frame's event was written, read without parsing the rest of it."""
+    """Return when a frame's event was written, without parsing the rest of it."""
     found = _AT.search(frame)
     return datetime.fromisoformat(found.group(1)) if found else None
 
 
 class Batch:
-    """Consecutive events of one stream, ready to send: the form in which bus, hub and sockets hand events on."""
+    """Consecutive events of one stream, ready to send: the form in which bus, hub and sockets pass events on."""
 
     __slots__ = ("_joined_wire", "_wire", "first", "frames", "stream")
 
@@ -95,43 +95,43 @@ class Batch:
         return self.first + len(self.frames) - 1
 
     def after(self, seq: int) -> Batch:
-        """What of this batch comes after a number."""
+        """Return the events after a number."""
         return self if seq < self.first else Batch(self.stream, seq + 1, self.frames[seq + 1 - self.first :])
 
     def through_rights_change(self) -> Batch | None:
-        """What of this batch comes up to a change of rights; None where the rights have not changed."""
+        """Return the events up to a change of rights; None where the rights have not changed."""
         place = next((place for place, frame in enumerate(self.frames) if _RIGHTS_CHANGED in frame), None)
         if place is None:
             return None
         return self if place == len(self.frames) - 1 else Batch(self.stream, self.first, self.frames[: place + 1])
 
     def packed(self) -> str:
-        """One text for the bus; JSON text holds no line break of its own."""
+        """Return the events as one text for the bus, one on each line; JSON text has no line breaks."""
         return "\n".join(self.frames)
 
     @classmethod
     def unpack(cls, stream: str, text: str) -> Self:
-        """Take a batch from the bus; raises ValueError for what is none."""
+        """Parse a batch from the bus; raises ValueError for any other text."""
         if not text.startswith(_SEQ):
             raise ValueError("not a batch of events")
         frames = text.split("\n")
         return cls(stream, int(text[len(_SEQ) : text.index(",")]), frames)
 
     def wire(self) -> bytes:
-        """The bytes of one WebSocket message per event, made once for all sockets."""
+        """Return the bytes of one WebSocket message per event, made once for all sockets."""
         if self._wire is None:
             self._wire = b"".join(text_message(frame.encode()) for frame in self.frames)
         return self._wire
 
     def joined_wire(self) -> bytes:
-        """The bytes of one WebSocket message with an event on each line, for clients that asked for it."""
+        """Return the bytes of one WebSocket message with an event on each line, for clients that asked for it."""
         if self._joined_wire is None:
             self._joined_wire = text_message(self.packed().encode())
         return self._joined_wire
 
 
 def text_message(payload: bytes) -> bytes:
-    """Frame a server's text message as RFC 6455 has it: final, unmasked, uncompressed."""
+    """Frame a server's text message by RFC 6455: final, unmasked, uncompressed."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -141,7 +141,7 @@ def text_message(payload: bytes) -> bytes:
 
 
 def batches(rows: Iterable[tuple[str, int, str]]) -> Iterator[Batch]:
-    """Gather (stream, seq, body) rows, sorted, into one batch per unbroken stretch."""
+    """Group sorted (stream, seq, body) rows into one batch per run of consecutive numbers."""
     current, first, frames = "", 0, list[str]()
     for stream, seq, body in rows:
         if frames and (stream != current or seq != first + len(frames)):
@@ -155,7 +155,7 @@ def batches(rows: Iterable[tuple[str, int, str]]) -> Iterator[Batch]:
 
 
 def merged(batches: list[Batch]) -> list[Batch]:
-    """Join what follows on one another: a burst of one stream's events travels as one message."""
+    """Join consecutive batches: a burst of one stream's events is sent as one message."""
     joined: list[Batch] = []
     for batch in sorted(batches, key=lambda batch: (batch.stream, batch.first)):
         last = joined[-1] if joined else None

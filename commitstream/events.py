@@ -45,7 +45,7 @@ class Event(BaseModel):
 
     @property
     def subject(self) -> str | None:
-        """What the event is about, where its type names a field for that."""
+        """What the event is about, where its type has a subject field."""
         return None if self.subject_field is None else str(getattr(self, self.subject_field))
 
     def payload(self) -> dict[str, JsonValue]:

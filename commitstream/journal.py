@@ -1,12 +1,12 @@
 """The journal: events written in the caller's transaction, numbered per stream without gaps, read back from any number.
 
 `append` checks an event and keeps it with its transaction; the commit writes all of them, sorted by stream, in one
-statement. So two transactions lock the streams that they share in one order and can't wait for each other, and a stream is
-locked only from there to the end of the commit. After a savepoint events are written at once, so that a rollback to it takes
-them back; such a transaction locks its streams in the order of its calls.
+statement. So two transactions lock their common streams in the same order and can't deadlock, and a stream is locked only
+from there to the end of the commit. After a savepoint events are written at once, so that a rollback to it removes them;
+such a transaction locks its streams in the order of its calls.
 
-The number is given inside the INSERT's own statement. On Postgres the stream's row in `streams` is locked until the commit,
-so numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time.
+The INSERT statement itself assigns the number. On Postgres the stream's row in `streams` is locked until the commit, so
+numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ NO_METADATA: Metadata = MappingProxyType({})
 
 
 class SubjectPage(NamedTuple):
-    """Some events about one subject, and the number to go on after where there are more."""
+    """A page of events about one subject, and the cursor of the next page, if there is one."""
 
     frames: list[str]
     next: int | None
 
 
 class Journal:
+    """Writes events in transactions, and reads them back."""
+
     def __init__(self, database: Database, outbox: Outbox, topics: Topics) -> None:
         self._database = database
         self._outbox = outbox
@@ -63,13 +65,21 @@ class Journal:
     ) -> None:
         """Write events of one stream, in order, in the transaction of a session; they are published after its commit.
 
-        Raises UnknownTopicError or UnknownEventTypeError here. The commit raises OrderError, and rolls back, where the
-        topic's order doesn't allow an event.
+        Args:
+            session: the session whose transaction writes the events.
+            stream: the stream that they are appended to.
+            events: the events, in order.
+            metadata: where the events come from; kept with each, and shown to watchers as far as the topic says.
+
+        Raises:
+            UnknownTopicError: The application has no such topic.
+            UnknownEventTypeError: The topic doesn't take an event.
+            OrderError: The topic's order doesn't allow an event; the commit raises it, and rolls back.
         """
         await self.write(session, *(self.draft(stream, event, metadata) for event in events))
 
     async def write(self, session: AsyncSession, *drafts: Draft) -> None:
-        """Write events that were serialised before."""
+        """Write events that `draft` has serialised."""
         if not drafts:
             raise ValueError("an append needs at least one event")
         await self._outbox.add(session, self._insert, drafts)
@@ -91,7 +101,7 @@ class Journal:
     def _check_order(
         self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], first: Mapping[str, int]
     ) -> None:
-        """Follow each subject from its last event before these; its stream is locked, so nothing comes between."""
+        """Check each subject's order from its last event on; the stream is locked, so no other writer interferes."""
         ordered = [
             (order, name, draft)
             for name, drafts in by_stream.items()
@@ -116,16 +126,16 @@ class Journal:
             last[followed] = draft.type
 
     def on_commit(self, listener: Listener) -> Callable[[], None]:
-        """Call a listener with the name of each stream that this process commits to, until the returned function is called."""
+        """Call a listener with the stream of each commit of this process, until the returned function is called."""
         return self._outbox.wake(listener)
 
     async def head(self, stream: str) -> int:
-        """The number of a stream's last event; 0 before the first."""
+        """Return the number of a stream's last event; 0 before the first."""
         async with self._database.reading() as session:
             return int(await session.scalar(_HEAD, {"stream": stream}) or 0)
 
     async def heads(self, streams: Sequence[str]) -> dict[str, int]:
-        """The numbers of the last events of several streams; those without an event are absent."""
+        """Return the numbers of the last events of several streams; those without an event are absent."""
         if not streams:
             return {}
         async with self._database.reading() as session:
@@ -133,12 +143,12 @@ class Journal:
             return {row.stream: row.seq for row in rows if row.seq is not None}
 
     async def after(self, stream: str, seq: int, limit: int = PAGE, size: int = ANY_SIZE) -> Batch | None:
-        """A stream's next events after a number, a page at most; None where there are none."""
+        """Return a stream's next events after a number, a page at most; None where there are none."""
         found = await self.after_each({stream: seq}, limit, size)
         return found[0] if found else None
 
     async def after_each(self, positions: Mapping[str, int], limit: int = PAGE, size: int = ANY_SIZE) -> list[Batch]:
-        """What each stream has after their number, in one query for all: a page each, and no more than fills a size."""
+        """Return the next events of several streams, in one query: a page each, limited by number and by size."""
         if not positions:
             return []
         bound = {"positions": to_json(positions).decode(), "page": limit, "size": size}
@@ -152,12 +162,12 @@ class Journal:
         return None if found is None else str(found)
 
     async def holds(self, session: AsyncSession, draft: Draft) -> bool:
-        """Whether an event was written after all, when the answer to its commit got lost."""
+        """Return whether an event was written, after the answer to its commit was lost."""
         bound = {"stream": str(draft.stream), "subject": draft.subject, "body": draft.body}
         return await session.scalar(_HOLDS if draft.subject is not None else _HOLDS_WITHOUT_SUBJECT, bound) is not None
 
     async def metadata(self, stream: Stream, seq: int) -> dict[str, JsonValue]:
-        """Return what was kept with an event beside what its watchers are shown."""
+        """Return the metadata of an event, with what its watchers are not shown."""
         async with self._database.reading() as session:
             kept = await session.scalar(_METADATA, {"stream": str(stream), "seq": seq})
         return {} if kept is None else dict(from_json(kept))
@@ -165,7 +175,7 @@ class Journal:
     async def about(
         self, stream: Stream, subject: str, after: int = 0, limit: int = PAGE, size: int = ANY_SIZE
     ) -> SubjectPage:
-        """Read the next events about a subject, at most a limit and no more than fills a size, but one at least."""
+        """Read the next events about a subject, limited by number and by size, but at least one."""
         bound = {"stream": str(stream), "subject": subject, "after": after, "page": limit + 1, "size": size}
         async with self._database.reading() as session:
             rows = (await session.execute(_ABOUT, bound)).all()

@@ -1,13 +1,13 @@
 """From the commit to the bus: the after-commit hook, and the relay that publishes.
 
-The hook never lets out what was not committed. Events are staged on the connection that wrote them, because only its
-transaction tells what becomes of them. Where that was plain, they are handed over as they are: the commit has just made
-them true. Around savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early
-and too often: there, and where somebody wrote `SAVEPOINT` or `COMMIT` as SQL of their own, it is a mere wake-up, and the relay asks
-the journal which of them are really there.
+The hook never publishes events that were not committed. Events are staged on the connection that wrote them, because only
+its transaction decides whether they are committed. After a plain transaction the relay publishes them at once. Around
+savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early and too often. There,
+and where an application ran `SAVEPOINT` or `COMMIT` as SQL text, it is only a hint, and the relay asks the journal which of
+the events it has.
 
-The relay is no guarantee, only speed: what it can't publish, because Redis is away or this process dies, every hub reads
-from the journal by itself.
+The relay makes delivery fast, not reliable: the events that it can't publish, because Redis is away or this process dies,
+every hub reads from the journal.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a transaction must not commit, and the savepoints that were set before: a rollback to one of those undoes it."""
+    """Why a transaction must not commit; a rollback to one of the savepoints that were set before clears it."""
 
     error: Exception
     savepoints: set[str]
@@ -81,6 +81,8 @@ class Pending:
 
 
 class Outbox:
+    """Keeps the events of open transactions, and passes the committed ones to the relay and to listeners."""
+
     def __init__(self, counters: EventCounters) -> None:
         self._counters = counters
         self._relay: Relay | None = None
@@ -90,7 +92,7 @@ class Outbox:
     async def add(self, session: AsyncSession, insert: Insert, drafts: Sequence[Draft]) -> None:
         """Keep events until their transaction commits; after a savepoint, write them at once.
 
-        They are kept on the connection, because only its transaction tells what becomes of them; a rollback forgets them.
+        They are kept on the connection, because only its transaction decides about them; a rollback drops them.
         """
         connection = await session.connection()
         written_by = _sync(connection)
@@ -100,16 +102,16 @@ class Outbox:
             await connection.run_sync(_write)
 
     def feed(self, relay: Relay | None) -> None:
-        """Name the relay that takes what is committed; without one, hubs read the journal."""
+        """Set the relay that publishes committed events; without one, hubs read the journal."""
         self._relay = relay
 
     def wake(self, listener: Listener) -> Callable[[], None]:
-        """Tell somebody whose events were committed by this process, until the returned function is called."""
+        """Call a listener with the stream of each commit of this process, until the returned function is called."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
     def promote(self, staged: Staged, *, certain: bool) -> None:
-        """Have events published: those of a transaction that is over, certain where it committed all that it wrote."""
+        """Publish the events of an ended transaction; `certain` where it has committed all that it wrote."""
         if certain:
             self._counters.committed += len(staged.batch.frames)
         if self._relay is not None:
@@ -119,7 +121,7 @@ class Outbox:
 
 
 def _publishing(batch: Batch) -> Span:
-    """The record of a publishing that may come: one that is never ended, because of a rollback, is never exported."""
+    """Start the span of the publishing; after a rollback it is never ended, and so never exported."""
     about: dict[str, str | int] = {
         "messaging.operation.type": "send",
         "messaging.batch.message_count": len(batch.frames),
@@ -168,8 +170,8 @@ def _write(connection: Connection) -> None:
         try:
             batches = insert(connection, drafts)
         except Exception as error:
-            if not connection.invalidated:  # a connection that was lost has no info, and can't commit anyhow
-                # a caller that catches it must not commit: without its events, or with those that were refused
+            if not connection.invalidated:  # a lost connection has no info, and can't commit
+                # a caller that catches the error must not commit without its events, or with refused ones
                 connection.info.setdefault(REFUSED, Refusal(error, set(connection.info.get(SAVEPOINT_SEEN, ()))))
             raise
         staged = connection.info.setdefault(STAGED, [])
@@ -179,14 +181,14 @@ def _write(connection: Connection) -> None:
 def _savepoint(connection: Connection, name: str) -> None:
     _write(connection)
     connection.info.setdefault(SAVEPOINT_SEEN, set()).add(name)
-    if REFUSED in connection.info:  # from now on the name stands for a savepoint that was set after the refusal
+    if REFUSED in connection.info:  # from now on the name is that of a savepoint set after the refusal
         connection.info[REFUSED].savepoints.discard(name)
 
 
 def _statement(
     connection: Connection, cursor: object, statement: str, parameters: object, context: object, many: bool
 ) -> None:
-    """Notice a transaction's end, and every kind of savepoint, that somebody wrote in SQL of their own."""
+    """Notice savepoints, and the end of a transaction, that an application runs as SQL text."""
     control = _TRANSACTION_CONTROL.match(statement)
     if control is None:
         return
@@ -224,7 +226,7 @@ def _settle(info: dict[Any, Any], *, certain: bool) -> None:
 
 
 def _listen() -> None:
-    """Register the hooks once, for every session of the process, whichever maker it came from."""
+    """Register the hooks once, for all sessions of the process, whichever factory made them."""
     for target, name, hook in (
         (Session, "after_commit", _after_commit),
         (Session, "after_transaction_end", _after_transaction_end),
@@ -246,7 +248,7 @@ class _Taken(NamedTuple):
 
 
 class Relay:
-    """Publishes what was committed, in the background, as many events at a time as have come together."""
+    """Publishes committed events in the background, all that have queued up in one call of the bus."""
 
     def __init__(self, bus: Bus, read: ReadAfterEach, counters: EventCounters) -> None:
         self._bus = bus
@@ -261,12 +263,12 @@ class Relay:
         self._task = asyncio.create_task(self._run(), name="outbox relay")
 
     def take(self, batch: Batch, *, certain: bool = True, span: Span = INVALID_SPAN) -> None:
-        """Publish this; where it is not certain to be committed, only what the journal has of it. Never raises."""
+        """Queue a batch for publishing; one that is not `certain` is published only if the journal has it. Never raises."""
         taken = _Taken(batch, span)
         if _running_loop() is self._loop:
             self._take(taken, certain)
         else:
-            with suppress(RuntimeError):  # a loop that is closed: hubs read the journal
+            with suppress(RuntimeError):  # the loop is closed: hubs read the journal
                 self._loop.call_soon_threadsafe(self._take, taken, certain)
 
     async def idle(self, timeout: float) -> bool:
@@ -306,7 +308,7 @@ class Relay:
                 self._idle.set()
 
     async def _committed(self, doubtful: list[_Taken]) -> list[_Taken]:
-        """Ask the journal which batches it has: it has all of one or nothing, since one statement wrote it."""
+        """Ask the journal which batches it has: all of a batch or nothing, since one statement wrote it."""
         if not doubtful:
             return []
         before: dict[str, int] = {}
@@ -317,10 +319,10 @@ class Relay:
         try:
             written = await self._read(before, max(last[stream] - before[stream] for stream in before))
         except (OSError, SQLAlchemyError) as error:
-            logger.warning("the relay could not read the journal, hubs will: %s", error)
+            logger.warning("the relay could not read the journal, hubs will read it: %s", error)
             return []
-        there = {(batch.stream, frame) for batch in written for frame in batch.frames}
-        found = [taken for taken in doubtful if (taken.batch.stream, taken.batch.frames[0]) in there]
+        existing = {(batch.stream, frame) for batch in written for frame in batch.frames}
+        found = [taken for taken in doubtful if (taken.batch.stream, taken.batch.frames[0]) in existing]
         self._counters.committed += sum(len(batch.frames) for batch, _ in found)
         return found
 

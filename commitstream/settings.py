@@ -1,7 +1,7 @@
 """The settings of the engine, each typed and documented once.
 
-DATABASE_URL and REDIS_URL have no prefix; all others are named by the prefix and the field. The two URLs turn one process
-on SQLite into any number on Postgres and Redis.
+DATABASE_URL and REDIS_URL have no prefix; all others are named by the prefix and the field. Without the
+two URLs there is one process on SQLite; with them, any number on Postgres and Redis.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Words = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
-    """A setting that the service can't start with."""
+    """The service can't start with these settings."""
 
 
 class EngineSettings(BaseSettings):
@@ -61,7 +61,7 @@ class EngineSettings(BaseSettings):
         SecretStr(""),
         description="signs the bearer tokens; production demands at least 32 random characters",
     )
-    token_audience: str = Field("app", min_length=1, description="whom the bearer tokens are for")
+    token_audience: str = Field("app", min_length=1, description="the audience (`aud`) of the bearer tokens")
     allowed_hosts: Words = Field(
         ("127.0.0.1", "localhost", "[::1]"), description="Host headers to answer to, separated by commas"
     )
@@ -113,7 +113,7 @@ class EngineSettings(BaseSettings):
     def be_safe_outside_dev(self) -> Self:
         if self.environment == "dev" and self.host not in LOOPBACK:
             raise ValueError(
-                f"dev hands out tokens to anybody, so it listens on loopback only, not on {self.host}: "
+                f"dev gives any client a token, so it listens on loopback only, not on {self.host}: "
                 f"set {self.variable('environment')}=production, or {self.variable('host')}=127.0.0.1"
             )
         secret = self.token_secret.get_secret_value()
@@ -130,7 +130,7 @@ class EngineSettings(BaseSettings):
 
     @property
     def signing_key(self) -> str:
-        """The secret that signs tokens; in dev, where none is set or kept, one that lives as long as this process."""
+        """The secret that signs tokens; in dev, where none is set or stored, one for this process."""
         return self.token_secret.get_secret_value() or _process_secret()
 
     @property
@@ -154,7 +154,7 @@ class EngineSettings(BaseSettings):
 
 
 def guessable(secret: str) -> bool:
-    """Whether a secret is short, of few characters, repeats itself or counts."""
+    """Return whether a secret is short, has few distinct characters, repeats itself or counts."""
     repeats = any(secret.startswith(secret[period:]) for period in range(1, len(secret) // 2 + 1))
     steps = Counter(ord(after) - ord(before) for before, after in pairwise(secret))
     counts = max(steps.values(), default=0) > len(secret) // 2

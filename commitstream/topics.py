@@ -34,11 +34,11 @@ class UnknownEventTypeError(ValueError):
 
 
 class OrderError(ValueError):
-    """An event that may not follow on the one before it."""
+    """An event that may not follow the one before it."""
 
 
 class InvalidStreamError(ValueError):
-    """A text that names no stream."""
+    """A text that is not the name of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,16 @@ class Stream:
 
 
 class Order:
-    """Which event types may follow on which. A type that no order names may come at any time.
+    """Which event types may follow which. A type that no order names may come at any time.
 
-    `first` lists the types that may come first, `follows` those that may come after each. Each subject is followed by
-    itself; events without one share the order of their stream.
+    The order holds for each subject separately; events without a subject share the order of their stream.
+
+    Args:
+        first: the types that may come first.
+        follows: for each type, those that may come after it.
+
+    Example:
+        Order(first=[Opened], follows={Opened: [Bid, Closed], Bid: [Bid, Closed], Closed: []})
     """
 
     def __init__(self, first: Iterable[type[Event]], follows: Mapping[type[Event], Iterable[type[Event]]]) -> None:
@@ -82,7 +88,7 @@ class Order:
         self.transitions |= {before.event_type: _names(after) for before, after in follows.items()}
         reached = frozenset().union(*self.transitions.values())
         if missing := reached - self.transitions.keys():
-            raise ValueError(f"the order does not say what follows on {', '.join(sorted(missing))}")
+            raise ValueError(f"the order does not say what follows {', '.join(sorted(missing))}")
 
     @property
     def types(self) -> frozenset[str]:
@@ -90,11 +96,11 @@ class Order:
 
     @property
     def last(self) -> frozenset[str]:
-        """The types that nothing may follow on."""
+        """The types that no other may follow."""
         return frozenset(name for name in self.types if not self.transitions[name])
 
     def check(self, before: str | None, after: str) -> None:
-        """Raise OrderError unless one type may follow on another; None is the beginning."""
+        """Raise OrderError unless the type `after` may follow `before`; None is the beginning."""
         allowed = self.transitions.get(before, frozenset())
         if after not in allowed:
             expected = " or ".join(sorted(allowed)) or "nothing more"
@@ -110,7 +116,7 @@ class Topic:
         may_watch: called with a user and a key, at subscription, when the user's token is renewed, and after
             `RightsChanged`; it may be a coroutine function. One with a third parameter is given the engine, so that it
             can ask the database.
-        order: in which order types may follow on one another.
+        order: in which order types may follow one another.
         metadata: which metadata of an event its watchers are shown; none unless named.
     """
 
@@ -163,7 +169,7 @@ class Topic:
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
     def merged(self, other: Topic) -> Topic:
-        """Return a topic that takes the events of two with one name, and shows the metadata that each does of its own."""
+        """Return a topic with the events of two of the same name; each keeps the metadata that it shows of its events."""
         if self.may_watch is not other.may_watch:
             raise ValueError(f"two topics are named {self.name}, and differ in who may watch")
         both = Topic(
@@ -183,12 +189,12 @@ class Topic:
 
 
 def own_stream(user: User, key: str) -> bool:
-    """Only the user whom the stream is named after may watch it."""
+    """Return whether the stream is the user's own."""
     return user.id == key
 
 
 def users(*, events: Sequence[type[Event]] = (), order: Order | None = None, metadata: Iterable[str] = ()) -> Topic:
-    """Return the topic of the users' own streams, with the event types that a domain writes there."""
+    """Return the topic of users' own streams, with the event types that a domain writes there."""
     return Topic(USER_TOPIC, events=events, may_watch=own_stream, order=order, metadata=metadata)
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class User:
+    """An authenticated user."""
+
     id: str
     expires: datetime
-    """When the proof of who this is, a token, runs out."""
+    """When the user's token expires."""

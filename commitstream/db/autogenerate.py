@@ -29,7 +29,7 @@ SCRATCH = "compared_check"
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
     """Render the project's own types with their import, and defaults for each database."""
     if kind == "server_default":
-        # alembic would write the text that the database at hand understands
+        # alembic would write the text of one database
         return PORTABLE_DEFAULTS.get(type(getattr(item, "arg", None)), False)
     module = type(item).__module__
     if kind != "type" or module.partition(".")[0] in {"sqlalchemy", "alembic"}:
@@ -39,7 +39,7 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
 
 
 def refuse_empty(next_step: str, context: object, revision: object, scripts: Iterable[MigrationScript]) -> None:
-    """Refuse a revision in which autogenerate found nothing to do, and say what to do next."""
+    """Raise EmptyRevisionError, with the next step, where autogenerate found no difference."""
     if all(operations.is_empty() for script in scripts for operations in script.upgrade_ops_list):
         raise EmptyRevisionError(
             "no migration was written: the tables are as they are declared. Compared are tables, columns, "

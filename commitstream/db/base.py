@@ -20,7 +20,7 @@ NAMING = {
 
 
 class Moment(TypeDecorator[datetime]):
-    """A point in time, in UTC on every database; SQLite would forget the zone."""
+    """A point in time, in UTC on every database; SQLite would drop the time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

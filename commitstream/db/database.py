@@ -1,4 +1,4 @@
-"""One engine, and two ways in: `transaction()` to write and commit, `reading()` to look.
+"""The database: `transaction()` writes and commits, `reading()` only reads.
 
 SQLite gets what its driver leaves out: a real BEGIN (without it a rolled-back savepoint survives), write-ahead logging,
 and one writer at a time by an asyncio lock, because its own busy polling makes the slowest commit ten times slower.
@@ -32,15 +32,15 @@ STATEMENT_SECONDS = 10
 BUSY_MILLISECONDS = 5000
 
 
-LOST_STATES = ("08", "28", "53", "55000", "57P")  # 28: our password is being changed, and a run at work outlives that
+LOST_STATES = ("08", "28", "53", "55000", "57P")  # 28: our password is being changed, and a running agent survives that
 
 
 class DatabaseAway(ConnectionError):
-    """The database can't be reached, or broke off: what it was asked for last may be done or not."""
+    """The database can't be reached, or the connection was lost: the last statement may have been executed or not."""
 
 
 class NotADatabaseError(DatabaseAway):
-    """The file that DATABASE_URL names is not a database; another attempt finds the same."""
+    """The file of DATABASE_URL is not a database; a retry would not help."""
 
 
 class Database:
@@ -58,21 +58,21 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Write: commits when the block ends well, rolls back when it raises."""
+        """Open a session that writes: commits when the block ends, rolls back when it raises."""
         async with self._one_writer:
-            with _losses_named():
+            with _unify_connection_errors():
                 async with self._sessions.begin() as session:
                     yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Read, and leave nothing behind."""
-        with _losses_named():
+        """Open a session that only reads."""
+        with _unify_connection_errors():
             async with self._readers() as session:
                 yield session
 
     async def ping(self) -> None:
-        """Ask the database whether it answers."""
+        """Run a query that needs no table."""
         async with self.reading() as session:
             await session.execute(text("SELECT 1"))
 
@@ -81,17 +81,17 @@ class Database:
 
 
 @contextmanager
-def _losses_named() -> Iterator[None]:
-    """Give every form of a lost database one name: a driver has many, and raises some of them past SQLAlchemy."""
+def _unify_connection_errors() -> Iterator[None]:
+    """Raise DatabaseAway for every error of a lost connection: drivers have many, and SQLAlchemy wraps only some."""
     try:
         yield
     except Exception as error:
-        if _is_loss(error):
+        if _is_connection_lost(error):
             raise DatabaseAway(f"{type(error).__name__}: {error}") from error
         raise
 
 
-def _is_loss(error: Exception) -> bool:
+def _is_connection_lost(error: Exception) -> bool:
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         return error.connection_invalidated or state.startswith(LOST_STATES)
@@ -102,9 +102,9 @@ def _is_loss(error: Exception) -> bool:
 def _postgres_engine(url: str, pool: int, statement_timeout: float) -> AsyncEngine:
     return create_async_engine(
         url,
-        hide_parameters=True,  # what users wrote is nobody's to read in a log
+        hide_parameters=True,  # users' data must not appear in logs
         pool_size=pool,
-        max_overflow=0,  # overflow is closed when it comes back, and made anew for the next who asks
+        max_overflow=0,  # an overflow connection is closed when it is returned, and another opened for the next caller
         pool_timeout=CONNECT_SECONDS,
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": statement_timeout},
     )
@@ -122,10 +122,10 @@ def _sqlite_engine(url: str) -> AsyncEngine:
 
 
 class _Sqlite(sqlite3.Connection):
-    """Closes itself: aiosqlite forgets what its thread has opened when whoever waits for it is cancelled."""
+    """Closes itself: aiosqlite leaks the connection that its thread opens when the waiting task is cancelled."""
 
     def __del__(self) -> None:
-        with suppress(sqlite3.ProgrammingError):  # it could not even be opened
+        with suppress(sqlite3.ProgrammingError):  # it was never opened
             self.close()
 
 
@@ -149,7 +149,7 @@ def _prepare_sqlite(connection: _SqliteConnection, file: str | None) -> None:
         "synchronous=NORMAL",
         f"busy_timeout={BUSY_MILLISECONDS}",
         "foreign_keys=ON",
-        "temp_store=MEMORY",  # what is sorted is small, and a file of it would stay open for as long as the connection
+        "temp_store=MEMORY",  # sorts are small, and a temporary file would stay open for as long as the connection
     ):
         try:
             cursor.execute(f"PRAGMA {pragma}")

@@ -1,7 +1,7 @@
-"""Bring a database's tables to what the code expects, or say how they differ from it.
+"""Migrations: upgrade a database's tables to what the code expects, or report how they differ from it.
 
-The engine's tables have a branch of alembic's revisions to themselves: an update of the engine adds a revision there, and
-the application's own revisions never follow on one of the engine's.
+The engine's tables have a separate branch of alembic revisions: an update of the engine adds a revision there, and the
+application's revisions never follow one of the engine's.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ logger = logging.getLogger(__name__)
 
 
 class SchemaError(Exception):
-    """The database's tables are not those that this code was written for."""
+    """The database's tables don't match this code."""
 
 
 class EmptyRevisionError(SchemaError):
-    """A revision in which autogenerate found nothing to write."""
+    """Autogenerate found no difference to write a revision for."""
 
 
 @dataclass(frozen=True)
 class NextSteps:
-    """What an error about migrations says to do next; an application names its own commands here."""
+    """The next steps that errors about migrations name; an application replaces them by its own commands."""
 
     upgrade: str = f"start with {EngineSettings.variable('migrate')}=true"
     unknown: str = "deploy the code that has this migration, or name another database by DATABASE_URL"
@@ -55,7 +55,7 @@ class NextSteps:
 
 @dataclass(frozen=True)
 class Standing:
-    """Which migration a database has, and which one the code needs."""
+    """The migration that a database has, and the one that the code needs."""
 
     current: str | None
     wanted: str
@@ -71,17 +71,17 @@ class Standing:
 
     @property
     def ahead(self) -> bool:
-        """Whether newer code has migrated the database, and left all that this code needs."""
+        """Whether newer code has migrated the database, and kept all that this code needs."""
         return not self.known and not self.lacking
 
     def require_usable(self) -> None:
-        """Raise unless this code can work on the database."""
-        place = f"the database is at migration {self.current or 'none'}"
+        """Raise unless this code can use the database."""
+        state = f"the database is at migration {self.current or 'none'}"
         if self.behind:
-            raise SchemaError(f"{place}, this code needs {self.wanted}: {self.next_steps.upgrade}")
+            raise SchemaError(f"{state}, this code needs {self.wanted}: {self.next_steps.upgrade}")
         if self.lacking:
             raise SchemaError(
-                f"{place}, which this code doesn't have, and lacks {', '.join(self.lacking)}: {self.next_steps.unknown}"
+                f"{state}, which this code doesn't have, and lacks {', '.join(self.lacking)}: {self.next_steps.unknown}"
             )
 
 
@@ -98,7 +98,7 @@ class Migrations:
 
     @property
     def folders(self) -> list[Path]:
-        """Where the revisions lie: the engine's, and the application's."""
+        """The folders of the revisions: the engine's, and the application's."""
         return [ENGINE_VERSIONS, *([self.versions] if self.versions is not None else [])]
 
     @property
@@ -114,7 +114,7 @@ class Migrations:
         self.newest_revisions()
 
         def migrate(config: Config) -> None:
-            # looked at under the lock: a process of a newer release may have migrated meanwhile
+            # read under the lock: a process of a newer release may have migrated meanwhile
             if revision != HEADS or followed.keys() >= set(_current(config.attributes["connection"])):
                 command.upgrade(config, revision)
 
@@ -137,9 +137,9 @@ class Migrations:
             if _STEPS.fullmatch(revision):
                 current = _current(config.attributes["connection"])
                 unknown = [name for name in current if name not in followed]
-                place = [name for name in current if name in own]
+                start = [name for name in current if name in own]
                 # alembic refuses a revision that this code doesn't have, and names it
-                target = unknown[0] if unknown else _before(own, place, -int(revision))
+                target = unknown[0] if unknown else _before(own, start, -int(revision))
             command.downgrade(config, target)
 
         await self._run(engine, undo)
@@ -176,7 +176,7 @@ class Migrations:
         await self._run(engine, lambda config: command.merge(config, heads, message))
 
     async def standing(self, engine: AsyncEngine) -> Standing:
-        """Return where the database stands; alembic's import, 0.2 s at each start, is spared."""
+        """Return the migration of the database, without importing alembic, which takes 0.2 s at each start."""
         followed, wanted = self.revisions(), self.newest_revisions()
         async with engine.connect() as connection:
             current = await connection.run_sync(_current)
@@ -185,7 +185,7 @@ class Migrations:
         return Standing(", ".join(current) or None, ", ".join(wanted), known, lacking, self.next_steps)
 
     async def require_newest(self, engine: AsyncEngine) -> None:
-        """Raise unless this code can work on the database; warn if newer code has migrated it."""
+        """Raise unless this code can use the database; warn if newer code has migrated it."""
         found = await self.standing(engine)
         found.require_usable()
         if found.ahead:
@@ -205,7 +205,7 @@ class Migrations:
         return self._newest(self._own())
 
     def revisions(self) -> dict[str, tuple[str, ...]]:
-        """Return every migration with those that it follows, read without importing the files."""
+        """Return every migration with those that it follows, without importing the files."""
         return _read(*self.folders)
 
     def _newest(self, followed: Mapping[str, tuple[str, ...]]) -> str | None:
@@ -234,15 +234,15 @@ class Migrations:
             if not inspector.has_table(name):
                 lacking.append(name)
                 continue
-            there = {column["name"] for column in inspector.get_columns(name)}
-            lacking += [f"{name}.{column.name}" for column in table.columns if column.name not in there]
+            existing = {column["name"] for column in inspector.get_columns(name)}
+            lacking += [f"{name}.{column.name}" for column in table.columns if column.name not in existing]
         return tuple(lacking)
 
     async def _run(self, engine: AsyncEngine, command: Callable[[Config], object]) -> None:
         from alembic.config import Config
 
         def on_connection(connection: Connection) -> None:
-            config = Config(stdout=sys.stdout)  # alembic would keep the one of its first import
+            config = Config(stdout=sys.stdout)  # alembic would keep the stdout of its first import
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.set_main_option("path_separator", "newline")
             versions = "\n".join(map(str, self.folders))
@@ -259,7 +259,7 @@ class Migrations:
 
 
 async def _wait_for_other_processes(connection: AsyncConnection) -> None:
-    """Take the lock of migrations: of several processes that start at once, one migrates and the others wait."""
+    """Take the lock of migrations: of several processes that start at once, one migrates while the others wait."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic_version'))"))
 
@@ -288,16 +288,16 @@ def _heads(followed: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _before(followed: Mapping[str, tuple[str, ...]], current: Sequence[str], steps: int) -> str:
-    """Return where so many steps back from the application's current migration lead."""
+    """Return the revision so many steps before the application's current one."""
     if len(current) != 1:
         raise SchemaError("the database has no migration of this application that could be undone")
-    place = current[0]
+    revision = current[0]
     for _ in range(steps):
-        before = followed[place]
+        before = followed[revision]
         if not before:
-            return f"{place}@base"
-        place = before[0]
-    return place
+            return f"{revision}@base"
+        revision = before[0]
+    return revision
 
 
 def _assigned(file: Path) -> dict[str, str | tuple[str, ...] | None]:

@@ -1,4 +1,4 @@
-"""The command that waits for the database and applies the missing migrations; an application names it."""
+"""The command that waits for the database and applies the missing migrations; an application adds it to its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from commitstream.db.migrate import Migrations, SchemaError, Standing
 from commitstream.settings import EngineSettings
 
 MIGRATION_SECONDS = 3600.0
-PAUSE_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 WAIT_SECONDS = 60.0
 
 
@@ -71,22 +71,22 @@ async def _wait_for(database: Database, timeout: float) -> str | None:
                 await database.ping()
             return None
         except NotADatabaseError:
-            raise  # another attempt finds the same file
+            raise  # a retry would find the same file
         except (DBAPIError, OSError, TimeoutError) as error:
-            if time.monotonic() + PAUSE_SECONDS >= deadline:
+            if time.monotonic() + RETRY_SECONDS >= deadline:
                 return _reason(error)
             if not announced:
                 announced = True
                 url = database.engine.url.set(query={}).render_as_string()
                 _say(f"waiting up to {timeout:g} s for the database {url}: {_reason(error)}")
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what the database or its driver said, without the SQL."""
+    """Return the first line of the error of the database or its driver, without the SQL."""
     cause = error if isinstance(error, DBAPIError) else error.__cause__
-    said = str(cause.orig if isinstance(cause, DBAPIError) else error)
-    return (said.strip().splitlines() or [type(error).__name__])[0]
+    message = str(cause.orig if isinstance(cause, DBAPIError) else error)
+    return (message.strip().splitlines() or [type(error).__name__])[0]
 
 
 def _moved(before: Standing, after: Standing) -> str:

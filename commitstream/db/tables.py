@@ -23,7 +23,7 @@ class StreamHead(Base):
 
 
 class JournalEntry(Base):
-    """One event; the body is the text that goes to its watchers, without the number."""
+    """One event; the body is the text that its watchers get, without the number."""
 
     __tablename__ = "events"
     __table_args__ = (Index(None, "stream", "subject", "seq"),)

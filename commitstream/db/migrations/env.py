@@ -1,4 +1,4 @@
-"""Where alembic enters: the connection and the metadata come from `commitstream.db.migrate`, its only caller."""
+"""Alembic's entry point; the connection and the metadata come from `commitstream.db.migrate`, its only caller."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ async def close_lot(lot_id: str, user: UserDep, engine: EngineDep) -> None:
             lot.closed = True
             event = LotClosed(price=lot.price, sold=lot.leader is not None)
             await engine.append(session, LOTS.stream(lot_id), event)
-    except OrderError as refused:  # the topic's order knows that nothing follows on lot_closed
+    except OrderError as refused:  # the topic's order knows that nothing follows lot_closed
         raise Problem(HTTPStatus.CONFLICT, str(refused)) from None
 
 

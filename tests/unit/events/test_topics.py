@@ -62,7 +62,7 @@ class TestTypes:
 
 class TestOrders:
     def test_a_type_that_is_reached_needs_its_followers(self) -> None:
-        with pytest.raises(ValueError, match="the order does not say what follows on bid_placed, round_closed"):
+        with pytest.raises(ValueError, match="the order does not say what follows bid_placed, round_closed"):
             Order(first=[RoundOpened], follows={RoundOpened: [BidPlaced, RoundClosed]})
 
     def test_a_type_that_the_topic_does_not_take_is_refused(self) -> None:

@@ -1,1 +1,1 @@
-"""The service: a message starts an agent's run, and everybody entitled to watch sees its events."""
+"""The service: a message starts an agent's run, and its user's clients get the events of it."""

@@ -1,4 +1,4 @@
-"""The token secret of a service in dev without one: kept in `.data` over restarts."""
+"""The token secret in dev, where the settings have none: stored in `.data`, so that tokens survive restarts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "dev-token-secret"  # pragma: allowlist secret
 
 
 def kept_secret(folder: Path) -> str:
-    """Return a folder's secret, made now if there is none; empty where it can't be kept."""
+    """Return the secret stored in a folder, a new one if there is none yet; empty where it can't be stored."""
     file = folder / NAME
     try:
         if not _usable(file):
@@ -27,7 +27,7 @@ def kept_secret(folder: Path) -> str:
 
 
 def _usable(file: Path) -> bool:
-    """Whether a file holds a secret that only its owner can read."""
+    """Return whether a file has a secret that only its owner can read."""
     private = file.is_file() and not file.stat().st_mode & 0o077
     return (private or os.name == "nt") and file.is_file() and not guessable(file.read_text(encoding="utf-8"))
 

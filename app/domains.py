@@ -1,4 +1,4 @@
-"""The domains of this service: one package each, listed here and named nowhere else.
+"""The domains of this service: one package each, named only in this list.
 
 A domain has a module `domain` with `create(engine, settings)`, and as far as it needs them `events` with `TOPICS` and `tables`.
 """
@@ -26,12 +26,12 @@ DOMAINS: tuple[str, ...] = (
 
 
 def factories() -> list[DomainFactory]:
-    """Return what makes each domain."""
+    """Return the factory of each domain."""
     return [import_module(f"{package}.domain").create for package in DOMAINS]
 
 
 def topics() -> Topics:
-    """Return the topics of all domains, without making one."""
+    """Return the topics of all domains, without creating the domains."""
     return Topics(topic for module in _modules("events") for topic in module.TOPICS)
 
 

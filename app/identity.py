@@ -1,4 +1,4 @@
-"""The project's name, description and version, read from pyproject.toml, where alone they stand."""
+"""The project's name, description and version, read from pyproject.toml, the only place that defines them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class Identity:
 
 @cache
 def identity() -> Identity:
-    """Read who this service is."""
+    """Read the project's identity."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     return Identity(name=project["name"], description=project["description"], version=project["version"])

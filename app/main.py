@@ -24,7 +24,7 @@ def create_app(
 ) -> FastAPI:
     """Build the service; its lifespan starts it and stops it.
 
-    A caller that runs a whole process passes its clean-up; `domains` replace the service's own.
+    A caller that runs a whole process passes its cleanup; `domains` replace the service's own.
     """
     engine = Engine(settings, migrations=migrations)
     who = identity()
@@ -32,7 +32,7 @@ def create_app(
         title=who.name,
         description=who.description,
         version=who.version,
-        docs_url=None,  # FastAPI's pages for people load their scripts from elsewhere; /openapi.json is ours
+        docs_url=None,  # FastAPI's documentation pages load scripts from another origin; /openapi.json doesn't
         redoc_url=None,
         telemetry={"auto_configure": False, "exclude": observed},
     )

@@ -76,7 +76,7 @@ async def agent_room(
 ) -> AsyncIterator[AgentRoom]:
     """Open a runner until the block ends."""
     runs = Runs(path.database, path.journal, owner)
-    runner = Runner(runs, ToldModel(act), ToolDispatcher(tools, seconds=tool_seconds))
+    runner = Runner(runs, ToldModel(act), ToolDispatcher(tools, timeout=tool_seconds))
     await runner.open()
     try:
         yield AgentRoom(path, runs, runner)

@@ -1,1 +1,1 @@
-"""Agents: a model works on a message with tools, and the runner tells the journal what happens."""
+"""Agents: a model works on a message with tools, and the runner writes its events to the journal."""

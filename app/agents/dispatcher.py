@@ -24,11 +24,11 @@ TOOL_SECONDS = 30.0
 
 
 class ToolError(Exception):
-    """A tool that is unknown, was called wrongly, raised, or took too long."""
+    """A tool is unknown, was called with wrong arguments, raised, or timed out."""
 
 
 class UninstrumentedDispatcher(Exception):
-    """A dispatcher whose tool calls nobody would see."""
+    """A dispatcher that does not announce its tool calls."""
 
 
 class Dispatcher(Protocol):
@@ -36,11 +36,11 @@ class Dispatcher(Protocol):
 
 
 class ToolDispatcher:
-    def __init__(self, tools: Iterable[Tool], *, seconds: float = TOOL_SECONDS) -> None:
+    def __init__(self, tools: Iterable[Tool], *, timeout: float = TOOL_SECONDS) -> None:
         self.tools: dict[str, Tool] = {tool.__name__: tool for tool in tools}
         self._arguments = {name: arguments_of(tool) for name, tool in self.tools.items()}
         self._contexts = {name: context_parameters(tool) for name, tool in self.tools.items()}
-        self._seconds = seconds
+        self._timeout = timeout
 
     async def call(self, tool: str, arguments: Arguments, announce: Announce, caller: Caller) -> JsonValue:
         """Call a tool by name; raises `ToolError` once its end is announced."""
@@ -58,7 +58,7 @@ class ToolDispatcher:
             outcome |= {"tool": tool, "milliseconds": round((time.monotonic() - started) * 1000, 1)}
             emitted = context.close()
             await announce(ToolCompleted.model_validate({"run_id": caller.run_id, **outcome}))
-            if outcome["status"] != "cancelled":  # then the run is over, and takes no more events
+            if outcome["status"] != "cancelled":  # a cancelled run takes no more events
                 for event in emitted:
                     await announce(event)
         return result
@@ -75,16 +75,16 @@ class ToolDispatcher:
         except ValidationError as invalid:
             raise ToolError(f"invalid arguments for tool {name}: {_faults(invalid)}") from None
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._timeout):
                 return _json(await tool(**fitting))
         except TimeoutError:
-            raise ToolError(f"{name} took longer than {self._seconds:g} s") from None
+            raise ToolError(f"{name} took longer than {self._timeout:g} s") from None
         except Exception as error:
             raise ToolError(f"{name} raised {type(error).__name__}: {error}") from error
 
 
 def arguments_of(tool: Tool) -> TypeAdapter[dict[str, Any]]:
-    """What a tool may be called with, read off its signature: types, which must be given, and no others."""
+    """Return a validator of a tool's arguments, made from its signature."""
     hints = get_type_hints(tool, include_extras=True)
     fields: dict[str, Any] = {}
     extra: Literal["allow", "forbid"] = "forbid"
@@ -94,7 +94,7 @@ def arguments_of(tool: Tool) -> TypeAdapter[dict[str, Any]]:
         elif parameter.kind is not Parameter.VAR_POSITIONAL:
             wanted = hints.get(name, Any)
             fields[name] = wanted if parameter.default is Parameter.empty else NotRequired[wanted]
-    make: Any = TypedDict  # whose names and types are written out, as far as a type checker knows
+    make: Any = TypedDict  # for type checkers, a TypedDict has literal names
     shape = make(tool.__name__, fields)
     shape.__pydantic_config__ = ConfigDict(extra=extra)
     return TypeAdapter(shape)
@@ -110,15 +110,15 @@ def _json(value: object) -> JsonValue:
     return plain
 
 
-async def demand_instrumented(dispatcher: Dispatcher) -> None:
-    """Call a tool that isn't there, and refuse a dispatcher that doesn't announce both the call and its end."""
+async def require_event_emission(dispatcher: Dispatcher) -> None:
+    """Call an unknown tool, and raise unless the dispatcher announces both the call and its end."""
     announced: list[str] = []
 
-    async def listen(event: RunEvent) -> None:
+    async def announce(event: RunEvent) -> None:
         announced.append(event.event_type)
 
     with contextlib.suppress(ToolError):
-        await dispatcher.call("is anybody listening?", {}, listen, Caller("", ""))
+        await dispatcher.call("no such tool", {}, announce, Caller("", ""))
     if announced != [ToolExecuting.event_type, ToolCompleted.event_type]:
         raise UninstrumentedDispatcher(
             f"{type(dispatcher).__name__} announced {announced or 'nothing'} for a tool call: "

@@ -1,4 +1,4 @@
-"""The agents as a domain: their runs, their model, their routes and their page."""
+"""The domain of agents: runs, a model, routes and a page."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Agents(Domain):
     def gauges(self) -> Mapping[str, Gauge]:
         return {
             "runs_at_work": Gauge("runs this process works on", self.runner.busy),
-            "runs_silent": Gauge("runs without an event for longer than they should be", self.runner.silent),
+            "runs_silent": Gauge("runs without an event for too long", self.runner.silent),
         }
 
 
@@ -57,7 +57,7 @@ def create(engine: Engine, settings: Settings, tools: Sequence[Tool] = TOOLS) ->
 
 
 def choose_model(settings: Settings, tools: Sequence[Tool]) -> Model:
-    """Return the model that the settings name; what drives a real one is imported only where there is one."""
+    """Return the model that the settings name; the client of a real one is imported only where it is used."""
     if settings.model == "scripted":
         return ScriptedModel()
     from app.agents.openai_model import Endpoint, OpenAIModel
@@ -67,4 +67,4 @@ def choose_model(settings: Settings, tools: Sequence[Tool]) -> Model:
 
 
 async def _nothing() -> None:
-    """The start of a component that only has something to close."""
+    """Start a component that only needs a stop."""

@@ -1,4 +1,7 @@
-"""What a model's endpoint did wrong, in words for users: never its own text, which may quote a key, an address or a stack."""
+"""Errors of a model's endpoint, in words for users.
+
+The text of the endpoint itself is never shown: it may quote a key, an address or a stack trace.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from app.agents.model import ModelError
 
 SAFE_CODE = re.compile(r"[a-z][a-z0-9_]{2,40}")
 
-PASSING = (
+TRANSIENT = (
     failures.ModelRateLimitError,
     failures.ModelUnavailableError,
     failures.ModelServerError,
@@ -33,22 +36,22 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 
 class EndpointError(ModelError):
-    """A request that failed; one that is `passing` may succeed when it is made again, after `wait` seconds."""
+    """A failed request; a `transient` error may succeed on a retry, after `wait` seconds."""
 
-    def __init__(self, message: str, *, passing: bool = False, wait: float = 0.0) -> None:
+    def __init__(self, message: str, *, transient: bool = False, wait: float = 0.0) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.transient = transient
         self.wait = wait
 
 
 def explain(error: Exception, model: str) -> EndpointError:
-    """Say why a model gave no answer, and whether it is worth asking again."""
+    """Return why a model gave no answer, and whether a retry may help."""
     reason = next(
         (words for kind, words in REASONS if isinstance(error, kind)), "what its endpoint answered can't be understood"
     )
     wait = error.retry_after if isinstance(error, failures.ModelAPIError) else None
     return EndpointError(
-        f"{model} gave no answer: {reason}{_evidence(error)}", passing=isinstance(error, PASSING), wait=wait or 0.0
+        f"{model} gave no answer: {reason}{_evidence(error)}", transient=isinstance(error, TRANSIENT), wait=wait or 0.0
     )
 
 

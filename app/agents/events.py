@@ -1,4 +1,4 @@
-"""The events of a run, and the order they follow.
+"""The events of a run, and their order.
 
     agent_started (agent_thinking | tool_executing tool_completed)* agent_completed
 

@@ -1,4 +1,4 @@
-"""What thinks: a model answers a message in a turn, through which it may think aloud and call tools."""
+"""Models: one answers a message in a turn, through which it reports thoughts and calls tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ModelError(Exception):
 
 @dataclass
 class ModelCall:
-    """One request to a model: what was said to it and not before in its run, and what came of it."""
+    """One request to a model: the part of the prompt that its run has not sent before, and the result."""
 
     model: str
     prompt: str
@@ -38,7 +38,7 @@ class ModelCall:
 
 
 class Turn(Protocol):
-    """What a model may do while it works on a message; every act of it is an event."""
+    """What a model may do while it works on a message; each thought and call becomes an event."""
 
     async def think(self, thought: str) -> None: ...
 
@@ -47,11 +47,13 @@ class Turn(Protocol):
         ...
 
     async def record(self, call: ModelCall) -> None:
-        """Keep what was asked and answered, beside the events; nobody is shown it."""
+        """Store a request to the model beside the events; watchers don't get it."""
         ...
 
 
 class Model(Protocol):
+    """Answers messages."""
+
     name: str
 
     async def answer(self, message: str, turn: Turn) -> str:
@@ -59,13 +61,13 @@ class Model(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what serves all answers."""
+        """Close the connections that all answers share."""
         ...
 
 
 @asynccontextmanager
 async def recorded(turn: Turn, model: str, prompt: str) -> AsyncIterator[ModelCall]:
-    """Keep a request to a model, however it ends; the block fills in what was answered."""
+    """Record a request to a model, however it ends; the block fills in the answer."""
     call = ModelCall(model, prompt)
     started = time.monotonic()
     about = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}

@@ -1,7 +1,7 @@
 """The model behind any OpenAI-compatible endpoint; pydantic-ai drives it, and is imported with this module only.
 
-Every request has a deadline, is tried again where that may help, and is recorded. Tools are called through the turn, so
-that watchers see every call; whatever goes wrong is told to the model where it is a tool, and to the user where it isn't.
+Every request has a timeout, is retried where that may help, and is recorded. Tools are called through the turn, so that
+watchers get every call. The model gets the errors of its tools; the user gets those of the model.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from app.agents.endpoint_errors import EndpointError, explain
 from app.agents.model import ModelError, Turn, recorded
 from app.agents.tool_context import Tool, as_models_see_it
 
-pydantic_ai.BANNER_ENABLED = False  # it would greet whoever looks at a terminal
+pydantic_ai.BANNER_ENABLED = False  # it would print to the terminal
 
 STEPS = 20
 TOOL_CALLS = 100
 ATTEMPTS = 4
-LONGEST_PAUSE = 20.0
+LONGEST_BACKOFF = 20.0
 CONNECT_SECONDS = 5.0
 IDLE_CONNECTIONS = 20
-ANY_OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))  # it is the dispatcher that judges
+ANY_OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))  # the dispatcher validates arguments
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a model is served, how to be let in, and how long to wait for one answer."""
+    """Where a model is served, the key for it, the timeout of a request, and the backoff before a retry."""
 
     url: str = field(repr=False)
     key: str = field(repr=False)
     model: str
-    seconds: float = 60.0
-    pause: float = 0.5
+    timeout: float = 60.0
+    backoff: float = 0.5
 
 
 class OpenAIModel:
@@ -64,7 +64,7 @@ class OpenAIModel:
         self._endpoint = endpoint
         self._known = {tool.__name__ for tool in tools}
         self._http = _client()
-        self._chat = self._connect(self._http)  # it reads its tables now, not during a run
+        self._chat = self._connect(self._http)  # pydantic-ai loads its model profiles now, not during a run
         shown = [as_models_see_it(tool) for tool in tools]
         self._agent = Agent(
             deps_type=Turn,
@@ -89,17 +89,17 @@ class OpenAIModel:
         return run.result.output
 
     async def close(self) -> None:
-        """Let go of the connections to the endpoint."""
+        """Close the connections to the endpoint."""
         await self._http.aclose()
 
     def _connect(self, http: httpx2.AsyncClient) -> OpenAIChatModel:
         key = self._endpoint.key or "none"
         client = AsyncOpenAI(base_url=self._endpoint.url, api_key=key, http_client=http, max_retries=0)
-        client.organization = client.project = None  # those of the environment belong to another endpoint
+        client.organization = client.project = None  # those in the environment belong to another endpoint
         return OpenAIChatModel(self.name, provider=OpenAICompatibleProvider("endpoint", openai_client=client))
 
     async def _show(self, response: ModelResponse, turn: Turn) -> None:
-        """Tell what the model said before it acts, and of calls that will reach no tool."""
+        """Announce what the model said before it acts, and its calls of unknown tools."""
         spoken = (TextPart, ThinkingPart) if response.tool_calls else ThinkingPart
         for part in response.parts:
             if isinstance(part, spoken) and part.content.strip():
@@ -111,7 +111,7 @@ class OpenAIModel:
 
 
 class _Recorded(WrapperModel):
-    """A model each request to which is bounded in time, made again where that may help, and recorded."""
+    """A model whose requests have a timeout, are retried where that may help, and are recorded."""
 
     def __init__(self, model: OpenAIChatModel, endpoint: Endpoint, turn: Turn) -> None:
         super().__init__(model)
@@ -128,22 +128,22 @@ class _Recorded(WrapperModel):
             try:
                 return await self._ask(messages, model_settings, model_request_parameters)
             except EndpointError as error:
-                pause = max(error.wait, self._endpoint.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311
-                if not error.passing or pause > LONGEST_PAUSE:
+                backoff = max(error.wait, self._endpoint.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311
+                if not error.transient or backoff > LONGEST_BACKOFF:
                     raise
-                await asyncio.sleep(pause)
+                await asyncio.sleep(backoff)
         return await self._ask(messages, model_settings, model_request_parameters)
 
     async def _ask(
         self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
     ) -> ModelResponse:
-        name, seconds = self._endpoint.model, self._endpoint.seconds
+        name, timeout = self._endpoint.model, self._endpoint.timeout
         async with recorded(self._turn, name, transcript.prompt(messages)) as call:
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(timeout):
                     response = transcript.clean(await self.wrapped.request(messages, settings, parameters))
             except TimeoutError:
-                raise EndpointError(f"{name} gave no answer within {seconds:g} s") from None
+                raise EndpointError(f"{name} gave no answer within {timeout:g} s") from None
             except Exception as error:  # noqa: BLE001 - an endpoint may answer anything
                 raise explain(error, name) from None
             call.answer = transcript.answer(response)
@@ -154,7 +154,7 @@ class _Recorded(WrapperModel):
 
 @dataclass
 class _Dispatched(WrapperToolset[Turn]):
-    """Tools that models are told of with their schemas, and that are called through the turn."""
+    """Tools whose schemas the model gets, and that are called through the turn."""
 
     async def get_tools(self, ctx: RunContext[Turn]) -> dict[str, ToolsetTool[Turn]]:
         tools = await super().get_tools(ctx)
@@ -175,7 +175,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _client() -> httpx2.AsyncClient:
-    """The process's client: it takes nothing from the environment, and how long an answer may take is ours to say."""
+    """Return the HTTP client: without proxies from the environment, and without a timeout for answers, which `_ask` has."""
     timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS)
     return httpx2.AsyncClient(trust_env=False, verify=_certificates(), timeout=timeout, limits=limits)

@@ -1,7 +1,7 @@
-"""The page at `/`: plain files, no build step, nothing from elsewhere.
+"""The page at `/`: static files, without a build step, and without files of other origins.
 
-The browser is told to hold the page to that: it runs our own modules alone, never markup out of an event, and lets no
-other page frame it. What the page can't know is filled in here: its name, how people sign in, the event types.
+Its Content Security Policy enforces that: the browser runs only modules of this origin, never markup from an event, and
+refuses to show the page in a frame. The name, the way to sign in and the event types are filled in here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HEADERS = MappingProxyType(
 
 
 class WebFiles(StaticFiles):
-    """The files of the page, which the browser asks for anew and takes for nothing but what they are."""
+    """The files of the page; browsers revalidate them each time, and don't guess their types."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if path == INDEX:
@@ -63,7 +63,7 @@ static = WebFiles(directory=WEB)
 
 @router.get("/")
 async def page(engine: EngineDep) -> HTMLResponse:
-    """Serve the page, which says who the service is."""
+    """Serve the page, with the service's name and version."""
     who = identity()
     words = {
         "name": who.name,

@@ -1,4 +1,4 @@
-"""Runs over HTTP: start one, look at it, read its events, cancel it. A user sees only their own."""
+"""Runs over HTTP: start, show, list and cancel them, read their events. A user sees only their own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RunId = Annotated[str, Field(max_length=ID_LENGTH, pattern="^[0-9a-f]+$", descri
 
 def _written_out(value: object) -> object:
     if isinstance(value, str) and "T" not in value.upper():
-        raise ValueError("a moment is written as 2026-11-21T06:12:03Z")
+        raise ValueError("a timestamp is written as 2026-11-21T06:12:03Z")
     return value
 
 
@@ -55,7 +55,7 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("a moment before or after all others") from None
+        raise ValueError("timestamp out of range") from None
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
@@ -119,7 +119,7 @@ async def start_run(
     response: Response,
     idempotency_key: Annotated[str | None, Header(max_length=KEY_LENGTH, pattern=r"^[\x21-\x7e]+$")] = None,
 ) -> RunView:
-    """Start an agent's run on a message; with an Idempotency-Key, once however often it is sent."""
+    """Start an agent's run on a message; with an Idempotency-Key, retries don't start another one."""
     run = await runner.start(origin, body.message, idempotency_key)
     response.headers["Location"] = f"/api/runs/{run.id}"
     return RunView.of(run)
@@ -131,12 +131,12 @@ async def list_runs(
     runs: RunsDep,
     response: Response,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
-    before: Annotated[Moment | None, Query(description="only runs made before this moment")] = None,
+    before: Annotated[Moment | None, Query(description="only runs created before this time")] = None,
     beyond: Annotated[
-        RunId | None, Query(description="of the runs made at that very moment, those that follow this one in the list")
+        RunId | None, Query(description="of the runs created at exactly that time, those after this one in the list")
     ] = None,
 ) -> list[RunView]:
-    """List your runs, the newest first, a page of about a megabyte at most; `Link` leads to the next."""
+    """List your runs, the newest first, a page of about a megabyte at most; `Link` has the next."""
     found, more = await runs.list(user.id, limit, PAGE_CHARACTERS, before, beyond)
     if more:
         last = found[-1]
@@ -165,7 +165,7 @@ async def list_events(
     after: Annotated[Cursor, Query(description="only events with a greater seq")] = 0,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = LARGEST_PAGE,
 ) -> Response:
-    """Read a run's events from the journal, a page of about a megabyte at most; `Link` leads to the next."""
+    """Read a run's events from the journal, a page of about a megabyte at most; `Link` has the next."""
     _found(await runs.get(user.id, run_id), run_id)
     page = await engine.journal.about(user_stream(user.id), run_id, after, limit, PAGE_CHARACTERS)
     more = {} if page.next is None else {"Link": _next(f"/api/runs/{run_id}/events", after=page.next, limit=limit)}
@@ -178,7 +178,7 @@ async def list_events(
     responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def cancel_run(run_id: RunId, user: UserDep, runner: RunnerDep) -> RunView:
-    """Have one of your runs ended; its `agent_completed` says when it has been."""
+    """Cancel one of your runs; `agent_completed` reports when it has ended."""
     return RunView.of(_found(await runner.cancel(user.id, run_id), run_id))
 
 

@@ -1,7 +1,7 @@
 """Works on runs: drives the model, writes every event as it happens, and ends every run with `agent_completed`.
 
-A run belongs to the process whose lease stands in its row. The lease is renewed while the process lives; when one
-runs out, any other process ends the run as interrupted, so that nobody waits for a word that will never come.
+A run belongs to the process that holds the lease in its row, and renews it while it runs. When a lease expires, any other
+process ends the run as interrupted, so that its watchers don't wait for events that will never come.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import count
 
 from opentelemetry.trace import get_current_span, use_span
 
-from app.agents.dispatcher import Dispatcher, demand_instrumented
+from app.agents.dispatcher import Dispatcher, require_event_emission
 from app.agents.model import Model, ModelError
 from app.agents.runs import LEASE_SECONDS, Origin, RunOver, Runs
 from app.agents.tables import Run, RunStatus
@@ -31,15 +31,17 @@ RUN_SECONDS = 600.0
 PERSIST_SECONDS = 60.0
 SILENT_SECONDS = 90.0
 ENDING_SECONDS = 5.0
-HEEDS_SECONDS = 1.0
+CANCEL_SECONDS = 1.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 5
 
 
 class RunsAbandoned(Exception):
-    """Runs whose end this process could not write."""
+    """This process could not write the end of some runs."""
 
 
 class Runner:
+    """Works on the runs that this process has started, and ends those of processes that died."""
+
     def __init__(self, runs: Runs, model: Model, dispatcher: Dispatcher) -> None:
         self._runs = runs
         self._model = model
@@ -47,27 +49,27 @@ class Runner:
         self._working: dict[str, asyncio.Task[None]] = {}
         self._answering: dict[str, asyncio.Task[str]] = {}
         self._cancelled: set[str] = set()
-        self._spoken: dict[str, float] = {}
+        self._last_event_at: dict[str, float] = {}
         self._silent: set[str] = set()
-        self._heart: asyncio.Task[None] | None = None
+        self._heartbeat: asyncio.Task[None] | None = None
         self._draining = False
 
     @property
     def busy(self) -> int:
-        """How many runs this process works on."""
+        """The number of runs that this process works on."""
         return len(self._working)
 
     @property
     def silent(self) -> int:
-        """How many runs at work have said nothing for longer than they should."""
+        """The number of current runs that have produced no event for too long."""
         return len(self._silent)
 
     async def open(self) -> None:
-        await demand_instrumented(self._dispatcher)
-        self._heart = asyncio.create_task(self._beat(), name="runner: renew leases")
+        await require_event_emission(self._dispatcher)
+        self._heartbeat = asyncio.create_task(self._renew_leases(), name="runner: renew leases")
 
     async def start(self, origin: Origin, message: str, key: str | None = None) -> Run:
-        """Begin to work on a message; the same key twice is the same run."""
+        """Start a run on a message; the same key again returns the same run."""
         if self._draining:
             raise Draining
         run, new = await self._runs.start(origin, message, key)
@@ -76,39 +78,39 @@ class Runner:
         return run
 
     async def cancel(self, user_id: str, run_id: str) -> Run | None:
-        """Have a run of a user's ended, wherever it is worked on; None where there is no such run."""
+        """Cancel a run of a user, in whichever process it is; None where there is no such run."""
         run = await self._runs.ask_to_cancel(user_id, run_id)
         if run is not None:
             self._cancel_here(run_id)
         return run
 
-    async def drain(self, deadline: float) -> None:
-        """Take no more runs, give those at work until the deadline, and end what is left as interrupted."""
+    async def drain(self, timeout: float) -> None:
+        """Take no more runs, wait for current ones, and end those that still run after the timeout as interrupted."""
         self._draining = True
-        await self._wait(deadline)
+        await self._wait(timeout)
         for answering in self._answering.values():
             answering.cancel()
         await self._wait(ENDING_SECONDS)
 
     async def close(self) -> None:
-        """Stop; raises `RunsAbandoned` where runs could not be ended, because the database is away."""
+        """Stop; raises `RunsAbandoned` where runs could not be ended, because the database can't be reached."""
         if not self._draining:
             await self.drain(0)
         abandoned = sorted(self._working)
-        tasks = [*self._working.values(), *([self._heart] if self._heart is not None else [])]
+        tasks = [*self._working.values(), *([self._heartbeat] if self._heartbeat is not None else [])]
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=HEEDS_SECONDS)
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         if abandoned:
             raise RunsAbandoned(
                 f"{len(abandoned)} runs could not be ended ({', '.join(abandoned[:5])}): another process ends them as "
-                f"interrupted when their leases have run out, within {LEASE_SECONDS:g} s"
+                f"interrupted when their leases expire, within {LEASE_SECONDS:g} s"
             )
 
-    async def _wait(self, deadline: float) -> None:
+    async def _wait(self, timeout: float) -> None:
         if self._working:
-            await asyncio.wait(list(self._working.values()), timeout=deadline)
+            await asyncio.wait(list(self._working.values()), timeout=timeout)
 
     def _begin(self, origin: Origin, run: Run) -> None:
         logs.run_id.set(run.id)
@@ -118,7 +120,7 @@ class Runner:
             record=lambda call: self._persist(lambda: self._runs.record(origin, run.id, call)),
             caller=Caller(origin.user_id, run.id),
         )
-        self._spoken[run.id] = asyncio.get_running_loop().time()
+        self._last_event_at[run.id] = asyncio.get_running_loop().time()
         span = tracer.start_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent", "run.id": run.id})
         with use_span(span):
             answering = asyncio.create_task(self._answer(run, turn), name=f"run {run.id}: answer")
@@ -139,15 +141,15 @@ class Runner:
         self._working.pop(run_id, None)
         self._answering.pop(run_id, None)
         self._cancelled.discard(run_id)
-        self._spoken.pop(run_id, None)
+        self._last_event_at.pop(run_id, None)
         self._silent.discard(run_id)
 
-    def _raise_alarms(self) -> None:
-        """Name the runs that have fallen silent, once each."""
+    def _report_silent_runs(self) -> None:
+        """Log the runs that have produced no event for too long, once each."""
         limit = asyncio.get_running_loop().time() - SILENT_SECONDS
-        silent = {run_id for run_id, spoken in self._spoken.items() if spoken < limit}
+        silent = {run_id for run_id, moment in self._last_event_at.items() if moment < limit}
         for run_id in silent - self._silent:
-            logger.error("run %s has said nothing for %g s, and is not ended", run_id, SILENT_SECONDS)
+            logger.error("run %s has produced no event for %g s", run_id, SILENT_SECONDS)
         self._silent = silent
 
     async def _answer(self, run: Run, turn: JournaledTurn) -> str:
@@ -160,7 +162,7 @@ class Runner:
             raise
 
     async def _work(self, origin: Origin, run: Run, turn: JournaledTurn, answering: asyncio.Task[str]) -> None:
-        """See a run to its end; only the answering can be cancelled, the ending never."""
+        """Write the end of a run; its answer can be cancelled, the writing never."""
         await asyncio.wait([answering])
         status, ending = self._outcome(run, answering)
         get_current_span().set_attribute("run.status", str(status))
@@ -168,7 +170,7 @@ class Runner:
         try:
             await self._persist(lambda: self._runs.finish(origin, run.id, status, ending))
         except CONNECTION_LOST:
-            logger.exception("run %s could not be ended: it will be when its lease has run out", run.id)
+            logger.exception("run %s could not be ended: another process ends it when its lease expires", run.id)
 
     def _outcome(self, run: Run, answering: asyncio.Task[str]) -> tuple[RunStatus, dict[str, str]]:
         try:
@@ -185,29 +187,29 @@ class Runner:
             return RunStatus.FAILED, {"error": "the agent failed; the service's log says why"}
 
     async def _write(self, run_id: str, event: Draft) -> None:
-        """Write an event, also when the database goes away for a while: once, whatever happens."""
+        """Write an event exactly once, with retries while the database can't be reached."""
         attempts = count()
         await self._persist(lambda: self._runs.log(event, again=next(attempts) > 0))
-        self._spoken[run_id] = asyncio.get_running_loop().time()
+        self._last_event_at[run_id] = asyncio.get_running_loop().time()
 
     async def _persist(self, write: Callable[[], Awaitable[object]]) -> None:
-        patience = asyncio.get_running_loop().time() + PERSIST_SECONDS
-        pause = 0.05
+        deadline = asyncio.get_running_loop().time() + PERSIST_SECONDS
+        backoff = 0.05
         while True:
             try:
                 await write()
                 return
             except CONNECTION_LOST as error:
-                if asyncio.get_running_loop().time() + pause > patience:
+                if asyncio.get_running_loop().time() + backoff > deadline:
                     raise
-                logger.warning("the database is away, trying again in %.2f s: %s", pause, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
+                logger.warning("the database can't be reached, retrying in %.2f s: %s", backoff, error)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, 2.0)
 
-    async def _beat(self) -> None:
+    async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            self._raise_alarms()
+            self._report_silent_runs()
             try:
                 if self._working:
                     for run_id in await self._runs.renew(list(self._working)):
@@ -220,6 +222,6 @@ class Runner:
                 logger.exception("leases could not be renewed")
 
     async def _end_abandoned(self, run: Run) -> None:
-        left = {"error": "the process that worked on it went away"}
-        if await self._runs.finish(Origin(run.user_id), run.id, RunStatus.INTERRUPTED, left):
-            logger.warning("ended run %s, which its process %s had left", run.id, run.owner)
+        ending = {"error": "the process that worked on it went away"}
+        if await self._runs.finish(Origin(run.user_id), run.id, RunStatus.INTERRUPTED, ending):
+            logger.warning("ended run %s, whose lease of process %s has expired", run.id, run.owner)

@@ -1,4 +1,4 @@
-"""The table of runs: each change of it stands in one transaction with the event that tells of it."""
+"""The table of runs: each change is committed in one transaction with its event."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEASE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Origin:
-    """Who asked, by which request, as part of which trace."""
+    """The user, the request and the trace that a run comes from."""
 
     user_id: str
     request_id: str | None = None
@@ -39,12 +39,12 @@ class Origin:
 
     @property
     def metadata(self) -> dict[str, str | None]:
-        """What is kept with each event, and shown to no watcher."""
+        """What is stored with each event; watchers don't get it."""
         return {"request_id": self.request_id, "trace_id": self.trace_id}
 
 
 class IdempotencyConflict(Problem):
-    """A key that was used before, for another message."""
+    """An idempotency key that was used before, for another message."""
 
     def __init__(self, key: str | None, run_id: str) -> None:
         super().__init__(
@@ -55,10 +55,12 @@ class IdempotencyConflict(Problem):
 
 
 class RunOver(Exception):
-    """A run that has ended, while somebody still works on it."""
+    """A run was ended by another process, while this one still works on it."""
 
 
 class Runs:
+    """Reads and writes the runs of all users."""
+
     def __init__(self, database: Database, journal: Journal, owner: str) -> None:
         self._database = database
         self._journal = journal
@@ -92,7 +94,7 @@ class Runs:
         async with self._database.reading() as session:
             earlier = await session.scalar(select(Run).where(Run.user_id == user_id, Run.idempotency_key == key))
         if earlier is None:
-            raise RuntimeError(f"a run of {user_id} with key {key} was refused, but there is none")
+            raise RuntimeError(f"the database refused a run of {user_id} with key {key}, but has no such run")
         if earlier.message != message:
             raise IdempotencyConflict(key, earlier.id)
         return earlier
@@ -102,26 +104,27 @@ class Runs:
         return self._journal.draft(origin.stream, event, origin.metadata)
 
     async def log(self, event: Draft, *, again: bool = False) -> None:
-        """Write one event of a run; `again` where it may have been written, and the answer to that got lost.
+        """Write one event of a run; `again` where an earlier attempt may have written it.
 
-        The run's row is locked first: nobody ends the run beside this, and an attempt that is still on its way is waited for.
+        The run's row is locked first: no other process can end the run meanwhile, and an earlier attempt that still runs is
+        waited for.
         """
         async with self._database.transaction() as session:
-            at_work = select(Run.id).where(Run.id == event.subject, Run.status == RunStatus.RUNNING)
-            if await session.scalar(at_work.with_for_update()) is None:
+            running = select(Run.id).where(Run.id == event.subject, Run.status == RunStatus.RUNNING)
+            if await session.scalar(running.with_for_update()) is None:
                 raise RunOver(f"run {event.subject} has been ended by another process")
             if not (again and await self._journal.holds(session, event)):
                 await self._journal.write(session, event)
 
     async def record(self, origin: Origin, run_id: str, call: ModelCall) -> None:
-        """Write what a run asked a model, and what came of it; the same call twice is written once."""
+        """Store a request to a model and its result; the same call twice is stored once."""
         entry = insert(ModelCallEntry).values(run_id=run_id, user_id=origin.user_id, **asdict(call))
         with suppress(IntegrityError):
             async with self._database.transaction() as session:
                 await session.execute(entry)
 
     async def finish(self, origin: Origin, run_id: str, status: RunStatus, ending: Mapping[str, str]) -> bool:
-        """End a run, and a tool call that is open in it; False where somebody else has ended it."""
+        """End a run, and its open tool call if it has one; False where another process has ended it."""
         async with self._database.transaction() as session:
             ended = await session.scalar(
                 update(Run)
@@ -137,13 +140,13 @@ class Runs:
         return True
 
     async def ask_to_cancel(self, user_id: str, run_id: str) -> Run | None:
-        """Note that a run is to end, for whichever process works on it."""
+        """Request the cancellation of a run, from the process that works on it."""
         async with self._database.transaction() as session:
             mine = update(Run).where(Run.user_id == user_id, Run.id == run_id)
             return await session.scalar(mine.values(cancel_requested=True).returning(Run))
 
     async def renew(self, run_ids: Sequence[str]) -> list[str]:
-        """Keep the leases of runs that are being worked on; tell which of them were asked to cancel."""
+        """Renew the leases of runs, and return those whose cancellation was requested."""
         async with self._database.transaction() as session:
             rows = await session.execute(
                 update(Run)
@@ -154,22 +157,23 @@ class Runs:
             return [row.id for row in rows if row.cancel_requested]
 
     async def abandoned(self) -> Sequence[Run]:
-        """The runs whose process let their lease run out: it died, or lost the database."""
+        """Return the runs whose lease has expired, because their process died or lost the database."""
         async with self._database.reading() as session:
             expired = select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_until < datetime.now(UTC))
             return (await session.scalars(expired.limit(100))).all()
 
     async def get(self, user_id: str, run_id: str) -> Run | None:
-        """One of a user's own runs."""
+        """Return one of a user's runs; None where there is none."""
         async with self._database.reading() as session:
             return await session.scalar(select(Run).where(Run.user_id == user_id, Run.id == run_id))
 
     async def list(
         self, user_id: str, limit: int, size: int, before: datetime | None = None, beyond: str | None = None
     ) -> tuple[Sequence[Run], bool]:
-        """A user's runs, the newest first, a page that fills a size at most; and whether there are more.
+        """Return a page of a user's runs, the newest first, and whether there are more.
 
-        They begin before a moment, or within it beyond the run with an id: several may have been made at once.
+        The page is limited by number and by size. It has runs created before `before`, and those created exactly then whose
+        id is greater than `beyond`.
         """
         mine = select(Run.id, Run.created_at, func.length(Run.message).label("size")).where(Run.user_id == user_id)
         if before is not None:
@@ -186,7 +190,7 @@ class Runs:
 
 
 def closing(run_id: str, last: str | None, status: RunStatus, ending: Mapping[str, str]) -> list[RunEvent]:
-    """The events that end a run, whatever it was doing: a call that is open is closed first."""
+    """Return the events that end a run; an open tool call is completed first."""
     completed = AgentCompleted.model_validate({"run_id": run_id, "status": str(status), **ending})
     if last == ToolExecuting.event_type:
         return [ToolCompleted(run_id=run_id, status=str(status)), completed]

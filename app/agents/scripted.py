@@ -1,7 +1,7 @@
-"""The model that needs nothing: it does what a message's script says, the same each time.
+"""A deterministic model without an endpoint: it runs the script in a message.
 
-A line that begins with `!` is an instruction (`!think why`, `!call tool {"json": "arguments"}`, `!stall 2.5`, `!fail reason`);
-a message without any is thought about, measured with a tool, and answered.
+A line that begins with `!` is an instruction: `!think why`, `!call tool {"json": "arguments"}`, `!stall 2.5` or
+`!fail reason`. For a message without any, the model thinks, counts its words with a tool, and answers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ LONGEST_STALL = 3600.0
 
 
 class ScriptedModel:
+    """Runs the script in each message."""
+
     name = "scripted"
 
     async def answer(self, message: str, turn: Turn) -> str:
@@ -29,7 +31,7 @@ class ScriptedModel:
         return call.answer
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no connections."""
 
 
 async def _perform(message: str, turn: Turn) -> str:
@@ -75,7 +77,7 @@ async def _stall(seconds: str, turn: Turn) -> None:
 
 
 async def _fail(reason: str, turn: Turn) -> None:
-    raise ModelError(reason or "told to fail")
+    raise ModelError(reason or "the script failed")
 
 
 def _object(text: str) -> dict[str, JsonValue]:

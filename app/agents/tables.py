@@ -45,7 +45,7 @@ class Run(Base):
 
 
 class ModelCallEntry(Base):
-    """One request to a model, beside the events: what it was given, what it said, what that cost."""
+    """One request to a model: its prompt, its answer, its cost."""
 
     __tablename__ = "model_calls"
     __table_args__ = (Index(None, "run_id", "at"), Index(None, "user_id", "at"))

@@ -1,4 +1,4 @@
-"""What a tool may know of its run: a parameter `ToolContext`, which no model sees or fills."""
+"""The context of a tool call: a parameter `ToolContext`, which the dispatcher fills and no model sees."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from commitstream.topics import OrderError
 
 Tool = Callable[..., Awaitable[JsonValue]]
 
-OF_THE_RUNNER = frozenset(kind.event_type for kind in (AgentStarted, ToolExecuting, ToolCompleted, AgentCompleted))
+RUNNER_EVENTS = frozenset(kind.event_type for kind in (AgentStarted, ToolExecuting, ToolCompleted, AgentCompleted))
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class ToolContext:
         It is written also if the tool fails, but not if its run is cancelled.
 
         Raises:
-            OrderError: The event can't stand there, or only the runner may write it.
+            OrderError: The event can't come there, or only the runner may write it.
             RuntimeError: The call has ended.
         """
         if not self._open:
             raise RuntimeError(f"the call of this tool in run {self.run_id} has ended: emit events before it returns")
         last = self._emitted[-1].event_type if self._emitted else ToolCompleted.event_type
         followers = RUN_ORDER.transitions[last]
-        if event.event_type in OF_THE_RUNNER or event.event_type not in followers:
-            allowed = ", ".join(sorted(followers - OF_THE_RUNNER)) or "none"
+        if event.event_type in RUNNER_EVENTS or event.event_type not in followers:
+            allowed = ", ".join(sorted(followers - RUNNER_EVENTS)) or "none"
             raise OrderError(f"a tool can't emit {event.event_type} after {last}: it can emit {allowed}")
         self._emitted.append(event)
 

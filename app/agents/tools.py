@@ -22,7 +22,7 @@ async def count_words(text: str) -> int:
 
 
 async def current_time() -> str:
-    """Tell the time, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

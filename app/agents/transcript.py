@@ -1,4 +1,4 @@
-"""What was said to a model and by it, as text that people read later."""
+"""Prompts and answers as text, for the table of model calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 
 def clean(response: ModelResponse) -> ModelResponse:
-    """A response whose text every database can hold and every socket can carry, half an emoji or not."""
+    """Return the response with text that every database and socket can carry, without NUL or lone surrogates."""
     parts = [
         replace(part, content=_clean(part.content)) if isinstance(part, TextPart | ThinkingPart) else part
         for part in response.parts
@@ -27,12 +27,12 @@ def clean(response: ModelResponse) -> ModelResponse:
 
 
 def prompt(messages: list[ModelMessage]) -> str:
-    """What the last message says to the model; what came before it was recorded with earlier requests."""
+    """Return the last message to the model; earlier ones were recorded with earlier requests."""
     return _clean("\n".join(filter(None, map(_text, messages[-1].parts))))
 
 
 def answer(response: ModelResponse) -> str:
-    """What the model said and which tools it called."""
+    """Return what the model said and which tools it called."""
     return _clean("\n".join(filter(None, map(_text, response.parts))))
 
 

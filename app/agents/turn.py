@@ -1,7 +1,7 @@
-"""A model's turn on one run: every act is checked against the grammar and written before the turn goes on.
+"""A model's turn on one run: every event is checked against the order and written before the turn continues.
 
-An act that is broken off is broken off between its events, never inside one: what is being written is written to the
-end, so that the journal and the grammar know the same. When the turn is closed, what is still going on is ended first.
+A thought or a tool call can be cancelled between its events, never within a write: a write that has started is completed,
+so that the journal and the order agree. When the turn is closed, calls that still run are cancelled first.
 """
 
 from __future__ import annotations
@@ -49,39 +49,41 @@ class JournaledTurn:
         await self._record(call)
 
     async def close(self) -> None:
-        """Let nothing more happen: break off the calls that a model has left behind, and wait for their last events."""
+        """Cancel the calls that the model has left running, and wait for their last events."""
         self._over = True
         for act in self._acts:
             act.cancel()
         if self._acts:
-            _, stubborn = await asyncio.wait(self._acts, timeout=CLOSE_SECONDS)
-            for act in stubborn:
-                logger.error("%s goes on after its run's end; the journal takes nothing more of it", act.get_name())
+            _, stuck = await asyncio.wait(self._acts, timeout=CLOSE_SECONDS)
+            for act in stuck:
+                logger.error("%s still runs after its run ended; further events are discarded", act.get_name())
 
     async def _act(self, act: Coroutine[object, object, JsonValue]) -> JsonValue:
         task = asyncio.create_task(self._in_turn(act), name="an act of a run")
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
-        task.add_done_callback(lambda _: act.close())  # one that is cancelled before it begins never gets to its end
+        task.add_done_callback(
+            lambda _: act.close()
+        )  # a task that is cancelled before its first step never closes its coroutine
         return await task
 
     async def _in_turn(self, act: Coroutine[object, object, JsonValue]) -> JsonValue:
         async with self._one_act:
             if self._over:
-                raise RuntimeError("the run is over: a model may do nothing more")
+                raise RuntimeError("the run is over: the model may not act any more")
             return await act
 
     async def _announce(self, event: RunEvent) -> None:
         RUN_ORDER.check(self._last, event.event_type)
-        await _to_the_end(self._write_down(event))
+        await _complete(self._write_down(event))
 
     async def _write_down(self, event: RunEvent) -> None:
         await self._write(event)
         self._last = event.event_type
 
 
-async def _to_the_end(work: Coroutine[object, object, None]) -> None:
-    """Do a piece of work whole; a cancellation that comes meanwhile is felt at the next wait after it."""
+async def _complete(work: Coroutine[object, object, None]) -> None:
+    """Complete a coroutine; a cancellation that comes meanwhile is raised at the next await after it."""
     task = asyncio.create_task(work)
     cancelled = False
     while not task.done():

@@ -110,7 +110,7 @@ WAYS: dict[str, Way] = {
         calls=[UNKNOWN, ok("count_words", 2)],
     ),
     "the model fails at once": Way("!fail out of ideas", ending=failed("out of ideas")),
-    "the model fails without a reason": Way("!fail", ending=failed("told to fail")),
+    "the model fails without a reason": Way("!fail", ending=failed("the script failed")),
     "the model fails after a thought": Way("!think hm\n!fail no", [THINKING], failed("no")),
     "the model fails after a call": Way("!call current_time\n!fail no", CALL, failed("no"), [{"status": "ok"}]),
     "the model fails after a call that failed": Way(

@@ -58,18 +58,18 @@ class HeardTurn:
 
 @asynccontextmanager
 async def model_with(
-    *replies: Reply, url: str = "{}", seconds: float = 10.0
+    *replies: Reply, url: str = "{}", timeout: float = 10.0
 ) -> AsyncIterator[tuple[OpenAIModel, ChatServer]]:
     async with chat_server(*replies) as server:
-        endpoint = Endpoint(url.format(server.url), KEY, "tiny", seconds=seconds, pause=0.001)
+        endpoint = Endpoint(url.format(server.url), KEY, "tiny", timeout=timeout, backoff=0.001)
         model = OpenAIModel(endpoint, TOOLS)
         yield model, server
         await model.close()
 
 
-async def failure_of(*replies: Reply, seconds: float = 10.0) -> tuple[str, HeardTurn]:
+async def failure_of(*replies: Reply, timeout: float = 10.0) -> tuple[str, HeardTurn]:
     turn = HeardTurn()
-    async with model_with(*replies, seconds=seconds) as (model, _):
+    async with model_with(*replies, timeout=timeout) as (model, _):
         with pytest.raises(ModelError) as raised:
             await model.answer("hello", turn)
     return str(raised.value), turn
@@ -259,7 +259,7 @@ async def test_an_endpoint_that_hangs_is_waited_for_no_longer_than_its_deadline(
     loop = asyncio.get_running_loop()
     started = loop.time()
 
-    message, turn = await failure_of(HANG, seconds=0.1)
+    message, turn = await failure_of(HANG, timeout=0.1)
 
     assert message == "tiny gave no answer within 0.1 s"
     assert loop.time() - started < 2.0
@@ -276,7 +276,7 @@ async def test_an_endpoint_that_is_not_there_is_named_without_its_credentials(
     turn = HeardTurn()
 
     with pytest.raises(ModelError) as raised:
-        await OpenAIModel(Endpoint(url, KEY, "tiny", pause=0.001), TOOLS).answer("hello", turn)
+        await OpenAIModel(Endpoint(url, KEY, "tiny", backoff=0.001), TOOLS).answer("hello", turn)
 
     assert str(raised.value) == "tiny gave no answer: its endpoint can't be reached: check APP_MODEL_URL"
     assert len(turn.calls) == ATTEMPTS

@@ -14,7 +14,7 @@ from app.agents.dispatcher import (
     ToolDispatcher,
     ToolError,
     UninstrumentedDispatcher,
-    demand_instrumented,
+    require_event_emission,
 )
 from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
 from app.agents.model import Arguments, ModelError, Turn
@@ -244,7 +244,7 @@ class TestEndings:
 
 class TestInstrumentation:
     async def test_the_service_s_own_dispatcher_announces_every_call(self) -> None:
-        await demand_instrumented(ToolDispatcher([double]))
+        await require_event_emission(ToolDispatcher([double]))
 
     async def test_a_dispatcher_that_announces_nothing_is_refused(self) -> None:
         class Mute(ToolDispatcher):
@@ -252,7 +252,7 @@ class TestInstrumentation:
                 return None
 
         with pytest.raises(UninstrumentedDispatcher, match="Mute announced nothing"):
-            await demand_instrumented(Mute([]))
+            await require_event_emission(Mute([]))
 
     async def test_a_dispatcher_that_says_nothing_of_failures_is_refused(self) -> None:
         class Optimist(ToolDispatcher):
@@ -263,4 +263,4 @@ class TestInstrumentation:
                 return result
 
         with pytest.raises(KeyError):
-            await demand_instrumented(Optimist([]))
+            await require_event_emission(Optimist([]))

@@ -1,4 +1,4 @@
-/** Builds elements. Text only ever becomes text: there is no way in here for markup that an event carries. */
+/** Builds elements. Text is only ever set as text, so markup in an event is never interpreted. */
 const SVG = "http://www.w3.org/2000/svg";
 
 export const find = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@ export function element(tag, { text, ...attributes } = {}, ...children) {
   return made;
 }
 
-/** One of the symbols of index.html; the words beside it say the same, so it is hidden from those who listen. */
+/** One of the symbols of index.html; the text beside it has the same meaning, so screen readers skip it. */
 export function icon(name) {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("class", "icon");

@@ -1,20 +1,20 @@
 /**
- * The events of any number of streams, each of them once and in order, over a socket that may break at any moment.
+ * The events of any number of streams, each once and in order, over a socket that may break at any time.
  *
  *     const events = connect({ url: "/ws", token, watch: { "lot:42": 0, "user:ada": null }, onEvent, onState, onEnd });
  *     events.pause(); events.resume(); events.close(); // resume also ends a wait
- *     connect({ ...events.from, url, token: another }); // goes on where this one was
+ *     connect({ ...events.from, url, token: another }); // continues at its cursors
  *
- * `watch` gives each stream its cursor: the last seq already seen, 0 for everything, null for what is to come. Instead
+ * `watch` gives each stream its cursor: the last seq already seen, 0 for everything, null for later events only. Instead
  * of `watch`, `after` is the cursor of the user's own stream. A stream's cursor moves before `onEvent(event,
- * { replayed })` is called. After every break the client comes back with all cursors and is sent what it missed; an
- * event it has seen is dropped. An event is `replayed` when it came before the server said that its stream is live.
+ * { replayed })` is called. After every break the client reconnects with all cursors and gets the events that it missed;
+ * an event that it has seen is dropped. An event is `replayed` when it came before the server's `live` message.
  *
  * States are `{ phase, streams, … }`, where `streams` are the cursors: connecting; replaying (`resumed`); live, when all
  * replays are complete; waiting (`wait` in ms, `reason`); paused; refused (`code`, `reason`: 4401 wants another token);
  * reset (`stream`, `reason`: the service does not know its cursor, so all its events come again); closed.
  *
- * `onEnd({ stream, code, reason })` says that one stream is shown no more, while the others go on.
+ * `onEnd({ stream, code, reason })` is called when one stream has ended, while the others go on.
  */
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 15_000;
@@ -22,7 +22,7 @@ const HELLO_WITHIN = 10_000;
 const PING_EVERY = 15_000;
 const PONG_WITHIN = 8_000;
 const [TRY_LATER, UNKNOWN_CURSOR, TOO_MANY] = [1013, 4410, 4429];
-/** Not a message, no good token, no right to watch, no such stream: to come back would change nothing. */
+/** Not a message, an invalid token, no right to watch, no such stream: reconnecting would not help. */
 const REFUSALS = [4400, 4401, 4403, 4404];
 
 export function connect({ url, token, watch, after, onEvent, onState = () => {}, onEnd = () => {} }) {
@@ -53,7 +53,7 @@ export function connect({ url, token, watch, after, onEvent, onState = () => {},
     enter("connecting");
   }
 
-  /** Takes a message: what has a seq is an event, and what this client does not know is ignored. */
+  /** Takes a message: one with a seq is an event, and one of an unknown type is ignored. */
   function take(message) {
     later(PING_EVERY, ping);
     if (message.seq) show(message);
@@ -85,7 +85,7 @@ export function connect({ url, token, watch, after, onEvent, onState = () => {},
     if (replaying.delete(stream) && !replaying.size) enter("live");
   }
 
-  /** Drops a stream that can't be shown; one whose cursor is unknown is asked for again, from its beginning. */
+  /** Drops a stream that has ended; one with an unknown cursor is subscribed to again, from its beginning. */
   function end({ stream, code, reason }) {
     if (code === UNKNOWN_CURSOR) {
       from.watch[stream] = 0;

@@ -1,4 +1,4 @@
-/** Messages to begin with. A line with `!` instructs the scripted model; any other model reads it as text. */
+/** Example messages. A line with `!` instructs the scripted model; any other model reads it as text. */
 const script = (...lines) => lines.join("\n");
 
 export const EXAMPLES = [

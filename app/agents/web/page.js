@@ -1,4 +1,4 @@
-/** The page: what people do to it, and what it tells them. */
+/** The page: handles the input of the user, and shows runs, their events and errors. */
 import { element, find } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { connect } from "./events.js";
@@ -9,12 +9,12 @@ import { show, watchService } from "./vitals.js";
 import { count, duration } from "./words.js";
 
 const session = new Session({ onBegin: begin, onEnd: leave });
-const runs = new RunList(find("runs"), { onCancel: cancel, onChange: tellHowMany, onEnd: tellEnd });
+const runs = new RunList(find("runs"), { onCancel: cancel, onChange: showCount, onEnd: announceEnd });
 let [events, listeningWith] = [null, ""];
 let pending = null;
 let replay = null;
 
-/** Shows the last runs and listens from where the oldest of them began. */
+/** Shows the last runs, and watches the stream from the first event of the oldest of them. */
 async function begin() {
   const last = await asUser(`/api/runs?limit=${MOST_RUNS}`);
   leave();
@@ -43,10 +43,10 @@ function take(event, { replayed }) {
   else if (replay) replay = null;
   runs.take(event, missed);
   find("cursor").textContent = `#${event.seq}`;
-  if (missed) tellReplay();
+  if (missed) showReplay();
 }
 
-/** Follows the socket: what it is doing, and since when nobody has listened. */
+/** Shows the state of the socket, and the gaps in which it was not connected. */
 function follow({ phase, streams, resumed, wait, code, reason }) {
   const [cursor = 0] = Object.values(streams);
   const words = {
@@ -64,7 +64,7 @@ function follow({ phase, streams, resumed, wait, code, reason }) {
   if (phase === "replaying") {
     const away = runs.endGap();
     replay = resumed ? { from: cursor, away, events: 0 } : null;
-  } else if (phase === "live" && replay) tellReplay();
+  } else if (phase === "live" && replay) showReplay();
   else if (phase === "waiting" || phase === "paused") runs.beginGap();
   else if (phase === "reset") runs.clear();
   else if (phase === "refused") refused(code, reason);
@@ -76,7 +76,7 @@ async function refused(code, reason) {
   else session.end(reason);
 }
 
-/** Asks as the user; a token that has gone stale is renewed once where that can be done. */
+/** Sends a request with the token; an expired token is renewed once where that is possible. */
 async function asUser(path, options = {}) {
   const { token } = session;
   try {
@@ -87,7 +87,7 @@ async function asUser(path, options = {}) {
   }
 }
 
-/** Sends a message; what may have been lost on the way is sent again under its first key, so it runs once. */
+/** Sends a message; a retry has the same idempotency key, so the message runs once. */
 async function send(message) {
   find("problem").textContent = find("news").textContent = "";
   if (pending?.message !== message) pending = { message, key: newKey() };
@@ -98,7 +98,7 @@ async function send(message) {
     runs.reveal(runs.add(run));
     return true;
   } catch (problem) {
-    tellProblem(problem);
+    showProblem(problem);
     return false;
   }
 }
@@ -109,30 +109,30 @@ async function cancel(card) {
     await asUser(`/api/runs/${card.id}/cancel`, { method: "POST" });
   } catch (problem) {
     card.cancel.disabled = false;
-    tellProblem(problem);
+    showProblem(problem);
   }
 }
 
-/** Random as crypto.randomUUID would be, which only secure contexts have. */
+/** As random as crypto.randomUUID, which only secure contexts have. */
 const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
-function tellProblem(problem) {
+function showProblem(problem) {
   if (!(problem instanceof Problem)) reportError(problem);
   find("problem").textContent = problem.message;
 }
 
-function tellReplay() {
+function showReplay() {
   const { from, away, events: missed } = replay;
   const what = missed ? count(missed, "event") : "nothing";
   find("news").textContent = `Back after ${duration(away)}: ${what} replayed after #${from}.`;
 }
 
-function tellHowMany(shown) {
+function showCount(shown) {
   find("empty").hidden = shown > 0;
   find("how-many").textContent = shown < MOST_RUNS ? (shown || "").toString() : `the last ${MOST_RUNS}`;
 }
 
-function tellEnd(card) {
+function announceEnd(card) {
   find("spoken").textContent = `Run ${card.status}: ${card.answer.textContent || card.title.textContent}`;
 }
 

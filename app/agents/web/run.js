@@ -1,4 +1,4 @@
-/** One run on the page: what was asked, what came of it, its score, and its events in words. */
+/** One run on the page: its message, its answer, its timeline and its events. */
 import { element, icon } from "./dom.js";
 import { Score } from "./score.js";
 import { clip, count, duration, json, moment } from "./words.js";
@@ -6,7 +6,7 @@ import { clip, count, duration, json, moment } from "./words.js";
 const MOST_EVENTS = 300;
 const STATUS_ICONS = { completed: "check", failed: "cross", cancelled: "stop", interrupted: "broken", running: "ring" };
 
-/** An event's own words, as [what happened, the details]. */
+/** An event as [what happened, the details]. */
 const SENTENCES = {
   agent_started: () => ["", ""],
   agent_thinking: ({ thought }) => ["", clip(thought ?? "")],
@@ -92,7 +92,7 @@ export class RunCard {
     this.answer.hidden = false;
   }
 
-  /** Shows the run as it stands at a moment of the service's clock. */
+  /** Draws the run as of a time of the service's clock. */
   draw(now, gaps) {
     const span = this.ended ?? Math.max(this.last, now - this.began);
     this.time.textContent = duration(span);

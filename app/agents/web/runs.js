@@ -1,4 +1,4 @@
-/** The last runs, the newest first; older ones make room, so that a page left open for a month stays small. */
+/** The last runs, the newest first; older ones are removed, so that a page left open for a month stays small. */
 import { RunCard } from "./run.js";
 import { serviceTime } from "./service.js";
 import { moment } from "./words.js";
@@ -12,7 +12,7 @@ export class RunList {
     Object.assign(this, { list, onCancel, onChange, onEnd, cards: new Map(), gaps: [], opened: new Set(), timer: 0 });
   }
 
-  /** Shows a run that the service has told of, unless it is shown already. */
+  /** Shows a run, unless it is shown already. */
   add({ id, message, created_at, finished_at, status }) {
     const known = this.cards.get(id);
     if (known) return known;
@@ -26,7 +26,7 @@ export class RunList {
     return card;
   }
 
-  /** Takes an event; events of runs that have made room are let go. */
+  /** Takes an event; events of removed runs are dropped. */
   take(event, replayed) {
     const { subject: id, type, at, payload } = event;
     if (type === "agent_started" && !this.cards.has(id)) {
@@ -40,7 +40,7 @@ export class RunList {
     if (type === "agent_completed") this.onEnd(card);
   }
 
-  /** Opens a run, and closes those that were opened so before, unless they still run or the user has touched them. */
+  /** Opens a run, and closes those that it opened before, unless they still run or the user has touched them. */
   reveal(card) {
     card.open = true;
     for (const before of this.opened) {
@@ -58,14 +58,14 @@ export class RunList {
     this.onChange(0);
   }
 
-  /** From now on nobody listens. */
+  /** Begins a gap: the socket is not connected. */
   beginGap() {
     if (this.gaps.at(-1)?.to !== null) this.gaps.push({ from: serviceTime(), to: null });
     if (this.gaps.length > MOST_GAPS) this.gaps.shift();
     this.#keepDrawing();
   }
 
-  /** Somebody listens again; returns for how many milliseconds nobody did. */
+  /** Ends the gap: the socket is connected again; returns its length in milliseconds. */
   endGap() {
     const gap = this.gaps.at(-1);
     if (!gap || gap.to !== null) return 0;

@@ -1,5 +1,5 @@
 /**
- * A run drawn like a score: a lane for each type of event, time from left to right.
+ * The timeline of a run, drawn like a score: a lane for each type of event, time from left to right.
  *
  * Marks carry the milliseconds since the run began and the style sheet divides them by `--span`, so a run that grows
  * changes one number, not every mark.
@@ -7,7 +7,7 @@
 import { element, place } from "./dom.js";
 import { count, duration } from "./words.js";
 
-/** The service names its event types; a new one gets a lane without a change here. */
+/** The event types come from the service; a new one gets a lane without a change here. */
 const TYPES = document.documentElement.dataset.eventTypes.split(" ");
 const MOST_MARKS = 300;
 const MOST_TICKS = 5;
@@ -25,7 +25,7 @@ export class Score {
     this.call = null;
   }
 
-  /** Marks an event `at` milliseconds into the run; `tone` says how it went. */
+  /** Marks an event `at` milliseconds into the run; `tone` is its outcome. */
   mark(type, at, { tone, replayed }) {
     if (type === "tool_completed" && this.call) {
       place(this.call, { to: at }).classList.remove("open");
@@ -44,7 +44,7 @@ export class Score {
     this.lanes[type].append(...marks);
   }
 
-  /** Shows the run up to `span` milliseconds, and when nobody listened to it. */
+  /** Draws the run up to `span` milliseconds, and the gaps in which the socket was not connected. */
   draw(span, gaps) {
     const whole = Math.max(span, 1);
     place(this.element, { span: whole });

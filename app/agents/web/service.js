@@ -1,16 +1,16 @@
-/** The service over HTTP: its answers, its problems in its own words, and what time it is there. */
+/** HTTP requests to the service, its problem details, and an estimate of its clock. */
 
 const RETRY_AFTER = [300, 900];
 
 export class Problem extends Error {
-  /** `errors` names the fields at fault, each with the rule that it broke. */
+  /** `errors` names the invalid fields, each with the rule that it broke. */
   constructor(status, detail, errors = []) {
     super([detail, errors.map(({ where, why }) => `${where.at(-1)}: ${why}`).join("; ")].filter(Boolean).join(": "));
     this.status = status;
   }
 }
 
-/** Asks the service; throws a `Problem` that reads well, also when nobody answers (its status is 0 then). */
+/** Sends a request; throws a `Problem` with a readable message, of status 0 where there is no answer. */
 export async function ask(path, { token, body, headers = {}, method = body ? "POST" : "GET", accept = [] } = {}) {
   const response = await fetchAgain(path, {
     method,
@@ -26,7 +26,7 @@ export async function ask(path, { token, body, headers = {}, method = body ? "PO
   throw new Problem(response.status, answer?.detail ?? `The service answered ${response.status}.`, answer?.errors);
 }
 
-/** Browsers give a request up when any network of the machine comes or goes; all that is asked here may be repeated. */
+/** Retries: browsers abort requests when any network of the machine changes. All requests here are idempotent. */
 async function fetchAgain(path, request, [pause, ...later] = RETRY_AFTER) {
   const sent = Date.now();
   try {
@@ -43,8 +43,8 @@ async function fetchAgain(path, request, [pause, ...later] = RETRY_AFTER) {
 let [leastAhead, mostAhead] = [-Infinity, Infinity];
 const DATE_MAY_LAG = 2000;
 
-/** Every answer says what time it is there, so each narrows how far this clock can be ahead; servers write the date
- *  in whole seconds, and anew only once a second. */
+/** Narrows by the `Date` of each answer how far this clock can be ahead; servers write it in whole seconds, and update
+ *  it once a second. */
 function compareClocks(sent, date) {
   const there = Date.parse(date);
   if (Number.isNaN(there)) return;
@@ -53,7 +53,7 @@ function compareClocks(sent, date) {
   if (leastAhead > mostAhead) [leastAhead, mostAhead] = bounds;
 }
 
-/** The service's time in milliseconds; clocks that may agree are taken to agree. */
+/** The service's time in milliseconds; clocks that may agree are assumed to agree. */
 export function serviceTime() {
   return Date.now() - Math.min(Math.max(0, leastAhead), mostAhead);
 }

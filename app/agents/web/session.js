@@ -1,12 +1,12 @@
 /**
- * Who is at the page. In dev the service makes a token for any name, and the name is remembered; elsewhere a token is
- * pasted, and forgotten with the tab.
+ * The session of the user. In dev the service makes a token for any name, and the name is kept in localStorage;
+ * in production the user pastes a token, which is kept in sessionStorage.
  */
 import { find } from "./dom.js";
 import { ask, Problem } from "./service.js";
 
 const byName = document.documentElement.dataset.signIn === "name";
-const drawer = byName ? localStorage : sessionStorage;
+const storage = byName ? localStorage : sessionStorage;
 const key = byName ? "user" : "token";
 
 export class Session {
@@ -22,9 +22,9 @@ export class Session {
     find("sign-out").addEventListener("click", () => this.end(""));
   }
 
-  /** Goes on as whoever was here before, or asks. */
+  /** Signs in with the stored name or token, or asks for one. */
   async restore() {
-    const kept = drawer.getItem(key);
+    const kept = storage.getItem(key);
     if (kept) await this.begin(kept);
     else this.#ask("");
   }
@@ -38,12 +38,12 @@ export class Session {
       if (!(problem instanceof Problem)) reportError(problem);
       return this.#ask(problem.message);
     }
-    drawer.setItem(key, nameOrToken);
+    storage.setItem(key, nameOrToken);
     find("user").textContent = this.user;
     this.#show(true);
   }
 
-  /** Gets another token where the service would have none of a stale one; tells whether there is one. */
+  /** Replaces a token that the service has refused; returns whether there is a new one. */
   async renew(stale) {
     if (stale !== this.token) return true;
     if (!byName || performance.now() - this.renewed < 5000) return false;
@@ -57,7 +57,7 @@ export class Session {
   }
 
   end(why) {
-    drawer.removeItem(key);
+    storage.removeItem(key);
     this.token = "";
     this.onEnd();
     this.#ask(why);
@@ -78,7 +78,7 @@ export class Session {
 
 const makeToken = (user) => ask("/api/dev/token", { body: { user } });
 
-/** The name in a token, to show it; whether the token is good is for the service to say. */
+/** The user's name in a token, to show it; the service verifies the token. */
 function subject(token) {
   try {
     const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");

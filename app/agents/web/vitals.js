@@ -1,4 +1,4 @@
-/** What state things are in: the service, asked every few seconds while somebody looks, and the socket. */
+/** The states of the service, polled every few seconds while the page is visible, and of the socket. */
 import { find, icon } from "./dom.js";
 import { ask } from "./service.js";
 
@@ -10,7 +10,7 @@ const TONES = {
 let serving = true;
 const ICONS = { good: "check", fair: "ring", bad: "broken" };
 
-/** Shows a state as a word with a sign before it, and what is behind it in small print. */
+/** Shows a state as an icon and a word, with details in small print. */
 export function show(id, state, word, details = "") {
   const place = find(id);
   const tone = TONES[state] ?? "bad";
@@ -22,7 +22,7 @@ export function show(id, state, word, details = "") {
   if (small.textContent !== details) small.textContent = details;
 }
 
-/** Keeps an eye on the service, and tells when it serves again. */
+/** Polls the service, and calls `onReturn` when it is ready again. */
 export async function watchService(onReturn) {
   const before = serving;
   if (!document.hidden) await examine();

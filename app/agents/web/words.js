@@ -1,7 +1,7 @@
-/** How times and values read. */
+/** Times and values as text. */
 const LONGEST_TEXT = 2000;
 
-/** The moment of an event in milliseconds, to the microsecond that the service writes. */
+/** The time of an event in milliseconds, to the microsecond that the service writes. */
 export function moment(at) {
   const micros = /\.\d{3}(\d{1,3})/.exec(at)?.[1] ?? "";
   return Date.parse(at) + Number(micros.padEnd(3, "0")) / 1000;
@@ -16,7 +16,7 @@ export function duration(milliseconds) {
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
 }
 
-/** A text, cut where nobody would read on; a message may have a million characters. */
+/** A text, cut to a readable length; a message may have a million characters. */
 export function clip(text, longest = LONGEST_TEXT) {
   if (text.length <= longest) return text;
   return `${text.slice(0, longest)} … (${text.length.toLocaleString("en")} characters)`;

@@ -35,7 +35,7 @@ class Settings(EngineSettings):
     model_url: str = Field("", description="where the openai model is served, as https://host/v1")
     model_key: SecretStr = Field(SecretStr(""), description="the key for that endpoint")
     model_name: str = Field("", description="which model to ask there")
-    model_seconds: float = Field(60.0, gt=0, description="how long to wait there for one answer")
+    model_timeout_seconds: float = Field(60.0, gt=0, description="how long to wait there for one answer")
 
     @model_validator(mode="after")
     def name_the_model(self) -> Self:

@@ -59,7 +59,7 @@ class Engine:
         self.tokens: TokenVerifier = Tokens(settings) if tokens is None else tokens
         self.process = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.counters = EventCounters()
-        self.database = Database(settings.database_url, settings.database_pool)
+        self.database = Database(settings.database_url, settings.database_pool_size)
         self.outbox = Outbox(self.counters)
         self.topics = Topics(topics)
         self.journal = Journal(self.database, self.outbox, self.topics)
@@ -119,7 +119,7 @@ class Engine:
         """Shut down gracefully: drain every domain, publish the last events, close the watchers."""
         self.draining = True
         for domain in self.domains:
-            await domain.drain(self.settings.drain_timeout)
+            await domain.drain(self.settings.shutdown_timeout)
         if self._relay is not None:
             await self._relay.idle(FLUSH_SECONDS)
         await self.hub.close_watchers(FLUSH_SECONDS)

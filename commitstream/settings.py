@@ -43,7 +43,7 @@ class EngineSettings(BaseSettings):
         description="sqlite+aiosqlite:///… or postgresql+asyncpg://…",
     )
     migrate: bool = Field(False, description="apply missing migrations at start; an embedded database always does")
-    database_pool: int = Field(
+    database_pool_size: int = Field(
         CONNECTIONS, ge=1, description="how many connections to Postgres a process may have at once; others wait"
     )
     redis_url: str = Field(
@@ -78,7 +78,9 @@ class EngineSettings(BaseSettings):
     sockets_per_user: int = Field(
         50, ge=1, description="how many sockets and streams a user may have at once, per process"
     )
-    drain_seconds: float = Field(20.0, ge=0, description="how long a process that ends waits for its runs; in dev, 0.3")
+    shutdown_timeout_seconds: float = Field(
+        20.0, ge=0, description="how long a process that shuts down waits for current work; in dev, 0.3"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much to log")
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines")
 
@@ -134,8 +136,8 @@ class EngineSettings(BaseSettings):
         return self.token_secret.get_secret_value() or _process_secret()
 
     @property
-    def drain_timeout(self) -> float:
-        return min(self.drain_seconds, 0.3) if self.environment == "dev" else self.drain_seconds
+    def shutdown_timeout(self) -> float:
+        return min(self.shutdown_timeout_seconds, 0.3) if self.environment == "dev" else self.shutdown_timeout_seconds
 
     @property
     def embedded_database(self) -> bool:

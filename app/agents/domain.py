@@ -63,7 +63,7 @@ def choose_model(settings: Settings, tools: Sequence[Tool]) -> Model:
     from app.agents.openai_model import Endpoint, OpenAIModel
 
     key = settings.model_key.get_secret_value()
-    return OpenAIModel(Endpoint(settings.model_url, key, settings.model_name, settings.model_seconds), tools)
+    return OpenAIModel(Endpoint(settings.model_url, key, settings.model_name, settings.model_timeout_seconds), tools)
 
 
 async def _nothing() -> None:

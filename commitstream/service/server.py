@@ -109,7 +109,7 @@ def run(create_app: CreateApp, listener: socket.socket, started: Callable[[], No
         started: called once the service is ready.
 
     Returns:
-        0 after a clean shutdown; 1 where the start failed, or a critical resource was not closed.
+        0 after a clean shutdown; 1 where the start failed, a critical resource was not closed, or a task did not stop.
     """
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         code = runner.run(serve(create_app, listener, started))

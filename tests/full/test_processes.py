@@ -145,7 +145,7 @@ async def test_a_process_that_tries_its_database_again_ends_at_once(embedded: En
 
 
 async def test_a_second_signal_ends_a_drain_that_waits(embedded: Environment) -> None:
-    production = {**embedded, "APP_ENVIRONMENT": "production", "APP_DRAIN_SECONDS": "60"}
+    production = {**embedded, "APP_ENVIRONMENT": "production", "APP_SHUTDOWN_TIMEOUT_SECONDS": "60"}
     async with run(production) as process:
         url = await process.url()
         async with BackendClient(url, production_token()) as ada:
@@ -185,7 +185,7 @@ async def test_a_second_signal_ends_a_start_that_waits(embedded: Environment, ho
 
 
 async def test_a_run_at_work_is_waited_for_and_its_watcher_is_shown_its_end(embedded: Environment) -> None:
-    production = {**embedded, "APP_ENVIRONMENT": "production", "APP_DRAIN_SECONDS": "10"}
+    production = {**embedded, "APP_ENVIRONMENT": "production", "APP_SHUTDOWN_TIMEOUT_SECONDS": "10"}
     async with run(production) as process:
         url = await process.url()
         headers = {"Authorization": f"Bearer {production_token()}"}

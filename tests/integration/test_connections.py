@@ -19,7 +19,7 @@ OURS = text(
 
 
 async def test_a_process_has_no_more_connections_to_postgres_than_it_is_allowed(make_settings: MakeSettings) -> None:
-    database = Engine(make_settings(database_pool=2), migrations=migrations).database
+    database = Engine(make_settings(database_pool_size=2), migrations=migrations).database
     async with database.reading() as one, database.reading() as other:
         await one.execute(text("SELECT 1"))
         assert await other.scalar(OURS) == 2

@@ -81,7 +81,7 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
 @pytest.mark.needs("many_files")
 async def test_two_hundred_users_at_once(serve: Serve, make_settings: MakeSettings) -> None:
     """With as many connections as in production: a small pool would have the last of them wait until its deadline."""
-    async with serve(make_settings(database_pool=CONNECTIONS)) as server, isolated_users(server, 200) as users:
+    async with serve(make_settings(database_pool_size=CONNECTIONS)) as server, isolated_users(server, 200) as users:
 
         async def work(user: TestContext) -> None:
             """Ask again, and come back, where the service says that it is too busy just now, as its clients do."""

@@ -28,7 +28,7 @@ def breakables(redis: Breakable, postgres: Breakable, network: Network) -> Break
 @pytest.fixture
 def make_settings(make_settings: MakeSettings) -> MakeSettings:
     """Settings with as many connections to Postgres as in production, where other tests make do with few."""
-    return lambda **changed: make_settings(**{"database_pool": CONNECTIONS} | changed)
+    return lambda **changed: make_settings(**{"database_pool_size": CONNECTIONS} | changed)
 
 
 @pytest.fixture

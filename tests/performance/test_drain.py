@@ -37,7 +37,7 @@ async def test_a_process_that_ends_shows_the_end_of_its_runs_before_it_lets_sock
 
 
 async def test_a_second_signal_ends_a_patient_process_at_once(make_settings: MakeSettings) -> None:
-    patient = make_settings(environment="production", drain_seconds=PATIENT_SECONDS)
+    patient = make_settings(environment="production", shutdown_timeout_seconds=PATIENT_SECONDS)
     async with in_process(patient) as server, TestContext(server) as ada:
         await ada.client.start_run("!stall 60")
 
@@ -57,7 +57,7 @@ async def test_a_second_signal_ends_a_patient_process_at_once(make_settings: Mak
 async def test_a_process_whose_database_has_frozen_ends_in_its_time_and_says_what_it_left(
     make_settings: MakeSettings, postgres: Service
 ) -> None:
-    async with in_process(make_settings(drain_seconds=0.2)) as server, TestContext(server) as ada:
+    async with in_process(make_settings(shutdown_timeout_seconds=0.2)) as server, TestContext(server) as ada:
         run = await ada.client.start_run("!think going on\n!stall 60")
         await ada.wait_for_seq(2)
 
@@ -73,7 +73,7 @@ async def test_a_process_whose_database_has_frozen_ends_in_its_time_and_says_wha
 
 
 async def test_a_reader_that_is_stuck_holds_up_no_end(make_settings: MakeSettings) -> None:
-    settings = make_settings(drain_seconds=0.2)
+    settings = make_settings(shutdown_timeout_seconds=0.2)
     async with in_process(settings) as server, TestContext(server) as ada:
         address = urlsplit(server.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024)

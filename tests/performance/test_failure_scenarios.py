@@ -152,7 +152,7 @@ async def test_a_process_told_to_end_under_load_drains_loses_nothing_and_exits_w
             group.create_task(crowd.work(3.0, PAUSE))
             told = time.monotonic()
             leaving.process.terminate()
-            code = await asyncio.wait_for(leaving.process.wait(), shared.drain_timeout + DRAINED_SECONDS)
+            code = await asyncio.wait_for(leaving.process.wait(), shared.shutdown_timeout + DRAINED_SECONDS)
             took = time.monotonic() - told
             crowd.urls.remove(leaving.url)
         await crowd.runs_ended(ENDED_SECONDS)
@@ -161,7 +161,7 @@ async def test_a_process_told_to_end_under_load_drains_loses_nothing_and_exits_w
         restarts = sum(watch.closes[1012] for watch in crowd.watches)
         print(f"\ndrained in {took:.2f} s, {restarts} sockets were told to come back, {shown} events shown")
         assert code == 0, leaving.said
-        assert took < shared.drain_timeout + DRAINED_SECONDS
+        assert took < shared.shutdown_timeout + DRAINED_SECONDS
         assert restarts >= USERS
         assert {answer.status for answer in crowd.answers} <= {202, 503, 0}
         assert "Traceback" not in leaving.said, leaving.said

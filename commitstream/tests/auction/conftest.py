@@ -28,7 +28,7 @@ def auction_settings(database_url: str, redis_url: str, channel_prefix: str) -> 
     return AuctionSettings(
         port=0,
         database_url=database_url,
-        database_pool=5,
+        database_pool_size=5,
         redis_url=redis_url,
         channel_prefix=channel_prefix,
         token_secret=secrets.token_urlsafe(48),

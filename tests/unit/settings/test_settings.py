@@ -84,7 +84,7 @@ def test_production_listens_where_it_is_told() -> None:
         ("APP_PORT", "80a"), ("APP_PORT", "65536"), ("APP_PORT", "-1"), ("APP_ENVIRONMENT", "staging"),
         ("DATABASE_URL", "mysql://root:hunter2@db/app"), ("DATABASE_URL", "root:hunter2@db/app"), ("DATABASE_URL", ""),
         ("REDIS_URL", "http://:hunter2@cache"), ("APP_LOG_LEVEL", "loud"), ("APP_REQUESTS_PER_MINUTE", "0"),
-        ("APP_SOCKETS_PER_USER", "many"), ("APP_TOKEN_AUDIENCE", ""), ("APP_DRAIN_SECONDS", "-1"),
+        ("APP_SOCKETS_PER_USER", "many"), ("APP_TOKEN_AUDIENCE", ""), ("APP_SHUTDOWN_TIMEOUT_SECONDS", "-1"),
         ("APP_MODEL", "oracle"),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ OTHER_VALUES = {
     "APP_HOST": "localhost",
     "APP_PORT": "1",
     "APP_MIGRATE": "true",
-    "APP_DATABASE_POOL": "7",
+    "APP_DATABASE_POOL_SIZE": "7",
     "APP_TOKEN_AUDIENCE": "planted",
     "APP_ALLOWED_HOSTS": "planted.example.org",
     "APP_ALLOWED_ORIGINS": "https://planted.example.org",

@@ -74,7 +74,9 @@ def test_the_app_gets_every_setting_or_has_it_set() -> None:
 def test_the_grace_period_is_longer_than_the_drain() -> None:
     app = services()["app"]
 
-    assert int(app["stop_grace_period"].removesuffix("s")) >= int(app["environment"]["APP_DRAIN_SECONDS"]) + 15
+    assert (
+        int(app["stop_grace_period"].removesuffix("s")) >= int(app["environment"]["APP_SHUTDOWN_TIMEOUT_SECONDS"]) + 15
+    )
 
 
 def test_nothing_has_a_default_password() -> None:

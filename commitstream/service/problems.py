@@ -55,7 +55,7 @@ class Draining(Problem):
     def __init__(self) -> None:
         super().__init__(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "this process is shutting down: try again, or come back with your cursor",
+            "this process is shutting down: try again, or reconnect with your cursor",
             {"Retry-After": RETRY_SECONDS},
         )
 

@@ -54,8 +54,8 @@ CLOSE_SECONDS = 1.0
 MESSAGES_PER_MINUTE = 240
 
 REASONS: Mapping[CloseReason, str] = {
-    CloseReason.RESTART: "this process is shutting down: come back with your cursors",
-    CloseReason.SLOW: "too slow: come back with your cursors",
+    CloseReason.RESTART: "this process is shutting down: reconnect with your cursors",
+    CloseReason.SLOW: "too slow: reconnect with your cursors",
     CloseReason.FORBIDDEN: "you may no longer watch this stream",
 }
 
@@ -149,7 +149,9 @@ class EventSocket:
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 hello = (
-                    Hello.model_validate({"token": bearer}) if bearer else Hello.model_validate_json(await self._text())
+                    Hello.model_validate({"token": bearer})
+                    if bearer
+                    else Hello.model_validate_json(await self._receive_text())
                 )
             if after is not None and hello.after is None:
                 hello = hello.model_copy(update={"after": parse_cursor(after)})
@@ -184,7 +186,7 @@ class EventSocket:
             else:
                 after = wanted[name]
                 cursors[name] = heads.get(name, 0) if after is None else after
-        await self._say(hello_message(self._user.id, cursors, datetime.now(UTC)))
+        await self._send(hello_message(self._user.id, cursors, datetime.now(UTC)))
         for name, cursor in cursors.items():
             try:
                 await self._attach(name, found[name], cursor, reached[name])
@@ -196,7 +198,7 @@ class EventSocket:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._seconds_left()) as self._expiry:
                 while True:
-                    await self._answer(await self._text())
+                    await self._answer(await self._receive_text())
                     if allowance.take():
                         raise Refused(CloseCode.TOO_MANY, f"more than {MESSAGES_PER_MINUTE} messages a minute")
         raise Refused(CloseCode.UNAUTHENTICATED, "the token has expired")
@@ -210,14 +212,14 @@ class EventSocket:
         except ValidationError:
             raise Refused(CloseCode.BAD_MESSAGE, 'not a message; {"type": "ping"} is one') from None
         if isinstance(message, Ping):
-            await self._say(PONG)
+            await self._send(PONG)
         elif isinstance(message, Subscribe):
             await self._subscribe(message.stream, message.after)
         elif isinstance(message, Unsubscribe):
             if await self._unsubscribe(message.stream):
-                await self._say(unsubscribed_message(message.stream))
+                await self._send(unsubscribed_message(message.stream))
             else:
-                await self._say(ended_message(message.stream, CloseCode.UNKNOWN_STREAM, "there is no subscription"))
+                await self._send(ended_message(message.stream, CloseCode.UNKNOWN_STREAM, "there is no subscription"))
         elif isinstance(message, Renew):
             await self._renew(message.token)
         elif message.type in {"ping", "subscribe", "unsubscribe", "token"}:
@@ -227,7 +229,7 @@ class EventSocket:
         """Start a subscription; where it is refused, send the reason and keep the others."""
         if name in self._subscriptions:
             reason = f"{name} is subscribed already: unsubscribe first"
-            await self._say(ended_message(name, CloseCode.ALREADY_SUBSCRIBED, reason))
+            await self._send(ended_message(name, CloseCode.ALREADY_SUBSCRIBED, reason))
             return
         try:
             watched = self._find(name)
@@ -235,7 +237,7 @@ class EventSocket:
             cursor = await self._engine.hub.head(name) if after is None else after
             reached = cursor if after is None else self._engine.hub.reached(name)
             await self._require_right(name, watched)
-            await self._say(subscribed_message(name, cursor))
+            await self._send(subscribed_message(name, cursor))
             await self._attach(name, watched, cursor, reached)
         except Refused as refused:
             await self._end({name: refused})
@@ -289,7 +291,7 @@ class EventSocket:
         """End subscriptions, and the connection with the last one."""
         for name, refused in refusals.items():
             await self._unsubscribe(name)
-            await self._say(ended_message(name, refused.code, refused.reason))
+            await self._send(ended_message(name, refused.code, refused.reason))
         if refusals and not self._subscriptions:
             self._begin_close(refused.code, refused.reason)
 
@@ -306,27 +308,27 @@ class EventSocket:
         for name, subscription in list(self._subscriptions.items()):
             if not await self._allowed(subscription.watched):
                 await self._end({name: Refused(CloseReason.FORBIDDEN, REASONS[CloseReason.FORBIDDEN])})
-        await self._say(renewed_message(user.expires))
+        await self._send(renewed_message(user.expires))
 
     async def _pump(self, name: str, queue: QueueWatcher) -> None:
         """Send a watcher's events, on a server whose protocol has no direct writes."""
         with suppress(WebSocketDisconnect):
             while (taken := await queue.get()) is not None:
                 if isinstance(taken, Live):
-                    await self._say(live_message(name, taken.cursor).decode())
+                    await self._send(live_message(name, taken.cursor).decode())
                     continue
                 for text in [taken.packed()] if self._joined else taken.frames:
-                    await self._say(text)
+                    await self._send(text)
         if queue.reason is not None:
             self._on_close(name, queue.reason)
 
-    async def _say(self, text: str) -> None:
+    async def _send(self, text: str) -> None:
         try:
             await self._connection.send({"type": "websocket.send", "text": text})
         except OSError:
             raise WebSocketDisconnect(1006) from None
 
-    async def _text(self) -> str:
+    async def _receive_text(self) -> str:
         message = await self._connection.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
@@ -339,11 +341,11 @@ class EventSocket:
         if reason is not CloseReason.FORBIDDEN:
             self._begin_close(reason, REASONS[reason])
             return
-        ending = asyncio.create_task(self._end_quietly({name: Refused(reason, REASONS[reason])}), name="socket: end")
+        ending = asyncio.create_task(self._end_if_open({name: Refused(reason, REASONS[reason])}), name="socket: end")
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    async def _end_quietly(self, refusals: Mapping[str, Refused]) -> None:
+    async def _end_if_open(self, refusals: Mapping[str, Refused]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._end(refusals)
 

@@ -100,10 +100,10 @@ class Batch:
 
     def through_rights_change(self) -> Batch | None:
         """Return the events up to a change of rights; None where the rights have not changed."""
-        place = next((place for place, frame in enumerate(self.frames) if _RIGHTS_CHANGED in frame), None)
-        if place is None:
+        index = next((index for index, frame in enumerate(self.frames) if _RIGHTS_CHANGED in frame), None)
+        if index is None:
             return None
-        return self if place == len(self.frames) - 1 else Batch(self.stream, self.first, self.frames[: place + 1])
+        return self if index == len(self.frames) - 1 else Batch(self.stream, self.first, self.frames[: index + 1])
 
     def packed(self) -> str:
         """Return the events as one text for the bus, one on each line; JSON text has no line breaks."""

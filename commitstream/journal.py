@@ -94,7 +94,7 @@ class Journal:
             first[name] = min(seq, first.get(name, seq))
         self._check_order(connection, by_stream, first)
         return [
-            Batch(name, first[name], [frame(first[name] + place, draft.body) for place, draft in enumerate(written)])
+            Batch(name, first[name], [frame(first[name] + index, draft.body) for index, draft in enumerate(written)])
             for name, written in by_stream.items()
         ]
 

@@ -118,7 +118,7 @@ class EventStream(Response):
 
 
 def _lines(batch: Batch) -> str:
-    return "".join(f"id: {batch.first + place}\ndata: {frame}\n\n" for place, frame in enumerate(batch.frames))
+    return "".join(f"id: {batch.first + index}\ndata: {frame}\n\n" for index, frame in enumerate(batch.frames))
 
 
 router = APIRouter(

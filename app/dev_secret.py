@@ -1,4 +1,4 @@
-"""The token secret in dev, where the settings have none: stored in `.data`, so that tokens survive restarts."""
+"""The token secret in dev: stored in `.data`, so that tokens survive restarts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "dev-token-secret"  # pragma: allowlist secret
 
 
 def kept_secret(folder: Path) -> str:
-    """Return the secret stored in a folder, a new one if there is none yet; empty where it can't be stored."""
+    """Return the secret of a folder, made if missing; empty where it can't be stored."""
     file = folder / NAME
     try:
         if not _usable(file):

@@ -1,6 +1,7 @@
 """The domains of this service: one package each, named only in this list.
 
-A domain has a module `domain` with `create(engine, settings)`, and as far as it needs them `events` with `TOPICS` and `tables`.
+A domain has a module `domain` with `create(engine, settings)`, and as far as it needs them `events` with `TOPICS` and
+`tables`.
 """
 
 from __future__ import annotations

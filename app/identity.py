@@ -1,4 +1,4 @@
-"""The project's name, description and version, read from pyproject.toml, the only place that defines them."""
+"""The project's name, description and version, which only pyproject.toml defines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""commitstream: events that are written in your transaction, published after its commit, and sent to every entitled watcher.
+"""commitstream: events, written in your transaction and delivered after its commit.
 
     from commitstream import Engine, Event, Topic, install
 

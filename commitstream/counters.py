@@ -1,4 +1,4 @@
-"""Counters of events in this process, for /metrics and for tests that compare committed with delivered events."""
+"""Counters of events in this process, for /metrics and for tests."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Engine:
     async def append(
         self, session: AsyncSession, stream: Stream, *events: Event, metadata: Metadata = NO_METADATA
     ) -> None:
-        """Write events in the transaction of a session, to be published after its commit: see `Journal.append`."""
+        """Write events in a transaction, published after its commit: see `Journal.append`."""
         await self.journal.append(session, stream, *events, metadata=metadata)
 
     async def prepare_schema(self) -> None:

@@ -1,7 +1,7 @@
 """Envelopes, each serialised once, and batches of them for one stream.
 
-The journal stores an envelope's text without its number, because the INSERT assigns the number. A frame is that text with
-`seq` put in front; bus, hub and sockets pass frames on and never parse or build JSON again.
+The journal stores an envelope's text without its number, because the INSERT assigns the number. A frame is that text
+with `seq` put in front; bus, hub and sockets pass frames on and never parse or build JSON again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def written_at(frame: str) -> datetime | None:
 
 
 class Batch:
-    """Consecutive events of one stream, ready to send: the form in which bus, hub and sockets pass events on."""
+    """Consecutive events of one stream, in the form that bus, hub and sockets pass on."""
 
     __slots__ = ("_joined_wire", "_wire", "first", "frames", "stream")
 
@@ -124,7 +124,7 @@ class Batch:
         return self._wire
 
     def joined_wire(self) -> bytes:
-        """Return the bytes of one WebSocket message with an event on each line, for clients that asked for it."""
+        """Return the bytes of one WebSocket message with an event on each line."""
         if self._joined_wire is None:
             self._joined_wire = text_message(self.packed().encode())
         return self._joined_wire

@@ -55,4 +55,4 @@ class Event(BaseModel):
 
 
 class RightsChanged(Event):
-    """The rights to watch this stream have changed: every process asks `may_watch` again for those who watch it."""
+    """The rights to watch this stream have changed: `may_watch` is called for each watcher."""

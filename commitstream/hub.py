@@ -1,9 +1,10 @@
-"""Fan-out: every watcher of a stream gets that stream's events in order, once, from its own cursor on.
+"""Fan-out: each watcher gets its stream's events in order, once, from its cursor on.
 
-A feed holds the number of the last event that a stream's live watchers got. It accepts only the next number, from the bus or
-from the journal: older events are dropped, and on a gap the hub reads the journal. A watcher that is new, or too slow, is
-behind its feed; the hub replays the journal to it page by page. It becomes live in the same event-loop step in which it
-catches up, so no event is lost or doubled between replay and live, and memory is bounded by what one socket buffers.
+A feed holds the number of the last event that a stream's live watchers got. It accepts only the next number, from the
+bus or from the journal: older events are dropped, and on a gap the hub reads the journal. A watcher that is new, or too
+slow, is behind its feed; the hub replays the journal to it page by page. It becomes live in the same event-loop step in
+which it catches up, so no event is lost or doubled between replay and live, and memory is bounded by what one socket
+buffers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class UnknownCursor(Exception):
 
 
 class Feed:
-    """The watchers of one stream in this process; `head` is the last number that the live ones got, -1 until it is known."""
+    """The watchers of one stream; the live ones got all up to `head`, -1 until it is known."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -88,7 +89,7 @@ class Hub:
         return sum(len(feed.live) + len(feed.behind) for feed in self._feeds.values())
 
     async def close_watchers(self, timeout: float) -> None:
-        """Deliver what is committed so far, then close every watcher, so that it reconnects to another process."""
+        """Deliver what is committed so far, then close every watcher."""
         flushing = self._spawn(self._flush(), "hub: flush")
         await asyncio.wait([flushing], timeout=timeout)
         flushing.cancel()  # and not awaited: a frozen database may hold it up for any time
@@ -293,7 +294,7 @@ class Hub:
             await self._catch_up(streams)
 
     async def _reconcile(self) -> None:
-        """Poll the journal for what the bus lost: the last events of a publisher that died, or all while Redis is away."""
+        """Poll the journal for events that the bus has lost, as when their publisher died."""
         clock = asyncio.get_running_loop().time
         polled = clock()
         while True:

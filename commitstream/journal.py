@@ -1,9 +1,9 @@
-"""The journal: events written in the caller's transaction, numbered per stream without gaps, read back from any number.
+"""The journal: events, written in the caller's transaction, numbered without gaps.
 
 `append` checks an event and keeps it with its transaction; the commit writes all of them, sorted by stream, in one
-statement. So two transactions lock their common streams in the same order and can't deadlock, and a stream is locked only
-from there to the end of the commit. After a savepoint events are written at once, so that a rollback to it removes them;
-such a transaction locks its streams in the order of its calls.
+statement. So two transactions lock their common streams in the same order and can't deadlock, and a stream is locked
+only from there to the end of the commit. After a savepoint events are written at once, so that a rollback to it removes
+them; such a transaction locks its streams in the order of its calls.
 
 The INSERT statement itself assigns the number. On Postgres the stream's row in `streams` is locked until the commit, so
 numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time.
@@ -63,7 +63,9 @@ class Journal:
     async def append(
         self, session: AsyncSession, stream: Stream, *events: Event, metadata: Metadata = NO_METADATA
     ) -> None:
-        """Write events of one stream, in order, in the transaction of a session; they are published after its commit.
+        """Write events of one stream, in order, in the transaction of a session.
+
+        They are published after its commit.
 
         Args:
             session: the session whose transaction writes the events.
@@ -101,7 +103,7 @@ class Journal:
     def _check_order(
         self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], first: Mapping[str, int]
     ) -> None:
-        """Check each subject's order from its last event on; the stream is locked, so no other writer interferes."""
+        """Check each subject's order from its last event on; the stream is locked meanwhile."""
         ordered = [
             (order, name, draft)
             for name, drafts in by_stream.items()
@@ -126,7 +128,7 @@ class Journal:
             last[followed] = draft.type
 
     def on_commit(self, listener: Listener) -> Callable[[], None]:
-        """Call a listener with the stream of each commit of this process, until the returned function is called."""
+        """Call a listener with the stream of each commit here; returns what removes it."""
         return self._outbox.wake(listener)
 
     async def head(self, stream: str) -> int:

@@ -1,13 +1,13 @@
 """From the commit to the bus: the after-commit hook, and the relay that publishes.
 
-The hook never publishes events that were not committed. Events are staged on the connection that wrote them, because only
-its transaction decides whether they are committed. After a plain transaction the relay publishes them at once. Around
-savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early and too often. There,
-and where an application ran `SAVEPOINT` or `COMMIT` as SQL text, it is only a hint, and the relay asks the journal which of
-the events it has.
+The hook never publishes events that were not committed. Events are staged on the connection that wrote them, because
+only its transaction decides whether they are committed. After a plain transaction the relay publishes them at once.
+Around savepoints, and in transactions that a session only joined, SQLAlchemy's `after_commit` fires too early and too
+often. There, and where an application ran `SAVEPOINT` or `COMMIT` as SQL text, it is only a hint, and the relay asks
+the journal which of the events it has.
 
-The relay makes delivery fast, not reliable: the events that it can't publish, because Redis is away or this process dies,
-every hub reads from the journal.
+The relay makes delivery fast, not reliable: the events that it can't publish, because Redis is away or this process
+dies, every hub reads from the journal.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a transaction must not commit; a rollback to one of the savepoints that were set before clears it."""
+    """Why a transaction must not commit; a rollback to one of these savepoints clears it."""
 
     error: Exception
     savepoints: set[str]
@@ -106,7 +106,7 @@ class Outbox:
         self._relay = relay
 
     def wake(self, listener: Listener) -> Callable[[], None]:
-        """Call a listener with the stream of each commit of this process, until the returned function is called."""
+        """Call a listener with the stream of each commit here; returns what removes it."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
@@ -263,7 +263,7 @@ class Relay:
         self._task = asyncio.create_task(self._run(), name="outbox relay")
 
     def take(self, batch: Batch, *, certain: bool = True, span: Span = INVALID_SPAN) -> None:
-        """Queue a batch for publishing; one that is not `certain` is published only if the journal has it. Never raises."""
+        """Queue a batch; unless `certain`, it is published only if the journal has it. Never raises."""
         taken = _Taken(batch, span)
         if _running_loop() is self._loop:
             self._take(taken, certain)

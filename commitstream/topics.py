@@ -169,7 +169,7 @@ class Topic:
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
     def merged(self, other: Topic) -> Topic:
-        """Return a topic with the events of two of the same name; each keeps the metadata that it shows of its events."""
+        """Return a topic with the events of both; each shows the metadata of its own events."""
         if self.may_watch is not other.may_watch:
             raise ValueError(f"two topics are named {self.name}, and differ in who may watch")
         both = Topic(

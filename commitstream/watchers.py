@@ -1,4 +1,4 @@
-"""Watchers of a stream: the protocol between the hub and a watcher, and a watcher that is a bounded queue."""
+"""Watchers: their protocol with the hub, and one that is a bounded queue."""
 
 from __future__ import annotations
 

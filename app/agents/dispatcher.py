@@ -1,4 +1,4 @@
-"""Calls tools, and announces every call: `tool_executing` before, `tool_completed` after, whatever happens between."""
+"""Calls tools; announces `tool_executing` before each call and `tool_completed` after it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The model behind any OpenAI-compatible endpoint; pydantic-ai drives it, and is imported with this module only.
+"""A model behind an OpenAI-compatible endpoint.
 
-Every request has a timeout, is retried where that may help, and is recorded. Tools are called through the turn, so that
-watchers get every call. The model gets the errors of its tools; the user gets those of the model.
+pydantic-ai is the client, and is imported with this module only. Every request has a timeout, is retried where that may
+help, and is recorded. Tools are called through the turn, so that watchers get every call. The model gets the errors of
+its tools; the user gets those of the model.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _client() -> httpx2.AsyncClient:
-    """Return the HTTP client: without proxies from the environment, and without a timeout for answers, which `_ask` has."""
+    """Return a client without proxies of the environment; `_ask` has the timeout of answers."""
     timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS)
     return httpx2.AsyncClient(trust_env=False, verify=_certificates(), timeout=timeout, limits=limits)

@@ -1,7 +1,7 @@
-"""Works on runs: drives the model, writes every event as it happens, and ends every run with `agent_completed`.
+"""Works on runs: calls the model, writes the events, ends each run with `agent_completed`.
 
-A run belongs to the process that holds the lease in its row, and renews it while it runs. When a lease expires, any other
-process ends the run as interrupted, so that its watchers don't wait for events that will never come.
+A run belongs to the process that holds the lease in its row, and renews it while it runs. When a lease expires, any
+other process ends the run as interrupted, so that its watchers don't wait for events that will never come.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Runner:
         return run
 
     async def drain(self, timeout: float) -> None:
-        """Take no more runs, wait for current ones, and end those that still run after the timeout as interrupted."""
+        """Take no more runs; interrupt those that still run after the timeout."""
         self._draining = True
         await self._wait(timeout)
         for answering in self._answering.values():
@@ -93,7 +93,7 @@ class Runner:
         await self._wait(ENDING_SECONDS)
 
     async def close(self) -> None:
-        """Stop; raises `RunsAbandoned` where runs could not be ended, because the database can't be reached."""
+        """Stop; raises `RunsAbandoned` where the database can't store the end of runs."""
         if not self._draining:
             await self.drain(0)
         abandoned = sorted(self._working)

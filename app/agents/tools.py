@@ -3,8 +3,8 @@
 Add yours to TOOLS.
 The scripted model calls a tool by a message's line `!call search_orders {"text": "bread"}`.
 
-A parameter annotated `ToolContext` (app/agents/tool_context.py) is filled by the dispatcher and hidden from the model. It
-names the run and its user, and adds events to the run:
+A parameter annotated `ToolContext` (app/agents/tool_context.py) is filled by the dispatcher and hidden from the model.
+It names the run and its user, and adds events to the run:
 
     async def search_orders(text: str, context: ToolContext) -> list[str]:
         thought = f"searching the orders of {context.user_id}"

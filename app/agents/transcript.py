@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 
 def clean(response: ModelResponse) -> ModelResponse:
-    """Return the response with text that every database and socket can carry, without NUL or lone surrogates."""
+    """Return the response without NUL and lone surrogates, which databases refuse."""
     parts = [
         replace(part, content=_clean(part.content)) if isinstance(part, TextPart | ThinkingPart) else part
         for part in response.parts

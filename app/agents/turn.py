@@ -1,7 +1,7 @@
-"""A model's turn on one run: every event is checked against the order and written before the turn continues.
+"""A model's turn on one run; each event is checked and written before the turn continues.
 
-A thought or a tool call can be cancelled between its events, never within a write: a write that has started is completed,
-so that the journal and the order agree. When the turn is closed, calls that still run are cancelled first.
+A thought or a tool call can be cancelled between its events, never within a write: a write that has started is
+completed, so that the journal and the order agree. When the turn is closed, calls that still run are cancelled first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""L1.5, the bus: announces committed batches to the hubs of every process. It may lose some; the journal doesn't."""
+"""The bus announces committed batches to all hubs. It may lose some; the journal doesn't."""
 
 from __future__ import annotations
 

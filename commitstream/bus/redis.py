@@ -1,8 +1,8 @@
-"""The bus of a service with several processes: Redis pub/sub, one subscription connection per process and server.
+"""The bus of a service with several processes: Redis pub/sub.
 
-Cluster mode is detected automatically; there, channels are sharded, so that a message stays with the master that has its
-stream's slot. When a server fails or a slot moves, the topology is queried again. Until then the bus is unhealthy, and hubs
-read the journal.
+A process has one subscription connection per server. Cluster mode is detected automatically; there, channels are
+sharded, so that a message stays with the master that has its stream's slot. When a server fails or a slot moves, the
+topology is queried again. Until then the bus is unhealthy, and hubs read the journal.
 """
 
 from __future__ import annotations

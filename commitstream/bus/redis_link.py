@@ -1,7 +1,8 @@
-"""The link to one Redis server: a connection that publishes, one that subscribes, and a heartbeat from one to the other.
+"""The link to one Redis server: a publishing connection, a subscribed one, a heartbeat.
 
-TCP does not report a frozen Redis. When heartbeats are missing the link is unhealthy, and it reconnects its subscription
-until they arrive again. Every wait has a timeout.
+The heartbeat is published by the one connection and arrives at the other. TCP does not report a frozen Redis. When
+heartbeats are missing the link is unhealthy, and it reconnects its subscription until they arrive again. Every wait has
+a timeout.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Link:
         return self._unanswered < BEATS_UNANSWERED
 
     def open(self, on_change: OnChange) -> None:
-        """Connect, and reconnect whenever that fails; `on_change` is called with the reason of a possible health change."""
+        """Connect and stay connected; `on_change` gets the reason of each possible health change."""
         self._on_change = on_change
         self._task = asyncio.create_task(self._stay_connected(), name="redis link")
 
@@ -87,7 +88,7 @@ class Link:
         await close_client(self._publisher)
 
     async def publish(self, messages: Sequence[tuple[str, str]]) -> None:
-        """Send texts on channels; raises `BusAway` after a timeout, and at once while the circuit breaker is open."""
+        """Send texts on channels; raises `BusAway` after a timeout, or if the breaker is open."""
         now = asyncio.get_running_loop().time()
         if now < self._open_until:
             raise BusAway("Redis failed less than a second ago, not asked again yet")
@@ -224,7 +225,7 @@ class Link:
 
 
 def connect(url: str, timeout: float | None) -> Redis:
-    """Return a client whose connections send HELLO alone: with a slow Redis each further round trip exceeds a timeout."""
+    """Return a client that sends HELLO alone: a slow Redis exceeds timeouts by each round trip."""
     return Redis.from_url(
         url,
         protocol=3,

@@ -1,7 +1,7 @@
 """The topology of Redis: which server has which channels.
 
-A single Redis has all of them. In a cluster a channel's slot is the hash of the tag in its name, and each master names its
-slots.
+A single Redis has all of them. In a cluster a channel's slot is the hash of the tag in its name, and each master names
+its slots.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def query_topology(url: str, channels: Channels) -> frozenset[Server]:
 
 
 def sibling_url(url: str, host: str, port: int) -> str:
-    """Return the URL of another server of the cluster; one without a host has the address of the queried server."""
+    """Return the URL of another server; one without a host has that of the queried server."""
     asked = urlsplit(url)
     credentials, at, _ = asked.netloc.rpartition("@")
     host = host if host not in {"", "?"} else asked.hostname or "127.0.0.1"

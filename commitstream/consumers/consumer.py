@@ -1,4 +1,4 @@
-"""Consumers of the journal: each event of each stream reaches the handler at least once, in the stream's order.
+"""Consumers: a handler gets the events of each stream at least once, in order.
 
 A consumer keeps its position in each stream in the database, so it misses no event, whichever process wrote it and
 whichever process died. A handler acknowledges events by returning. Any number of processes share a consumer's work: a
@@ -82,7 +82,7 @@ class Consumer:
         self._task = asyncio.create_task(self._run(), name=f"consumer {self.name}")
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Take no more events, wait for running handlers, and cancel those that still run after the timeout."""
+        """Take no more events; cancel handlers that still run after the timeout."""
         if self._remove_listener is None or self._task is None:
             return
         self._remove_listener()

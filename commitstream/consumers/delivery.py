@@ -35,7 +35,7 @@ class RetryPolicy:
 
     @property
     def lease(self) -> float:
-        """How long a position is leased: longer than a handler may take, so that no two handle an event at once."""
+        """Seconds of a lease: longer than a handler may take, so that no two run at once."""
         return self.handler_timeout + LEASE_MARGIN_SECONDS
 
     def backoff_after(self, attempts: int) -> float:
@@ -111,7 +111,7 @@ class Delivery:
         return reason
 
     async def _renew(self, seq: int) -> bool:
-        """Store the position and renew the lease for another call; False where another process has the lease."""
+        """Store the position and renew the lease; False where another process has it."""
         self._deadline = asyncio.get_running_loop().time() + self._policy.handler_timeout
         self._claim = replace(self._claim, seq=seq, attempts=1)
         ours = await self._positions.move(self._claim, seq, attempts=1, lease=self._policy.lease)

@@ -36,7 +36,7 @@ class Positions:
         self._sql = _POSTGRES if database.dialect == "postgresql" else _SQLITE
 
     async def due(self, limit: int, after: str = "", among: Collection[str] | None = None) -> list[str]:
-        """Return streams with undelivered events and no active lease, by name; after `after`, or limited to `among`."""
+        """Return streams with undelivered events and no lease, after a name or among some."""
         query = self._sql.due if among is None else self._sql.due_among
         chosen = {"after": after} if among is None else {"streams": _listed(among)}
         async with self._database.reading() as session:
@@ -155,7 +155,7 @@ class _Postgres:
 
 
 class _Sqlite:
-    """On SQLite the query jumps from stream to stream through the journal's primary key, without reading all of it."""
+    """The queries jump from stream to stream by the journal's key, without reading all of it."""
 
     due = text(
         """

@@ -36,7 +36,7 @@ LOST_STATES = ("08", "28", "53", "55000", "57P")  # 28: our password is being ch
 
 
 class DatabaseAway(ConnectionError):
-    """The database can't be reached, or the connection was lost: the last statement may have been executed or not."""
+    """The connection failed or was lost; the last statement may have been executed or not."""
 
 
 class NotADatabaseError(DatabaseAway):
@@ -82,7 +82,7 @@ class Database:
 
 @contextmanager
 def _unify_connection_errors() -> Iterator[None]:
-    """Raise DatabaseAway for every error of a lost connection: drivers have many, and SQLAlchemy wraps only some."""
+    """Raise DatabaseAway for lost connections; SQLAlchemy wraps only some of the errors."""
     try:
         yield
     except Exception as error:
@@ -122,7 +122,7 @@ def _sqlite_engine(url: str) -> AsyncEngine:
 
 
 class _Sqlite(sqlite3.Connection):
-    """Closes itself: aiosqlite leaks the connection that its thread opens when the waiting task is cancelled."""
+    """Closes itself: aiosqlite leaks a connection whose opening was cancelled."""
 
     def __del__(self) -> None:
         with suppress(sqlite3.ProgrammingError):  # it was never opened

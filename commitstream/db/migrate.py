@@ -1,4 +1,4 @@
-"""Migrations: upgrade a database's tables to what the code expects, or report how they differ from it.
+"""Migrations of the database's tables to those that the code expects.
 
 The engine's tables have a separate branch of alembic revisions: an update of the engine adds a revision there, and the
 application's revisions never follow one of the engine's.
@@ -91,7 +91,7 @@ class Migrations:
     def __init__(
         self, versions: Path | None = None, metadata: Sequence[MetaData] = (), next_steps: NextSteps | None = None
     ) -> None:
-        """Take the application's revisions from the folder `versions`, and its declared tables from `metadata`."""
+        """Take the application's revisions from `versions`, and its tables from `metadata`."""
         self.versions = versions
         self.next_steps = NextSteps() if next_steps is None else next_steps
         self.metadata = [Base.metadata, *(declared for declared in metadata if declared is not Base.metadata)]
@@ -196,7 +196,7 @@ class Migrations:
             )
 
     def newest_revisions(self) -> list[str]:
-        """Return the newest migration of the engine and of the application; raises SchemaError where one has two."""
+        """Return the newest migrations of engine and application; SchemaError where one has two."""
         newest = [self._newest(_read(folder)) for folder in self.folders]
         return sorted(revision for revision in newest if revision is not None)
 
@@ -259,7 +259,7 @@ class Migrations:
 
 
 async def _wait_for_other_processes(connection: AsyncConnection) -> None:
-    """Take the lock of migrations: of several processes that start at once, one migrates while the others wait."""
+    """Take the lock of migrations, so that one process migrates while others wait."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic_version'))"))
 

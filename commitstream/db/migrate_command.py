@@ -1,4 +1,4 @@
-"""The command that waits for the database and applies the missing migrations; an application adds it to its own."""
+"""The command that waits for the database and applies the missing migrations."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from commitstream.db.base import Base, Moment
 
 
 class StreamHead(Base):
-    """The number of a stream's last event; on Postgres its row lock makes commit order and sequence order one."""
+    """The number of a stream's last event; on Postgres its row lock orders the commits."""
 
     __tablename__ = "streams"
 

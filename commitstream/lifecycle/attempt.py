@@ -1,7 +1,7 @@
 """A call with a timeout.
 
-The call is cancelled after its timeout, and abandoned when it ignores the cancellation, so that its caller can continue.
-A function that is not async runs in a daemon thread, since no other thread can be abandoned.
+The call is cancelled after its timeout, and abandoned when it ignores the cancellation, so that its caller can
+continue. A function that is not async runs in a daemon thread, since no other thread can be abandoned.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ AnyHandler = TypeVar("AnyHandler", bound=Call)
 
 
 class Priority(IntEnum):
-    """When a handler runs: FIRST stops new work, NORMAL closes resources, LAST closes what the others still need."""
+    """FIRST stops new work, NORMAL closes resources, LAST closes what those still need."""
 
     FIRST = 30
     NORMAL = 20
@@ -86,11 +86,11 @@ class _Registration:
 
 
 class CleanupCoordinator:
-    """Runs every registered handler once. In a forked child it is empty, since the child owns no resources yet."""
+    """Runs every registered handler once. A forked child starts without handlers."""
 
     @staticmethod
     def of_this_process() -> CleanupCoordinator:
-        """Return the coordinator for a caller that runs the whole process; an app within another program makes one."""
+        """Return the process's coordinator; an app within another program makes its own."""
         return _of_this_process()
 
     def __init__(self) -> None:
@@ -116,7 +116,9 @@ class CleanupCoordinator:
         critical: bool = False,
         last_resort: Callable[[], None] | None = None,
     ) -> None:
-        """Run the handler at the end of the process: an async one in the event loop, any other in a separate thread.
+        """Run a handler at the end of the process.
+
+        An async handler runs in the event loop, any other in a separate thread.
 
         Args:
             name: how reports and log lines name the handler.

@@ -28,7 +28,7 @@ class Phase(StrEnum):
 
 
 class State(StrEnum):
-    """The state of a component, a phase or the service; `stopped` ones were stopped during or after their start."""
+    """The state of a component, a phase or the service."""
 
     PENDING = "pending"
     STARTING = "starting"

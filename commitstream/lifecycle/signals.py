@@ -30,7 +30,7 @@ class NotTheMainThreadError(RuntimeError):
 
 @contextmanager
 def signals_routed(on_signal: Listener, on_force: Listener, *, required: bool = True) -> Iterator[SignalRoute | None]:
-    """Route the stop signals to listeners; outside the main thread raise, or do nothing when it isn't required."""
+    """Route the stop signals to listeners; outside the main thread raise if required."""
     if threading.current_thread() is not threading.main_thread():
         if required:
             raise NotTheMainThreadError(

@@ -197,7 +197,7 @@ class StartupManager:
             )
 
     async def _halt(self) -> None:
-        """Stop the start when the cleanup runs before it is complete, so that no component is added meanwhile."""
+        """Stop a start that is not complete when the cleanup runs."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

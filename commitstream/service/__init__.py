@@ -1,1 +1,1 @@
-"""The parts of a service around its events: health, metrics, problems, limits, tokens, logs, traces, a server."""
+"""The parts of a service around its events, from health checks to the server."""

@@ -1,4 +1,4 @@
-"""A route that exists in dev alone: it makes a token for any name, so that a page and curl work at once."""
+"""A route in dev that makes a token for any name, so that a page and curl work at once."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Readiness(BaseModel):
 
 
 class CachedCheck:
-    """A check that runs once at a time: concurrent callers wait for the same result, which is then cached for a moment.
+    """A check whose concurrent callers share one result, which is cached for a moment.
 
     A check that times out is not cancelled: with a frozen database the cancellation would take just as long.
     """
@@ -85,7 +85,7 @@ class Health:
         self._database = CachedCheck(engine.database.ping)
 
     def started(self) -> StartupReport:
-        """Return the state of the start; outside dev without the messages of errors, which may name hosts and files."""
+        """Return the state of the start; outside dev without messages, which may name hosts."""
         report = self._startup.report()
         return report if self._engine.settings.environment == "dev" else _without_messages(report)
 

@@ -1,7 +1,7 @@
 """Limits on JSON bodies, checked before anything parses them.
 
-A body of four megabytes may hold a third of a million keys. To parse them takes half a second, to validate them several,
-and both hold up the event loop: no other request is answered until then.
+A body of four megabytes may hold a third of a million keys. To parse them takes half a second, to validate them
+several, and both hold up the event loop: no other request is answered until then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`GET /metrics`: the metrics for Prometheus. They are plain integers where they are counted, and only read here.
+"""`GET /metrics`: the metrics for Prometheus, read from plain integers.
 
 They show how much the service is used, and for what: so they are served to loopback, or to clients with the token.
 """
@@ -37,7 +37,7 @@ COUNTERS = {
 
 
 async def require_scraper(request: Request, engine: EngineDep) -> None:
-    """Refuse a request without the token; where none is set, one that is not from loopback or comes through a proxy."""
+    """Refuse a request without the token; where none is set, one that is not from loopback."""
     variable = engine.settings.variable("metrics_token")
     token = engine.settings.metrics_token.get_secret_value()
     if token:

@@ -1,7 +1,7 @@
-"""The outermost middleware: request and trace ids, a 500 for unhandled errors, 503 until the service is ready.
+"""The outermost middleware: request ids, 500 for unhandled errors, 503 until ready.
 
-A server that refused connections during its start could not report its progress. So it answers from the beginning: health
-checks with the state of the start, all other requests with 503 until the start is complete.
+A server that refused connections during its start could not report its progress. So it answers from the beginning:
+health checks with the state of the start, all other requests with 503 until the start is complete.
 """
 
 from __future__ import annotations
@@ -107,6 +107,6 @@ def _request_id(headers: Headers) -> str:
 
 
 def _trace_id(headers: Headers) -> str:
-    """Return the W3C trace of a request, where OpenTelemetry records none; a new one where its header names none."""
+    """Return the trace id of the `traceparent` header, or a new one."""
     parent = _TRACE_PARENT.match(headers.get("traceparent", ""))
     return parent.group(1) if parent else secrets.token_hex(16)

@@ -1,7 +1,7 @@
 """Refuses a foreign Host, and a body that is too large or too costly to parse, before any route.
 
-By DNS rebinding, a foreign page can make a browser send requests to this address; they have the page's own name in their Host
-header. So only the configured names are accepted.
+By DNS rebinding, a foreign page can make a browser send requests to this address; they have the page's own name in
+their Host header. So only the configured names are accepted.
 """
 
 from __future__ import annotations

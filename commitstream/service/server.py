@@ -1,7 +1,7 @@
 """One server process: uvicorn, with a graceful shutdown of the service before uvicorn's own.
 
-uvicorn would close every socket before the service could drain. So the first signal drains the service while clients are
-still connected, and only then stops uvicorn; a second signal stops it at once.
+uvicorn would close every socket before the service could drain. So the first signal drains the service while clients
+are still connected, and only then stops uvicorn; a second signal stops it at once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _stop_accepting(self) -> None:
-        """Finish the connections that were just accepted: asyncio would leave them open when its server closes first."""
+        """Finish the connections that were just accepted: asyncio would leave them open."""
         loop = asyncio.get_running_loop()
         with suppress(NotImplementedError):  # a loop without readers accepts in another way
             for server in self.servers:
@@ -131,7 +131,7 @@ async def _cancel_remaining_tasks() -> list[str]:
 
 
 def server_for(app: FastAPI) -> Server:
-    """Return uvicorn, set up for many sockets: direct writes, and no compression, which would halve the throughput."""
+    """Return uvicorn with direct writes, without compression, which halves the throughput."""
     return Server(
         uvicorn.Config(
             app,
@@ -187,7 +187,7 @@ async def serve(create_app: CreateApp, listener: socket.socket, started: Callabl
 
 
 def _trace(app: FastAPI) -> None:
-    """Export traces where OpenTelemetry's settings ask for that; the service runs without them where they can't be."""
+    """Export traces where OpenTelemetry's settings ask for that; warn where they can't be."""
     try:
         provider = tracing.set_up(app.title)
     except tracing.TracingUnavailable as unavailable:

@@ -1,8 +1,8 @@
-"""Traces, where OpenTelemetry's packages and settings are present; otherwise nothing is imported or recorded.
+"""Traces, where OpenTelemetry's packages and settings are present.
 
-FastAPI depends on OpenTelemetry's API, which does nothing until a provider is set, and records each request once one is. The
-spans of runs, tools, models and publishing are children of the request that caused them, and share its trace id with the
-logs and the journal. A provider that the program has set itself (`opentelemetry-instrument`) is kept.
+FastAPI depends on OpenTelemetry's API, which does nothing until a provider is set, and records each request once one
+is. The spans of runs, tools, models and publishing are children of the request that caused them, and share its trace id
+with the logs and the journal. A provider that the program has set itself (`opentelemetry-instrument`) is kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def wanted(environment: Mapping[str, str]) -> list[str]:
 
 
 def set_up(service_name: str) -> TracerProvider | None:
-    """Export traces as the environment says; None where it asks for none, or the program has set a provider."""
+    """Export traces as the environment says; None where there is nothing to do."""
     names = wanted(os.environ)
     if not names or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None

@@ -1,7 +1,7 @@
-"""Drain before uvicorn closes connections, where uvicorn runs the application itself (`uvicorn auction:app`).
+"""Drain before uvicorn closes connections, where it is the server (`uvicorn auction:app`).
 
-uvicorn waits for open responses before it ends the lifespan, and a stream of events never ends: without this the process
-would hang for as long as one client watches. `commitstream.service.server` routes its signals itself.
+uvicorn waits for open responses before it ends the lifespan, and a stream of events never ends: without this the
+process would hang for as long as one client watches. `commitstream.service.server` routes its signals itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from commitstream.lifecycle.signals import SignalRoute, signals_routed
 
 @asynccontextmanager
 async def drained_on_signal(engine: Engine) -> AsyncIterator[None]:
-    """While a block runs, drain at the first signal to uvicorn, then pass it on; pass a second one on at once."""
+    """Drain at the first signal to uvicorn, then pass it on; pass a second one on at once."""
     if not _uvicorn_listens():
         yield
         return

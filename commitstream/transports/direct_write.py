@@ -1,10 +1,11 @@
-"""Direct writes: an event's frame is encoded once, and its bytes are written to the transport of each socket.
+"""Direct writes of an event's encoded frame to the transports of sockets.
 
-This extends uvicorn's WebSocket protocol and gives its transport to the socket's endpoint, so that an event for a thousand
-sockets is encoded once and costs each of them one write. The transport's write buffer is the socket's bounded queue.
+This extends uvicorn's WebSocket protocol and gives its transport to the socket's endpoint, so that an event for a
+thousand sockets is encoded once and costs each of them one write. The transport's write buffer is the socket's bounded
+queue.
 
-Sockets stay open for hours, and most of them are idle. So what only the handshake needed, its headers and the middleware
-around the endpoint, is released before the conversation continues.
+Sockets stay open for hours, and most of them are idle. So what only the handshake needed, its headers and the
+middleware around the endpoint, is released before the conversation continues.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class DirectWriteProtocol(WebSocketsSansIOProtocol):
         del self.request, self.response
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on; close with 1007 (invalid data) for a text that is not UTF-8, unless a close was sent already.
+        """Pass a message on; close with 1007 (invalid data) for a text that is not UTF-8.
 
         uvicorn would log an error for each of them, which any client could cause at will.
         """

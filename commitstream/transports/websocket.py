@@ -1,4 +1,4 @@
-"""`GET /ws`: any number of streams on one connection, each from its own cursor on, without a gap between replay and live."""
+"""`GET /ws`: any number of streams on one connection, each from its own cursor on."""
 
 from __future__ import annotations
 
@@ -364,7 +364,7 @@ class EventSocket:
 
 
 async def event_socket(socket: WebSocket) -> None:
-    """Accept pages of this origin or an allowed one, and clients that are no browsers; refuse others before the handshake."""
+    """Serve a socket, unless it is from a page of an origin that is not allowed."""
     engine = cast("Engine", socket.app.state.engine)
     origin = socket.headers.get("origin")
     own = origin is not None and origin.partition("://")[2] == socket.headers.get("host")

@@ -1,4 +1,4 @@
-"""Alembic's entry point; the connection and the metadata come from `commitstream.db.migrate`, its only caller."""
+"""Alembic's entry point; `commitstream.db.migrate`, its only caller, sets the attributes."""
 
 from __future__ import annotations
 

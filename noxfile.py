@@ -204,7 +204,7 @@ def pythons(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Break the service on purpose in every way of tests/mission_critical/mutants.md; one that no test notices fails."""
+    """Break the service on purpose in every way of the lists mutants.md below tests/; one that no test notices fails."""
     install(session)
     session.run("python", "-m", "test_framework.mutants", *session.posargs)
 

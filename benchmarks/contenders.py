@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.agents.events import TOPICS, AgentStarted
 from app.settings import Settings
 from benchmarks import lots
 from benchmarks.crowd import MARK, Crowd
+from benchmarks.events import TOPICS, Started
 from benchmarks.peers import USER
 from commitstream.bus.channels import Channels
 from commitstream.envelope import Draft, frame
@@ -40,9 +40,9 @@ class Contender(Protocol):
         ...
 
 
-def event(number: int) -> AgentStarted:
+def event(number: int) -> Started:
     """An event of about 300 bytes that carries the mark; each begins another run, so that any may follow on any."""
-    return AgentStarted(run_id=uuid.uuid4().hex, message=_words(number))
+    return Started(run_id=uuid.uuid4().hex, message=_words(number))
 
 
 def event_text(number: int, user: str = USER) -> str:

@@ -16,10 +16,10 @@ from time import perf_counter
 from broadcaster import Broadcast
 from broadcaster._backends.redis import RedisBackend
 
-from app.agents.events import TOPICS
 from app.db.schema import migrations
 from app.settings import Settings
 from benchmarks.contenders import Broadcaster, Ours, event, event_text
+from benchmarks.events import TOPICS
 from benchmarks.measure import Row, percentile, say
 from benchmarks.peers import USER
 from benchmarks.stage import OTHER_CORE, Audience, pin, raise_limits, stage

@@ -14,9 +14,9 @@ from sqlalchemy import JSON, Index, Text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.agents.events import TOPICS, AgentStarted
 from app.db.base import Base
 from app.db.schema import migrations
+from benchmarks.events import TOPICS, Started
 from commitstream.bus.base import MemoryBus
 from commitstream.counters import EventCounters
 from commitstream.db.base import Moment
@@ -70,7 +70,7 @@ async def create_plain_table(engine: AsyncEngine) -> None:
 def plain_row(user_id: str) -> PlainEvent:
     return PlainEvent(
         stream=str(user_stream(user_id)),
-        type=AgentStarted.event_type,
+        type=Started.event_type,
         subject=uuid.uuid4().hex,
         payload={"message": MESSAGE},
         at=datetime.now(UTC),
@@ -93,7 +93,7 @@ def journaled(database: Database, journal: Journal, streams: int = 1) -> Write:
     async def write(user_id: str) -> None:
         async with database.transaction() as session:
             for name in (user_id, *(f"{user_id}-{number}" for number in range(1, streams))):
-                event = AgentStarted(run_id=uuid.uuid4().hex, message=MESSAGE)
+                event = Started(run_id=uuid.uuid4().hex, message=MESSAGE)
                 await journal.append(session, user_stream(name), event, metadata={"request_id": "r" * 32})
 
     return write

@@ -21,7 +21,7 @@ TEMPLATE_ONLY = (
     "docs/stamping.md",
     "hooks",
     "LICENSE",
-    "tests/performance/baseline.json",
+    "tests/agents/performance/baseline.json",
     "tests/template",
     OVERLAY,
 )

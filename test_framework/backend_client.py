@@ -1,7 +1,7 @@
-"""The service's HTTP interface as typed calls, one for every route; what goes wrong shows the request and the answer.
+"""The engine's HTTP interface as typed calls; a domain adds calls of its routes in a subclass. What fails shows the request.
 
 async with BackendClient.of(server, user) as ada:
-    run = await ada.start_run("How many words are these?")
+    token = await ada.make_token("ada")
 
 Nothing is tried twice unless `patience` says for how long; then only what is safe to repeat is, and `retried` tells of it.
 """
@@ -12,14 +12,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 from pydantic import TypeAdapter
 
-from app.agents.routes import RunView
 from commitstream.envelope import Envelope
 from commitstream.lifecycle.plan import StartupReport
 from commitstream.service.dev_tokens import Token
@@ -33,8 +31,6 @@ RETRY_SECONDS = 0.05
 LONGEST_PAUSE = 1.0
 COME_BACK = frozenset({429, 503})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_RUNS = TypeAdapter(list[RunView])
-_EVENTS = TypeAdapter(list[Envelope])
 
 __all__ = ["BackendClient", "NoAnswer", "UnexpectedAnswer"]
 
@@ -65,9 +61,9 @@ class BackendClient:
         """Speak for a user, whose session and thread every request carries."""
         return cls(server.url, user.token, user=user, patience=patience)
 
-    def using(self, token: str | None) -> BackendClient:
+    def using(self, token: str | None) -> Self:
         """Speak over the same connections with another token: an expired one, a forged one, or none."""
-        other = BackendClient.__new__(BackendClient)
+        other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__, token=token, retried=[])
         return other
 
@@ -88,43 +84,10 @@ class BackendClient:
         """Send anything once, and take whatever comes."""
         return await self._http.request(method, path, headers=self._headers(headers), **options)
 
-    async def start_run(self, message: str, key: str | None = None) -> RunView:
-        """Start a run; with an idempotency key it is safe to send again."""
-        headers = {"Idempotency-Key": key} if key else {}
-        answer = await self._expect(
-            202, "POST", "/api/runs", again=key is not None, json={"message": message}, headers=headers
-        )
-        return RunView.model_validate_json(answer.content)
-
-    async def runs(self, limit: int | None = None, before: datetime | None = None) -> list[RunView]:
-        """List the user's runs, the newest first."""
-        asked = {"limit": limit, "before": before.isoformat() if before else None}
-        answer = await self._expect(200, "GET", "/api/runs", params=_given(asked))
-        return _RUNS.validate_json(answer.content)
-
-    async def run(self, run_id: str) -> RunView:
-        """Show one of the user's runs."""
-        return RunView.model_validate_json((await self._expect(200, "GET", f"/api/runs/{run_id}")).content)
-
-    async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Envelope]:
-        """Read a run's events from the journal: all, page by page, or no more than a limit."""
-        asked = _given({"after": after, "limit": limit})
-        answer = await self._expect(200, "GET", f"/api/runs/{run_id}/events", params=asked)
-        events = _EVENTS.validate_json(answer.content)
-        while limit is None and (more := answer.links.get("next")):
-            answer = await self._expect(200, "GET", more["url"])
-            events += _EVENTS.validate_json(answer.content)
-        return events
-
-    async def cancel(self, run_id: str) -> RunView:
-        """Have a run ended; to ask twice is to ask once."""
-        answer = await self._expect(202, "POST", f"/api/runs/{run_id}/cancel", again=True)
-        return RunView.model_validate_json(answer.content)
-
     @asynccontextmanager
     async def stream(self, after: int | None = None) -> AsyncIterator[AsyncIterator[Envelope]]:
         """Watch the user's events as server-sent events until the block ends."""
-        headers, params = self._headers(None), _given({"after": after})
+        headers, params = self._headers(None), given({"after": after})
         async with self._http.stream("GET", "/api/events", headers=headers, params=params) as answer:
             if answer.status_code != 200:
                 await answer.aread()
@@ -133,42 +96,34 @@ class BackendClient:
 
     async def make_token(self, user: str) -> Token:
         """Ask the service for a token, as dev gives one to whoever asks."""
-        answer = await self._expect(200, "POST", "/api/dev/token", again=True, json={"user": user})
+        answer = await self.expect(200, "POST", "/api/dev/token", again=True, json={"user": user})
         return Token.model_validate_json(answer.content)
 
     async def live(self) -> bool:
         """Whether the event loop turns."""
-        return bool((await self._expect(200, "GET", "/health/live")).json() == {"status": "live"})
+        return bool((await self.expect(200, "GET", "/health/live")).json() == {"status": "live"})
 
     async def ready(self) -> Readiness:
         """What /health/ready says, whether it can serve or not."""
-        return Readiness.model_validate_json((await self._expect((200, 503), "GET", "/health/ready")).content)
+        return Readiness.model_validate_json((await self.expect((200, 503), "GET", "/health/ready")).content)
 
     async def startup(self) -> StartupReport:
         """How far the start has come, whether it has ended or not."""
-        answer = await self._expect((200, 503), "GET", "/health/startup")
+        answer = await self.expect((200, 503), "GET", "/health/startup")
         return TypeAdapter(StartupReport).validate_json(answer.content)
 
     async def metrics(self) -> dict[str, float]:
         """The numbers that Prometheus is told; those with labels under `name{label="value"}`."""
-        lines = (await self._expect(200, "GET", "/metrics")).text.splitlines()
+        lines = (await self.expect(200, "GET", "/metrics")).text.splitlines()
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
     async def description(self) -> dict[str, Any]:
         """The interface as OpenAPI describes it."""
-        described: dict[str, Any] = (await self._expect(200, "GET", "/openapi.json")).json()
+        described: dict[str, Any] = (await self.expect(200, "GET", "/openapi.json")).json()
         return described
 
-    async def page(self) -> str:
-        """The page for people."""
-        return (await self._expect(200, "GET", "/")).text
-
-    async def web_file(self, name: str) -> str:
-        """A file that the page is made of."""
-        return (await self._expect(200, "GET", f"/web/{name}")).text
-
-    async def _expect(
+    async def expect(
         self, status: int | tuple[int, ...], method: str, path: str, *, again: bool = False, **options: Any
     ) -> httpx.Response:
         """Send, and again for as long as patience lasts where that can do no harm; then it is this status or a failure."""
@@ -199,7 +154,7 @@ class BackendClient:
         return signed | (self.user.traces() if self.user else {}) | dict(more or {})
 
 
-def _given(asked: Mapping[str, object]) -> dict[str, Any]:
+def given(asked: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from app.agents.events import TOPICS
 from commitstream.bus.base import BusAway, Receive
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database

@@ -1,8 +1,8 @@
 """TestContext: one simulated user at one real server, with a real socket. It never falls back to anything else.
 
 async with TestContext(server) as ada:
-    run = await ada.run_agent("How many words are these?")
-    ada.capture.assert_grammatical(run.id)
+    await ada.client.request("POST", "/api/orders", json={"title": "bread"})
+    await ada.wait_for_seq(1)
     assert ada.validate().valid
 """
 
@@ -18,8 +18,6 @@ from typing import Self
 from pydantic import JsonValue
 from websockets.asyncio.client import ClientConnection
 
-from app.agents.events import AgentCompleted
-from app.agents.routes import RunView
 from commitstream.envelope import Envelope
 from commitstream.topics import user_stream
 from test_framework.backend_client import BackendClient
@@ -28,6 +26,7 @@ from test_framework.servers import Server
 from test_framework.users import TestUserContext
 from test_framework.websocket.difference import label
 from test_framework.websocket.line import Closed, SocketClosed, WebSocketLine
+from test_framework.websocket.order import missing_end
 from test_framework.websocket.verdicts import Latency, Performance, Validation, judge
 from test_framework.websocket_capture import WebSocketEventCapture
 
@@ -52,7 +51,7 @@ class TestContext:
         """Watch the user's own stream, or those that `watch` names, all from `after` on."""
         self.server = server
         self.user = user or TestUserContext.of(server.settings)
-        self.client = BackendClient.of(server, self.user)
+        self.client = self.client_of(server, self.user)
         streams = tuple(watch) or (str(user_stream(self.user.id)),)
         self.captures = {name: WebSocketEventCapture(after or 0, user=self.user, stream=name) for name in streams}
         self.capture = self.captures[streams[0]]
@@ -64,6 +63,10 @@ class TestContext:
         self._received = 0
         self._drop_after: int | None = None
         self._began = time.monotonic()
+
+    def client_of(self, server: Server, user: TestUserContext) -> BackendClient:
+        """Make the client for requests; a domain's context makes one that has its routes."""
+        return BackendClient.of(server, user)
 
     async def __aenter__(self) -> Self:
         try:
@@ -151,16 +154,6 @@ class TestContext:
         await self.send({"type": "ping"})
         await self.wait_until(lambda: self.capture.said.count(PONG) > before, "the pong", deadline)
 
-    async def start_run(self, message: str, key: str | None = None) -> RunView:
-        """Start a run."""
-        return await self.client.start_run(message, key)
-
-    async def run_agent(self, message: str, deadline: float = DEADLINE_SECONDS) -> RunView:
-        """Start a run and capture events until it has ended."""
-        run = await self.start_run(message)
-        await self.wait_for_end(run.id, deadline)
-        return run
-
     async def receive(self, deadline: float = DEADLINE_SECONDS) -> Envelope:
         """Give the next event that was not received so yet."""
         await self.wait_until(lambda: len(self.capture.events) > self._received, "another event", deadline)
@@ -176,9 +169,14 @@ class TestContext:
         await self.wait_until(lambda: len(self._in_order(kinds, run_id)) == len(kinds), f"{names}{of_run}", deadline)
         return self._in_order(kinds, run_id)
 
-    async def wait_for_end(self, run_id: str, deadline: float = DEADLINE_SECONDS) -> None:
-        """Capture until a run's `agent_completed` is there."""
-        await self.wait_for_events([AgentCompleted.event_type], deadline, run_id=run_id)
+    async def wait_for_end(self, subject: str, deadline: float = DEADLINE_SECONDS) -> None:
+        """Capture until the events about a subject have ended, as the order of their topic has it."""
+
+        def ended() -> bool:
+            events = self.capture.of_run(subject)
+            return bool(events) and not missing_end(events)
+
+        await self.wait_until(ended, f"the last event of {subject}", deadline)
 
     async def wait_for_seq(self, seq: int, deadline: float = DEADLINE_SECONDS) -> None:
         """Capture until the event with a number is there."""

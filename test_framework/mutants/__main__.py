@@ -18,7 +18,8 @@ from test_framework.modes import Mode, obstacle
 from test_framework.mutants.patches import Mutant, StaleMutant, read
 from test_framework.mutants.trial import TRIAL_SECONDS, Control, Outcome, Verdict, try_out
 
-LIST = Path("tests/mission_critical/mutants.md")
+LIST = "mutants.md"
+"""The name of a list; each folder below `tests` may have one."""
 
 NEXT = {
     Verdict.ELSEWHERE: f"name that test in {LIST}",
@@ -29,13 +30,19 @@ NEXT = {
 Say = Callable[[str], None]
 
 
+def lists(root: Path) -> list[Path]:
+    """Return the lists of ways to break the service."""
+    return sorted(root.glob(f"tests/**/{LIST}"))
+
+
 def say(line: str) -> None:
     print(line, flush=True)
 
 
 async def run(root: Path, words: Sequence[str], jobs: int, say: Say = say) -> int:
     """Try the ways whose name holds one of the words, or all; 0 where each was noticed."""
-    mutants = [mutant for mutant in read(root / LIST) if not words or any(word in mutant.name for word in words)]
+    known = [mutant for file in lists(root) for mutant in read(file)]
+    mutants = [mutant for mutant in known if not words or any(word in mutant.name for word in words)]
     if not mutants:
         say(f"no way in {LIST} is called so: {' '.join(words)}")
         return 2

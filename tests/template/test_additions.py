@@ -12,7 +12,7 @@ from tests.template.workbench import ROOT, Workbench
 
 MINUTES = 60
 EVENTS, TOOLS = "app/agents/events.py", "app/agents/tools.py"
-HANDOVER = "tests/unit/agents/test_handover.py"
+HANDOVER = "tests/agents/unit/test_handover.py"
 DECLARED = (
     (
         "class AgentCompleted(RunEvent):",

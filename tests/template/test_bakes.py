@@ -26,7 +26,7 @@ LEFT_OUT = (
     "docs/claims.md",
     "docs/stamping.md",
     "hooks/",
-    "tests/performance/baseline.json",
+    "tests/agents/performance/baseline.json",
     "tests/template/",
     "{{cookiecutter.project_slug}}/",
 )
@@ -134,7 +134,7 @@ def test_a_project_gets_no_figures_of_this_repository(project: Path) -> None:
     assert len(figures.findall(ours)) > 50
     assert figures.findall(theirs) == []
     assert "nox -s bench" in theirs
-    assert not (project / "tests/performance/baseline.json").exists()
+    assert not (project / "tests/agents/performance/baseline.json").exists()
     assert not (project / "docs/report.png").exists()
 
 

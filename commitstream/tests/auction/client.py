@@ -28,21 +28,21 @@ class AuctionClient(BackendClient):
     async def open_lot(self, price: int = 0, *, guests: Sequence[str] | None = None) -> str:
         """Open a lot and return its id; with guests it is private."""
         lot = {"price": price, "private": guests is not None, "guests": list(guests or ())}
-        answer = await self._expect(201, "POST", "/api/lots", json=lot)
+        answer = await self.expect(201, "POST", "/api/lots", json=lot)
         return LotView.model_validate_json(answer.content).id
 
     async def bid(self, lot: str, amount: int, note: str = "") -> bool:
         """Place a bid; False where the price is higher by now, or the lot is closed."""
-        answer = await self._expect((201, 409), "POST", f"/api/lots/{lot}/bids", json={"amount": amount, "note": note})
+        answer = await self.expect((201, 409), "POST", f"/api/lots/{lot}/bids", json={"amount": amount, "note": note})
         return answer.status_code == 201
 
     async def close_lot(self, lot: str) -> bool:
         """Close a lot; False where it was closed before."""
-        answer = await self._expect((204, 409), "POST", f"/api/lots/{lot}/close")
+        answer = await self.expect((204, 409), "POST", f"/api/lots/{lot}/close")
         return answer.status_code == 204
 
     async def remove_guest(self, lot: str, guest: str) -> None:
-        await self._expect(204, "DELETE", f"/api/lots/{lot}/guests/{guest}")
+        await self.expect(204, "DELETE", f"/api/lots/{lot}/guests/{guest}")
 
 
 def client_of(server: Server, name: str = "ada") -> AuctionClient:

@@ -38,7 +38,7 @@ async def serving(settings: Settings) -> AsyncIterator[ProcessServer]:
 )
 async def test_it_ends_quietly(serving: ProcessServer, signals: list[signal.Signals], codes: set[int]) -> None:
     async with TestContext(serving) as ada:
-        await ada.client.start_run("!stall 20")
+        await ada.client.request("POST", "/api/runs", json={"message": "!stall 20"})
         await ada.wait_for_seq(1)
 
         for number in signals:

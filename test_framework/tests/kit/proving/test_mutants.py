@@ -76,13 +76,13 @@ def quarter(a):
 def project(tmp_path: Path) -> Path:
     (tmp_path / "service.py").write_text(SERVICE, encoding="utf-8")
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n', encoding="utf-8")
-    (tmp_path / LIST).parent.mkdir(parents=True)
+    (tmp_path / "tests" / LIST).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "tests" / "test_it.py").write_text(TESTS, encoding="utf-8")
     return tmp_path
 
 
 async def tried(project: Path, *entries: str, words: tuple[str, ...] = ()) -> tuple[int, str]:
-    (project / LIST).write_text("\n".join(entries), encoding="utf-8")
+    (project / "tests" / LIST).write_text("\n".join(entries), encoding="utf-8")
     told: list[str] = []
     code = await run(project, words, 2, told.append)
     return code, "\n".join(told)
@@ -167,7 +167,7 @@ def judged(project: Path) -> Path:
 
 def command(project: Path, *entries: str) -> tuple[int, str]:
     """Run the command as a process; return its exit code and output."""
-    (project / LIST).write_text("\n".join(entries), encoding="utf-8")
+    (project / "tests" / LIST).write_text("\n".join(entries), encoding="utf-8")
     arguments = [sys.executable, "-m", "test_framework.mutants", "--root", str(project)]
     ended = subprocess.run(arguments, capture_output=True, text=True, timeout=140, check=False)
     return ended.returncode, ended.stdout + ended.stderr

@@ -73,8 +73,8 @@ def test_a_red_run_keeps_its_code(tmp_path: Path) -> None:
 LOSES = """
 from app.settings import Settings
 from test_framework.test_context import TestContext
-from test_framework.tests.unit.kit.liar import liar
-from test_framework.tests.unit.kit.planted import THINKING, ada_of, text
+from tests.agents.unit.kit.liar import liar
+from tests.agents.unit.kit.planted import THINKING, ada_of, text
 
 async def test_that_does_not_look():
     lines = [text(seq, THINKING) for seq in {numbers}]

@@ -70,7 +70,7 @@ def test_whoever_missed_is_told_what_is_there(app: FastAPI, method: str, path: s
 async def test_a_404_in_a_test_names_the_nearest_route(server: Server) -> None:
     async with BackendClient(server.url) as client:
         with pytest.raises(UnexpectedAnswer, match="the nearest is GET /health/ready"):
-            await client._expect(200, "GET", "/healthy/ready")
+            await client.expect(200, "GET", "/healthy/ready")
 
 
 def test_an_override_ends_with_its_block(app: FastAPI) -> None:

@@ -1,0 +1,287 @@
+"""How the process begins and ends, whatever it is doing when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import pytest
+import websockets
+
+from commitstream.watchers import CloseReason
+from test_framework.service_pool import ServicePool
+from tests.agents.client import AgentsClient
+from tests.full.processes import DEADLINE_SECONDS, Ended, run
+
+BRISK_SECONDS = 4.0  # a process that waited for its database would take five; a busy machine takes over two
+BOTH = [signal.SIGINT, signal.SIGTERM]
+SECRET = secrets.token_urlsafe(48)
+
+Environment = Mapping[str, str]
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> dict[str, str]:
+    """Nothing real, nothing of the developer's, a port of its own."""
+    return {
+        "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/app.db",
+        "REDIS_URL": "",
+        "APP_PORT": "0",
+        "APP_TOKEN_SECRET": SECRET,
+    }
+
+
+@pytest.fixture
+def real(database_url: str, redis_url: str) -> dict[str, str]:
+    """A real Postgres and a real Redis."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "APP_CHANNEL_PREFIX": f"test-{secrets.token_hex(4)}",
+        "APP_PORT": "0",
+        "APP_TOKEN_SECRET": SECRET,
+    }
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def hole() -> Iterator[str]:
+    """A database that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"postgresql+asyncpg://ada:hunter2@127.0.0.1:{listener.getsockname()[1]}/app"
+
+
+@pytest.fixture
+def nothing() -> Iterator[str]:
+    """A database where nobody listens, nor can: its port is held."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"postgresql+asyncpg://ada:hunter2@127.0.0.1:{held.getsockname()[1]}/app"
+
+
+async def token_of(url: str) -> str:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        return str((await client.post("/api/dev/token", json={"user": "ada"})).json()["token"])
+
+
+@asynccontextmanager
+async def audience(url: str) -> AsyncIterator[tuple[websockets.ClientConnection, AsyncIterator[str]]]:
+    """An open socket and an open stream, both of them greeted."""
+    token = await token_of(url)
+    async with (
+        websockets.connect(url.replace("http", "ws") + "/ws?after=0", proxy=None) as socket,
+        httpx.AsyncClient(base_url=url, trust_env=False, headers={"Authorization": f"Bearer {token}"}) as client,
+        client.stream("GET", "/api/events", timeout=DEADLINE_SECONDS) as stream,
+    ):
+        await socket.send(f'{{"token": "{token}"}}')
+        assert [json.loads(await socket.recv())["type"] for _ in range(2)] == ["hello", "live"]
+        lines = stream.aiter_lines()
+        await anext(lines)
+        yield socket, lines
+
+
+def assert_ended_well(ended: Ended) -> None:
+    assert ended.code == 0, ended.complained
+    assert ended.complained == ""
+    assert ended.seconds < BRISK_SECONDS
+
+
+@pytest.mark.parametrize("number", BOTH, ids=str)
+async def test_a_process_that_does_nothing_ends_at_once(embedded: Environment, number: signal.Signals) -> None:
+    async with run(embedded) as process:
+        await process.url()
+
+        assert_ended_well(await process.ended(number))
+
+
+@pytest.mark.parametrize("number", BOTH, ids=str)
+async def test_open_sockets_are_sent_elsewhere_and_open_streams_end(real: Environment, number: signal.Signals) -> None:
+    async with run(real) as process:
+        async with audience(await process.url()) as (socket, lines):
+            ended = await process.ended(number)
+
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == CloseReason.RESTART
+            assert [line async for line in lines if line.startswith("data:")] == []
+
+        assert_ended_well(ended)
+
+
+@pytest.mark.parametrize("number", BOTH, ids=str)
+async def test_a_process_that_waits_for_its_database_ends_at_once(
+    embedded: Environment, hole: str, number: signal.Signals
+) -> None:
+    async with run({**embedded, "DATABASE_URL": hole}) as process:
+        await process.listens()
+
+        assert_ended_well(await process.ended(number))
+
+
+async def test_a_process_that_tries_its_database_again_ends_at_once(embedded: Environment, nothing: str) -> None:
+    async with run({**embedded, "DATABASE_URL": nothing, "APP_LOG_LEVEL": "info"}) as process:
+        await process.complaint("attempt 2 of 6")
+
+        ended = await process.ended(signal.SIGINT)
+
+        assert ended.code == 0
+        assert ended.seconds < BRISK_SECONDS
+        ended.assert_no_traceback()
+
+
+async def test_a_second_signal_ends_a_drain_that_waits(embedded: Environment) -> None:
+    production = {**embedded, "APP_ENVIRONMENT": "production", "APP_SHUTDOWN_TIMEOUT_SECONDS": "60"}
+    async with run(production) as process:
+        url = await process.url()
+        async with AgentsClient(url, production_token()) as ada:
+            await ada.start_run("!stall 50")
+            process.tell(signal.SIGTERM)
+            await drains(ada)
+
+            ended = await process.ended(signal.SIGTERM)
+
+        assert ended.seconds < BRISK_SECONDS
+        assert ended.code != 0
+        ended.assert_no_traceback()
+
+
+async def drains(client: AgentsClient) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await client.ready()).status != "draining":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def production_token() -> str:
+    from app.settings import load_settings
+    from commitstream.service.tokens import Tokens
+
+    return Tokens(load_settings(None, {"token_secret": SECRET})).issue("ada")
+
+
+async def test_a_second_signal_ends_a_start_that_waits(embedded: Environment, hole: str) -> None:
+    async with run({**embedded, "DATABASE_URL": hole}) as process:
+        await process.listens()
+        process.tell(signal.SIGTERM)
+
+        ended = await process.ended(signal.SIGTERM)
+
+        assert ended.seconds < BRISK_SECONDS
+        ended.assert_no_traceback()
+
+
+async def test_a_run_at_work_is_waited_for_and_its_watcher_is_shown_its_end(embedded: Environment) -> None:
+    production = {**embedded, "APP_ENVIRONMENT": "production", "APP_SHUTDOWN_TIMEOUT_SECONDS": "10"}
+    async with run(production) as process:
+        url = await process.url()
+        headers = {"Authorization": f"Bearer {production_token()}"}
+        async with (
+            AgentsClient(url, production_token()) as ada,
+            httpx.AsyncClient(base_url=url, trust_env=False, headers=headers) as client,
+            client.stream("GET", "/api/events?after=0", timeout=DEADLINE_SECONDS) as stream,
+        ):
+            await ada.start_run("!stall 0.5")
+            process.tell(signal.SIGTERM)
+
+            events = [line async for line in stream.aiter_lines() if line.startswith("data:")]
+
+        assert '"status":"completed"' in events[-1]
+        assert (await process.ended()).code == 0
+
+
+async def test_a_database_that_can_not_be_reached_is_told_in_one_line(embedded: Environment, nothing: str) -> None:
+    async with run({**embedded, "DATABASE_URL": nothing}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 1
+    ended.assert_brief("database did not start", "refused", "Next: ")
+    assert "hunter2" not in ended.complained
+
+
+async def test_a_database_that_refuses_our_password_is_told_in_one_line(real: Environment, pool: ServicePool) -> None:
+    address = urlsplit(real["DATABASE_URL"])
+    wrong = address._replace(netloc=f"nobody:hunter2@{address.netloc.rpartition('@')[2]}")
+    async with run({**real, "DATABASE_URL": urlunsplit(wrong)}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 1
+    ended.assert_brief("database did not start", "nobody", "Next: ")
+    assert "hunter2" not in ended.complained
+
+
+async def test_migrations_that_are_behind_are_told_in_one_line_with_the_remedy(
+    real: Environment, pool: ServicePool
+) -> None:
+    empty = urlsplit(pool.get("postgres").url)._replace(scheme="postgresql+asyncpg", path="/template1")
+    async with run({**real, "DATABASE_URL": urlunsplit(empty)}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 1
+    ended.assert_brief("migrations did not start", "at migration none", "python -m app migrate")
+
+
+async def test_a_taken_port_in_dev_goes_on_to_the_next_and_says_so(embedded: Environment, taken: int) -> None:
+    async with run({**embedded, "APP_PORT": str(taken)}) as process:
+        assert urlsplit(await process.url()).port != taken
+        assert f"port {taken} is taken" in await process.line("note")
+
+
+async def test_a_taken_port_in_production_is_told_in_one_line(embedded: Environment, taken: int) -> None:
+    async with run({**embedded, "APP_PORT": str(taken), "APP_ENVIRONMENT": "production"}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 2
+    ended.assert_brief(f"port {taken} of 127.0.0.1 is taken", "APP_PORT")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+async def test_an_address_that_is_not_ours_is_told_in_one_line(embedded: Environment, host: str) -> None:
+    async with run({**embedded, "APP_HOST": host, "APP_ENVIRONMENT": "production"}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 2
+    ended.assert_brief("can't listen on port 0 of", host)
+
+
+async def test_settings_that_can_not_be_used_end_it_with_lines_that_name_them(embedded: Environment) -> None:
+    async with run({**embedded, "APP_PORT": "x", "APP_LOG_LEVEL": "loud"}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 2
+    assert "APP_PORT" in ended.complained
+    assert "APP_LOG_LEVEL" in ended.complained
+    ended.assert_no_traceback()
+
+
+async def test_production_without_a_secret_ends_it(embedded: Environment) -> None:
+    async with run({**embedded, "APP_ENVIRONMENT": "production", "APP_TOKEN_SECRET": ""}) as process:
+        ended = await process.ended()
+
+    assert ended.code == 2
+    assert "APP_TOKEN_SECRET" in ended.complained
+
+
+async def test_production_makes_tokens_for_nobody_and_does_not_speak_of_it(embedded: Environment) -> None:
+    async with run({**embedded, "APP_ENVIRONMENT": "production"}) as process:
+        async with httpx.AsyncClient(base_url=await process.url(), trust_env=False) as client:
+            assert (await client.post("/api/dev/token", json={"user": "ada"})).status_code == 404
+            described = await client.get("/openapi.json")
+
+        assert "/api/runs" in described.json()["paths"]
+        assert "/api/dev/token" not in described.json()["paths"]
+        assert SECRET not in described.text
+        assert_ended_well(await process.ended(signal.SIGTERM))

@@ -1,0 +1,157 @@
+"""Postgres breaks connections, shuts its doors and goes away in the middle of runs: every event is written once all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from app.agents.model import Turn
+from commitstream.db.database import CONNECTION_LOST, Database
+from commitstream.hub import Hub
+from commitstream.watchers import Live, QueueWatcher
+from test_framework.event_path import EventPath
+from test_framework.services.service import Service
+from tests.agents.agent_room import agent_room
+
+# server and database are both ours to break
+pytestmark = [pytest.mark.usefixtures("postgres"), pytest.mark.isolation("clone")]
+
+THOUGHTS = 30
+DEADLINE_SECONDS = 15.0
+
+
+@asynccontextmanager
+async def maintenance(url: str) -> AsyncIterator[tuple[AsyncConnection, str]]:
+    """A connection beside the database under test, and that database's name."""
+    engine = create_async_engine(make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            yield connection, str(make_url(url).database)
+    finally:
+        await engine.dispose()
+
+
+async def break_connections(url: str) -> None:
+    """End every connection to a database from the server's side."""
+    async with maintenance(url) as (connection, name):
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        await connection.execute(text(ended), {"name": name})
+
+
+async def shut(url: str, *, doors: bool) -> None:
+    """Let nobody in any more, or let them in again."""
+    async with maintenance(url) as (connection, name):
+        await connection.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not doors}'))
+
+
+async def think(turn: Turn) -> str:
+    for number in range(THOUGHTS):
+        await turn.think(str(number))
+        await asyncio.sleep(0.01)
+    return "done"
+
+
+@pytest.mark.parametrize("breaks", [1, 10])
+async def test_a_run_outlives_connections_that_break(path: EventPath, database_url: str, breaks: int) -> None:
+    async with agent_room(path, think) as room:
+        run = await room.start()
+        for _ in range(breaks):
+            await break_connections(database_url)
+            await asyncio.sleep(0.03)
+        events = await room.ended(run)
+
+    assert [event.payload.get("thought") for event in events[1:-1]] == [str(number) for number in range(THOUGHTS)]
+    assert events[-1].payload["status"] == "completed"
+
+
+async def test_a_run_waits_at_a_shut_door(path: EventPath, database_url: str) -> None:
+    async with agent_room(path, think) as room:
+        run = await room.start()
+        await shut(database_url, doors=True)
+        await break_connections(database_url)
+        await asyncio.sleep(0.5)
+        await shut(database_url, doors=False)
+        events = await room.ended(run)
+
+    assert [event.payload.get("thought") for event in events[1:-1]] == [str(number) for number in range(THOUGHTS)]
+    assert events[-1].payload["status"] == "completed"
+
+
+async def test_a_run_outlives_a_server_that_is_killed_and_comes_back(
+    path: EventPath, database_url: str, postgres: Service
+) -> None:
+    async with maintenance(database_url) as (connection, name):
+        await connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = on'))  # as in production
+    async with agent_room(path, think) as room:
+        run = await room.start()
+        await asyncio.to_thread(postgres.kill)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(postgres.ensure)
+        events = await room.ended(run)
+
+    assert [event.payload.get("thought") for event in events[1:-1]] == [str(number) for number in range(THOUGHTS)]
+    assert events[-1].payload["status"] == "completed"
+
+
+async def test_a_login_that_is_refused_for_a_while_is_a_lost_database(database_url: str) -> None:
+    name = f"service_{secrets.token_hex(4)}"
+    role = make_url(database_url).set(username=name, password=name)
+    async with maintenance(database_url) as (connection, _):
+        await connection.execute(text(f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{name}'"))
+        database = Database(role.render_as_string(hide_password=False))
+        try:
+            await database.ping()
+            await connection.execute(text(f"ALTER ROLE {name} NOLOGIN"))
+            await break_connections(database_url)
+            for _ in range(2):
+                with pytest.raises(CONNECTION_LOST):
+                    await database.ping()
+            await connection.execute(text(f"ALTER ROLE {name} LOGIN"))
+            await database.ping()
+        finally:
+            await database.close()
+            await connection.execute(text(f"DROP ROLE {name}"))
+
+
+@pytest.mark.parametrize("fault", ["broken connections", "a shut door"])
+async def test_what_a_lost_database_raises_is_known_as_that(path: EventPath, database_url: str, fault: str) -> None:
+    database = Database(database_url)
+    try:
+        await database.ping()
+        if fault == "a shut door":
+            await shut(database_url, doors=True)
+        await break_connections(database_url)
+
+        with pytest.raises(CONNECTION_LOST):
+            await database.ping()
+        await shut(database_url, doors=False)
+        await database.ping()
+    finally:
+        await database.close()
+
+
+async def test_watchers_are_shown_everything_when_the_database_is_back(path: EventPath, database_url: str) -> None:
+    path.bus.healthy = False
+    hub, box = Hub(path.journal, path.bus, path.tally), QueueWatcher(0)
+    await hub.start()
+    await hub.attach(box, "user:ada")
+    async with agent_room(path, think) as room:
+        run = await room.start()
+        await shut(database_url, doors=True)
+        await break_connections(database_url)
+        await asyncio.sleep(0.5)
+        await shut(database_url, doors=False)
+        events = await room.ended(run)
+
+    shown: list[str] = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while len(shown) < len(events) and (batch := await box.get()):
+            shown += [] if isinstance(batch, Live) else batch.frames
+    await hub.close()
+    assert shown == await path.written("user:ada")

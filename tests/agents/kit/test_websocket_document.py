@@ -1,0 +1,52 @@
+"""What docs/websocket-kit.md shows works as it is written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from test_framework import CHECKOUT
+from test_framework.running.planted import Outcome, outcomes_of_cases
+from test_framework.websocket.difference import unbroken
+from tests.agents.unit.kit.planted import COMPLETED, STARTED, THINKING, stream
+
+DOCUMENT = (CHECKOUT / "docs" / "websocket-kit.md").read_text(encoding="utf-8")
+BLOCKS = {
+    re.findall(r"async def (test_\w+)", block)[0]: block
+    for block in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
+    return outcomes_of_cases(tmp_path_factory, "document", BLOCKS)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_of_the_document_passes_as_it_stands(outcomes: Mapping[str, Outcome], name: str) -> None:
+    tests = BLOCKS[name].count("async def test_")
+
+    assert outcomes[name].results == ["passed"] * tests, outcomes[name].words
+
+
+def test_every_part_of_the_kit_is_shown() -> None:
+    shown = "".join(BLOCKS.values())
+
+    for part in (
+        "TestContext",
+        "TestUserContext",
+        "BackendClient",
+        "isolated_users",
+        "two_sockets",
+        "slow_reader",
+        "dropping",
+    ):
+        assert part in shown
+
+
+def test_the_difference_that_is_shown_is_the_one_that_is_said() -> None:
+    capture = stream((1, STARTED), (2, THINKING), (4, COMPLETED))
+
+    assert f"```text\n{unbroken(capture.events, capture.after)}\n```" in DOCUMENT

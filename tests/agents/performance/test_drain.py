@@ -1,0 +1,92 @@
+"""What a process does when it is told to end: it says so, ends its runs, shows their end, and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from urllib.parse import urlsplit
+
+from app.agents.events import AgentCompleted, AgentStarted, AgentThinking
+from test_framework.fixtures import MakeSettings
+from test_framework.servers import in_process
+from test_framework.services.service import Service
+from test_framework.waiting import becomes
+from tests.agents.context import AgentsContext
+
+GONE_SECONDS = 8.0
+REST_SECONDS = 15.0
+PATIENT_SECONDS = 20.0
+
+
+async def test_a_process_that_ends_shows_the_end_of_its_runs_before_it_lets_sockets_go(
+    make_settings: MakeSettings,
+) -> None:
+    async with in_process(make_settings()) as server, AgentsContext(server) as ada:
+        run = await ada.client.start_run("!think going on\n!stall 60")
+        await ada.wait_for_seq(2)
+
+        server.process.send_signal(signal.SIGTERM)
+        closed = await ada.wait_for_close(GONE_SECONDS)
+        code = await asyncio.wait_for(server.process.wait(), GONE_SECONDS)
+
+        ada.capture.assert_grammatical(run.id)
+        ada.capture.assert_kinds(run.id, [kind.event_type for kind in (AgentStarted, AgentThinking, AgentCompleted)])
+        assert ada.capture.events[-1].payload["status"] == "interrupted"
+        assert (closed.code, code) == (1012, 0)
+
+
+async def test_a_second_signal_ends_a_patient_process_at_once(make_settings: MakeSettings) -> None:
+    patient = make_settings(environment="production", shutdown_timeout_seconds=PATIENT_SECONDS)
+    async with in_process(patient) as server, AgentsContext(server) as ada:
+        await ada.client.start_run("!stall 60")
+
+        async def draining() -> bool:
+            return (await ada.client.ready()).status == "draining"
+
+        began = time.monotonic()
+
+        server.process.send_signal(signal.SIGTERM)
+        await becomes(draining, "the process draining")
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(server.process.wait(), GONE_SECONDS)
+
+        assert time.monotonic() - began < PATIENT_SECONDS / 2
+
+
+async def test_a_process_whose_database_has_frozen_ends_in_its_time_and_says_what_it_left(
+    make_settings: MakeSettings, postgres: Service
+) -> None:
+    async with in_process(make_settings(shutdown_timeout_seconds=0.2)) as server, AgentsContext(server) as ada:
+        run = await ada.client.start_run("!think going on\n!stall 60")
+        await ada.wait_for_seq(2)
+
+        with postgres.paused():
+            server.process.send_signal(signal.SIGTERM)
+            closed = await ada.wait_for_close(REST_SECONDS)
+            code = await asyncio.wait_for(server.process.wait(), REST_SECONDS)
+
+        assert (closed.code, code) == (1012, 1)
+        assert "1 runs could not be ended" in server.said
+        assert run.id in server.said
+        assert "Traceback" not in server.said.partition("could not be ended")[0]
+
+
+async def test_a_reader_that_is_stuck_holds_up_no_end(make_settings: MakeSettings) -> None:
+    settings = make_settings(shutdown_timeout_seconds=0.2)
+    async with in_process(settings) as server, AgentsContext(server) as ada:
+        address = urlsplit(server.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024)
+        head = f"GET /api/events?after=0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ada.user.token}\r\n\r\n"
+        writer.write(head.encode())
+        assert b"200 OK" in await reader.readline()  # and nothing more, whatever comes
+        for _ in range(30):
+            await ada.client.start_run("!think " + "x" * 500_000)
+        await ada.wait_for_seq(30 * 3)
+
+        server.process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(server.process.wait(), REST_SECONDS)
+        writer.close()
+
+        assert code == 0
+        assert "Traceback" not in server.said

@@ -1,7 +1,7 @@
 """The domains of this service: one package each, named only in this list.
 
-A domain has a module `domain` with `create(engine, settings)`, and as far as it needs them `events` with `TOPICS` and
-`tables`.
+A domain has a module `domain` with `create(engine, settings)`, and as far as it needs them `events` with `TOPICS`,
+`tables`, and a folder `migrations`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def factories() -> list[DomainFactory]:
 def topics() -> Topics:
     """Return the topics of all domains, without creating the domains."""
     return Topics(topic for module in _modules("events") for topic in module.TOPICS)
+
+
+def migration_folders() -> list[Path]:
+    """Return the folders of migrations that belong to one domain each."""
+    folders = (Path(__file__).parents[1] / package.replace(".", "/") / "migrations" for package in DOMAINS)
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def import_tables() -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from app.domains import topics as declared_topics
 from commitstream.bus.base import BusAway, Receive
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
@@ -101,12 +102,14 @@ class EventPath:
 
 
 @asynccontextmanager
-async def event_path(database_url: str, topics: Sequence[Topic] = TOPICS) -> AsyncIterator[EventPath]:
+async def event_path(database_url: str, topics: Sequence[Topic] | None = None) -> AsyncIterator[EventPath]:
     """Wire journal, outbox and relay on a migrated database until the block ends."""
     tally = EventCounters()
     database = Database(database_url, POOL)
     outbox = Outbox(tally)
-    journal = Journal(database, outbox, Topics([*topics, users(events=[Thought])]))
+    journal = Journal(
+        database, outbox, Topics([*(declared_topics() if topics is None else topics), users(events=[Thought])])
+    )
     bus = RecordingBus(journal)
     relay = Relay(bus, journal.after_each, tally)
     outbox.feed(relay)

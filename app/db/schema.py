@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.db.base import Base
-from app.domains import import_tables
+from app.domains import import_tables, migration_folders
 from app.settings import Settings
 from commitstream.db.migrate import Migrations, NextSteps
 
@@ -22,4 +22,5 @@ migrations = Migrations(
         merge='invoke db.merge --message "…"',
         revise='invoke db.revision --empty --message "…"',
     ),
+    domains=migration_folders(),
 )

@@ -89,17 +89,31 @@ class Migrations:
     """The migrations of an application and of the engine, up to the tables that a metadata declares."""
 
     def __init__(
-        self, versions: Path | None = None, metadata: Sequence[MetaData] = (), next_steps: NextSteps | None = None
+        self,
+        versions: Path | None = None,
+        metadata: Sequence[MetaData] = (),
+        next_steps: NextSteps | None = None,
+        *,
+        domains: Sequence[Path] = (),
     ) -> None:
-        """Take the application's revisions from `versions`, and its tables from `metadata`."""
+        """Take the application's revisions from the folder `versions`, and its declared tables from `metadata`.
+
+        `domains` are folders with revisions that belong to one domain each; new revisions are written to `versions`.
+        """
         self.versions = versions
+        self.domains = tuple(domains)
         self.next_steps = NextSteps() if next_steps is None else next_steps
         self.metadata = [Base.metadata, *(declared for declared in metadata if declared is not Base.metadata)]
 
     @property
     def folders(self) -> list[Path]:
         """The folders of the revisions: the engine's, and the application's."""
-        return [ENGINE_VERSIONS, *([self.versions] if self.versions is not None else [])]
+        return [ENGINE_VERSIONS, *self.own_folders]
+
+    @property
+    def own_folders(self) -> list[Path]:
+        """Where the application's revisions lie."""
+        return [*self.domains, *([self.versions] if self.versions is not None else [])]
 
     @property
     def tables(self) -> list[Table]:
@@ -156,6 +170,9 @@ class Migrations:
 
         from commitstream.db.autogenerate import refuse_empty
 
+        if self.versions is None:
+            raise SchemaError("this application has no folder for its revisions: give Migrations one")
+        self.versions.mkdir(parents=True, exist_ok=True)
         await self._run(
             engine,
             lambda config: command.revision(
@@ -197,7 +214,7 @@ class Migrations:
 
     def newest_revisions(self) -> list[str]:
         """Return the newest migrations of engine and application; SchemaError where one has two."""
-        newest = [self._newest(_read(folder)) for folder in self.folders]
+        newest = [self._newest(_read(ENGINE_VERSIONS)), self.newest_own_revision()]
         return sorted(revision for revision in newest if revision is not None)
 
     def newest_own_revision(self) -> str | None:
@@ -223,7 +240,7 @@ class Migrations:
         return heads[0] if heads else None
 
     def _own(self) -> dict[str, tuple[str, ...]]:
-        return {} if self.versions is None else _read(self.versions)
+        return _read(*self.own_folders)
 
     def _lacking(self, connection: Connection) -> tuple[str, ...]:
         """Name the tables and columns that the models declare and the database doesn't have."""

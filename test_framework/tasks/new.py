@@ -49,7 +49,7 @@ def domain(context: Context, name: str, item: str = "") -> None:
         "revision": revision,
         "down_revision": "None" if before is None else f'"{before}"',
     }
-    migration = f"app/db/migrations/versions/{datetime.now(UTC):%Y%m%d}_{revision}_{name}.py"
+    migration = f"app/{name}/migrations/{datetime.now(UTC):%Y%m%d}_{revision}_{name}.py"
     for source, target in (
         ("init", f"app/{name}/__init__.py"),
         ("domain", f"app/{name}/domain.py"),

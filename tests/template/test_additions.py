@@ -39,10 +39,10 @@ SEEN = '''"""A run that is handed over shows it."""
 
 from __future__ import annotations
 
-from test_framework.test_context import TestContext
+from tests.agents.context import AgentsContext
 
 
-async def test_a_handover_is_seen(ada: TestContext) -> None:
+async def test_a_handover_is_seen(ada: AgentsContext) -> None:
     run = await ada.run_agent('!call hand_over {"to": "bob"}')
 
     ada.capture.assert_grammatical(run.id)
@@ -104,7 +104,7 @@ def event_type(project: Path) -> Change:
 
 @pytest.mark.timeout(5 * MINUTES)
 def test_a_domain_takes_a_folder_a_line_and_a_migration(project: Path, domain: Change, workbench: Workbench) -> None:
-    migrations = {name for name in domain.added if name.startswith("app/db/migrations/versions/")}
+    migrations = {name for name in domain.added if name.startswith("app/orders/migrations/")}
     lines = [files["app/domains.py"].split("\n") for files in (domain.before, domain.after)]
     assert domain.changed == {"app/domains.py"}
     assert [line for line in lines[1] if line not in lines[0]] == ['    "app.orders",']

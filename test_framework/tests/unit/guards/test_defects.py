@@ -1,3 +1,4 @@
+# >>> template only
 """The table of defects that cannot come back names tests that are there."""
 
 from __future__ import annotations
@@ -36,3 +37,6 @@ def _tests_in(file: Path) -> set[str]:
         return set()
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+# <<< template only

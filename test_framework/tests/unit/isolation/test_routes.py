@@ -47,7 +47,7 @@ def test_a_route_is_listed_with_who_may_and_what_it_needs(app: FastAPI) -> None:
 def test_dev_has_its_pages_its_socket_and_its_tokens() -> None:
     found = {str(route): route.auth for route in routes_of_dev()}
 
-    assert found["POST /api/runs"] == "HTTPBearer"
+    assert found["GET /api/events"] == "HTTPBearer"
     assert found["WEBSOCKET /ws"] == "its first message"
     assert found["POST /api/dev/token"] == "-"
     assert found["GET /health/ready"] == "-"

@@ -18,7 +18,7 @@ from app.db.base import Base
 from app.db.schema import migrations
 from test_framework.tasks import db
 
-TABLES = {"runs", "streams", "events", "alembic_version"}
+TABLES = {"streams", "events", "alembic_version"}
 
 
 @pytest.fixture
@@ -136,23 +136,27 @@ def test_a_revision_without_ruff_is_kept_and_says_so(
 
 def test_a_missing_migration_is_named_with_the_next_command(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declared = MetaData(naming_convention=Base.metadata.naming_convention)
-    for table in Base.metadata.sorted_tables:
+    for table in migrations.tables:
         if table.name != "dead_letters":
             table.to_metadata(declared)
     Table("pets", declared, Column("id", Integer, primary_key=True), Column("name", Text, index=True))
-    runs = declared.tables["runs"]
-    runs.append_column(Column("mood", Text))
-    runs.append_constraint(CheckConstraint("mood <> ''", name="mood"))
-    runs.c.message.nullable = True
-    monkeypatch.setattr(migrations, "metadata", declared)
+    events = declared.tables["events"]
+    events.append_column(Column("mood", Text))
+    events.append_constraint(CheckConstraint("mood <> ''", name="mood"))
+    events.c.body.nullable = True
+    monkeypatch.setattr(migrations, "metadata", [declared])
 
     with pytest.raises(Exit, match=r'next: invoke db\.revision --message "…"') as refusal:
         db.check(Context())
 
     said = str(refusal.value.message)
     for difference in (
-        *("add table pets", "remove table dead_letters", "add column runs.mood"),
-        *("add constraint ck_runs_mood of runs", "add index ix_pets_name of pets", "change nullable of runs.message"),
+        *("add table pets", "remove table dead_letters", "add column events.mood"),
+        *(
+            "add constraint ck_events_mood of events",
+            "add index ix_pets_name of pets",
+            "change nullable of events.body",
+        ),
     ):
         assert difference in said
     assert "check.db" not in said

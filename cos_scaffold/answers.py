@@ -18,6 +18,7 @@ CHOICES = {
     "license": ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"),
     "lowest_python": ("3.12", "3.11", "3.13"),
     "ci_provider": ("github", "none"),
+    "example": ("agents", "none"),
 }
 LONGEST = {"project_name": 60, "project_slug": 40, "description": 160, "author": 80}
 EXAMPLES = {
@@ -46,6 +47,7 @@ class Answers:
     license: str
     lowest_python: str
     ci_provider: str
+    example: str
 
     @classmethod
     def of(cls, context: Mapping[str, object]) -> Answers:

@@ -18,6 +18,9 @@ from cos_scaffold.markers import strip
 DEV_LOCK = "requirements-dev.lock"
 EXECUTABLE = 0o111
 WORKFLOWS = ".github/workflows/"
+EXAMPLE = ("app/agents", "tests/agents")
+"""The domain that shows what the engine does; a project may begin without it."""
+DOMAINS, EXAMPLE_LINE = "app/domains.py", b'    "app.agents",\n'
 
 
 def refuse_bad(root: Path, context: Mapping[str, object]) -> None:
@@ -32,7 +35,11 @@ def generate(root: Path, project: Path, context: Mapping[str, object], without: 
     for name in project_files(root):
         if within(name, without) or (name.startswith(".github/") and answers.ci_provider != "github"):
             continue
+        if answers.example == "none" and within(name, EXAMPLE):
+            continue
         content = (root / name).read_bytes()
+        if name == DOMAINS and answers.example == "none":
+            content = content.replace(EXAMPLE_LINE, b"")
         made = stamped(name, content, answers)
         if made or not content:
             write(project / name, made)

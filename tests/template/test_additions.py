@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cos_scaffold.live_files import live_files
-from tests.template.workbench import ROOT, Workbench
+from tests.template.workbench import ANSWERS, ROOT, Workbench
 
 MINUTES = 60
 EVENTS, TOOLS = "app/agents/events.py", "app/agents/tools.py"
@@ -137,3 +137,20 @@ def test_a_project_with_additions_is_green(project: Path, workbench: Workbench) 
     workbench.succeed("python", "-m", "test_framework.guards", cwd=project)
     tested = ("--mode", "lightweight", "--share-out")
     workbench.succeed("python", "-m", "pytest", *tested, cwd=project, seconds=7 * MINUTES)
+
+
+@pytest.mark.timeout(5 * MINUTES)
+def test_the_first_domain_of_a_bare_project_is_green(workbench: Workbench) -> None:
+    into = workbench.folder / "without the example"
+    ended = workbench.typed({"example": "none"}, template=ROOT, into=into)
+    assert ended.code == 0, ended.said
+    bare = into / ANSWERS["project_slug"]
+
+    workbench.succeed("invoke", "new.domain", "orders", cwd=bare)
+
+    assert not (bare / "app/agents").exists()
+    for command in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)):
+        workbench.succeed(*command, cwd=bare, seconds=3 * MINUTES)
+    for mode in ("lightweight", "integration"):
+        tested = ("--mode", mode, "-n0", "tests/orders")
+        workbench.succeed("python", "-m", "pytest", *tested, cwd=bare, seconds=2 * MINUTES)

@@ -22,12 +22,14 @@ ANSWERED = {
     "3.11": {"lowest_python": "3.11"},
     "3.12": {"lowest_python": "3.12"},
     HARDEST: {"lowest_python": "3.13", "ci_provider": "none"},
+    "no example": {"example": "none"},
 }
 # the tests of a project with other answers run on the machines of test_machines.py
 SESSIONS = {
     "3.11": ("lint", "types"),
     "3.12": ("workflows", "lint", "types"),
     HARDEST: ("workflows", "lint", "types", "lightweight", "integration", "full"),
+    "no example": ("lint", "types", "lightweight"),
 }
 CASES = [
     pytest.param(answers, session, marks=pytest.mark.needs("python_3_13") if answers == HARDEST else ())
@@ -56,7 +58,7 @@ def own(projects: Callable[[str], Path]) -> Path:
 
 
 def test_every_answer_is_tried_inside_a_project() -> None:
-    for field in ("lowest_python", "ci_provider"):
+    for field in ("lowest_python", "ci_provider", "example"):
         tried = {{**ANSWERS, **answers}[field] for answers in ANSWERED.values()}
         assert tried == set(CHOICES[field])
 

@@ -25,6 +25,7 @@ ANSWERS = {
     "license": "MIT",
     "lowest_python": "3.11",
     "ci_provider": "github",
+    "example": "agents",
 }
 
 

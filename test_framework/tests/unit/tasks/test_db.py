@@ -45,7 +45,7 @@ def column(file: Path, query: str) -> list[str]:
         connection.close()
 
 
-FOREIGN = "UPDATE alembic_version SET version_num = 'f00dfeed' WHERE version_num NOT LIKE 'commitstream%'"
+FOREIGN = "DELETE FROM alembic_version WHERE version_num NOT LIKE 'commitstream%'; INSERT INTO alembic_version VALUES ('f00dfeed')"
 """As a newer release leaves the application's branch; the engine's stays."""
 
 
@@ -56,7 +56,7 @@ def newest() -> str:
 def execute(file: Path, statement: str) -> None:
     connection = sqlite3.connect(file)
     with connection:
-        connection.execute(statement)
+        connection.executescript(statement)
     connection.close()
 
 

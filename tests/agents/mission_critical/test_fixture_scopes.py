@@ -249,12 +249,15 @@ CASES: dict[str, Case] = {
     ),
     "the shared server outlives a test that fails in the middle of a run": Case(
         """
+        from types import SimpleNamespace
+
         async def test_one(ada):
-            await ada.start_run("!stall 60")
+            await ada.client.request("POST", "/api/runs", json={"message": "!stall 60"})
             raise LookupError("in the middle")
 
         async def test_another(ada):
-            run = await ada.run_agent("hello")
+            run = SimpleNamespace(**(await ada.client.request("POST", "/api/runs", json={"message": "hello"})).json())
+            await ada.wait_for_end(run.id)
             ada.capture.assert_grammatical(run.id)
             assert ada.capture.runs == [run.id]
         """,

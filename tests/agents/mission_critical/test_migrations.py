@@ -32,7 +32,7 @@ class Copy:
         return self.root / "app" / "agents" / "tables.py"
 
     def migrations(self) -> set[Path]:
-        return set((self.root / "app" / "db" / "migrations" / "versions").glob("*.py"))
+        return {*self.root.glob("app/**/migrations/**/*.py")}
 
     async def run(self, *arguments: str) -> tuple[int, str]:
         """Run a Python program there; return its exit code and all that it printed."""

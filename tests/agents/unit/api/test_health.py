@@ -203,7 +203,7 @@ async def test_a_service_that_drains_is_alive_and_not_ready(settings: Settings, 
 
         assert await probes(inside) == {"live": (200, "live"), "ready": (503, "draining"), "startup": (200, "ready")}
         assert_problem(await inside.client.post("/api/runs", json={"message": "too late"}, headers=inside.user()), 503)
-        assert_problem(await inside.client.get("/api/events", headers=inside.user()), 503, "come back")
+        assert_problem(await inside.client.get("/api/events", headers=inside.user()), 503, "reconnect")
 
 
 async def test_a_storm_of_probes_is_one_question_to_the_database(

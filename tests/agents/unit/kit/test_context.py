@@ -69,7 +69,7 @@ class TestWithAService:
     async def test_events_of_another_run_are_no_answer(self, ada: AgentsContext) -> None:
         await ada.run_agent("hello")
 
-        with pytest.raises(AssertionError, match="agent_completed of run another did not come within"):
+        with pytest.raises(AssertionError, match="the last event of another did not come within"):
             await ada.wait_for_end("another", SOON)
 
     async def test_a_time_out_says_what_was_awaited_and_what_came(self, ada: AgentsContext) -> None:
@@ -371,7 +371,7 @@ class TestWithALiar:
                 await ada.wait_for_end("run")
 
         assert str(told.value) == (
-            "the socket was closed with 4008 (too slow) while agent_completed of run run was awaited; "
+            "the socket was closed with 4008 (too slow) while the last event of run was awaited; "
             "what came: ['1 agent_started']"
         )
 

@@ -241,7 +241,9 @@ def test_the_licence_is_the_answered_one(
 def test_enter_at_every_question_makes_a_project(workbench: Workbench, checkout: Path, tmp_path: Path) -> None:
     questions = json.loads((checkout / "cookiecutter.json").read_text())
 
-    ended = workbench.run("cookiecutter", "-o", str(tmp_path), str(checkout), stdin="\n" * len(questions["__prompts__"]))
+    ended = workbench.run(
+        "cookiecutter", "-o", str(tmp_path), str(checkout), stdin="\n" * len(questions["__prompts__"])
+    )
 
     assert ended.code == 0, ended.said
     assert "Next, in my-realtime-service: . ./activate && nox -s dev" in ended.said

@@ -19,7 +19,8 @@ from test_framework.mutants.patches import Mutant, StaleMutant, read
 from test_framework.mutants.trial import TRIAL_SECONDS, Control, Outcome, Verdict, try_out
 
 LIST = "mutants.md"
-"""The name of a list; each folder below `tests` may have one."""
+"""The name of a list; each folder of tests may have one."""
+TESTS = ("tests", "commitstream/tests")
 
 NEXT = {
     Verdict.ELSEWHERE: f"name that test in {LIST}",
@@ -32,7 +33,7 @@ Say = Callable[[str], None]
 
 def lists(root: Path) -> list[Path]:
     """Return the lists of ways to break the service."""
-    return sorted(root.glob(f"tests/**/{LIST}"))
+    return sorted(file for below in TESTS for file in root.glob(f"{below}/**/{LIST}"))
 
 
 def say(line: str) -> None:

@@ -143,7 +143,7 @@ def test_an_optional_program_that_is_missing_is_a_note(
     missing = check.look()
     assert missing.verdict is Verdict.NOTE
     assert re.search(rf"{program} is on PATH|{program} is not on PATH|{program}, .* is on PATH", missing.seen)
-    assert re.search(r" adds [1-9]\d* test functions?$", missing.seen)
+    assert re.search(r" adds \d+ test functions?$", missing.seen)  # a project may have no test for it
     assert missing.remedy.endswith(f"install {program}")
 
     own = tmp_path / program

@@ -53,6 +53,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shard", default=None, metavar="I/N", help="run the I-th of N shares of the tests, e.g. 2/4")
 
 
+def workers_of(mode: str | None) -> int:
+    """Return how many workers share a whole suite: one more than processors, since tests wait as well as work.
+
+    In full each test has server processes besides, which use the processors and the memory of one more worker.
+    """
+    processors = os.cpu_count() or 1
+    return processors if mode == Mode.FULL else processors + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     """Share a whole suite out if that is asked for; what somebody selects is sooner done by one."""
@@ -60,7 +69,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     selected = config.args_source is config.ArgsSource.ARGS
     watched = config.getoption("usepdb") or config.getoption("trace")
     if config.getoption("--share-out") and not (settled or selected or watched):
-        config.option.numprocesses = (os.cpu_count() or 1) + 1  # tests wait as well as work
+        config.option.numprocesses = workers_of(config.getoption("--mode"))
         config.option.dist = "worksteal"
     return (yield)
 

@@ -18,10 +18,23 @@ BLOCKS = {
     for block in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 }
 
+# the planted project has a folder `tests` too, which would hide this one
+WITH_AGENTS = f"""
+import sys
+from types import ModuleType
+
+sys.modules.setdefault("tests", ModuleType("tests")).__path__ = [{str(CHECKOUT / "tests")!r}]
+
+from tests.agents.conftest import ada, bob
+
+"""
+
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
-    return outcomes_of_cases(tmp_path_factory, "document", BLOCKS)
+    return outcomes_of_cases(
+        tmp_path_factory, "document", {name: WITH_AGENTS + block for name, block in BLOCKS.items()}
+    )
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -35,9 +48,9 @@ def test_every_part_of_the_kit_is_shown() -> None:
     shown = "".join(BLOCKS.values())
 
     for part in (
-        "TestContext",
+        "AgentsContext",
         "TestUserContext",
-        "BackendClient",
+        "AgentsClient",
         "isolated_users",
         "two_sockets",
         "slow_reader",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from test_framework import CHECKOUT
 from test_framework.tests.kit.reporting.suites import CONFIGURATION, Suite, report_task
 
 pytestmark = pytest.mark.timeout(150)  # each starts separate Pythons, on a machine that may be busy
@@ -70,7 +71,14 @@ def test_a_red_run_keeps_its_code(tmp_path: Path) -> None:
     assert "exit code 12" not in ended.said
 
 
-LOSES = """
+LOSES = (
+    f"""
+import sys
+from types import ModuleType
+
+sys.modules.setdefault("tests", ModuleType("tests")).__path__ = [{str(CHECKOUT / "tests")!r}]
+"""
+    + """
 from app.settings import Settings
 from test_framework.test_context import TestContext
 from tests.agents.unit.kit.liar import liar
@@ -82,6 +90,7 @@ async def test_that_does_not_look():
     async with liar(settings, lines) as server, TestContext(server, ada_of(settings)) as ada:
         await ada.wait_for_seq(4)
 """
+)
 
 
 @pytest.mark.parametrize(("numbers", "code"), [((1, 2, 4), GATE_BROKEN), ((1, 2, 3, 4), 0)])

@@ -22,7 +22,7 @@ from test_framework import CHECKOUT
 COPIER, CRUFT = ".copier-answers.yml", ".cruft.json"
 OWN = ("app", "tests", ":(exclude)tests/template")
 """What an update leaves alone; the tests of the template itself never reach a project."""
-REVISIONS = "app/db/migrations/versions/"
+REVISIONS = re.compile(r"app/(?:.+/)?migrations/")
 CLONE = Path(".data/template.git")
 SHORT_FORMS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 RELEASE = re.compile(r"v?\d+(\.\d+)*(\.post\d+)?")
@@ -72,7 +72,7 @@ def report(project: Path, since: str, until: str) -> None:
     old = existing(clone, now.address, since or first_version(project) or now.version)
     new = existing(clone, now.address, until or newest(clone, now))
     missing, elsewhere = compare(project, clone, old, new)
-    revisions = [change for change in missing if change.path.startswith(REVISIONS)]
+    revisions = [change for change in missing if REVISIONS.match(change.path)]
     others = [change for change in missing if change not in revisions]
     if elsewhere:
         print(f"{elsewhere} files that this project no longer has were changed too, and are left out.")
@@ -90,7 +90,7 @@ def report(project: Path, since: str, until: str) -> None:
         )
         print(f"  {shlex.join([*diff, *(change.path for change in others)])} | git apply --3way")
     if revisions:
-        print(f"\nThe command leaves out {REVISIONS}: a revision's number may be taken here. After you have applied")
+        print("\nThe command leaves out the migrations: a revision's number may be taken here. After you have applied")
         print('the changed models, write a revision of this project: invoke db.revision --message "…"')
     print(f"\nAfter you have decided on them, leave them out: invoke template.missed --since {new}")
     raise Exit(code=1)

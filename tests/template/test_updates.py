@@ -15,7 +15,7 @@ UPDATE = {
     "cruft": ("cruft", "update", "--skip-apply-ask"),
 }
 FIXED = "app/agents/runs.py"
-MIGRATION = "app/db/migrations/versions/0099_of_the_template.py"
+MIGRATION = "app/agents/migrations/0099_of_the_template.py"
 
 
 @pytest.fixture(params=list(UPDATE))

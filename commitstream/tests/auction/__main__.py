@@ -8,7 +8,13 @@ from functools import partial
 from commitstream import listen, run
 from commitstream.tests.auction.application import AuctionSettings, create_app
 
-settings = AuctionSettings()
-listener = listen(settings)
-host, port = listener.getsockname()[:2]
-sys.exit(run(partial(create_app, settings), listener, lambda: print(f"http://{host}:{port}", flush=True)))
+
+def main() -> int:
+    settings = AuctionSettings()
+    listener = listen(settings)
+    host, port = listener.getsockname()[:2]
+    return run(partial(create_app, settings), listener, lambda: print(f"http://{host}:{port}", flush=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,9 +18,14 @@ from playwright.async_api import Browser, ViewportSize, expect
 
 from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
 from app.agents.tables import RunStatus
+from app.domains import factories
+from app.main import create_app
 from app.settings import Settings
+from commitstream.domain import Domain
+from commitstream.events import Event
+from commitstream.topics import Topic
 from test_framework.fixtures import Serve
-from test_framework.servers import Server, token
+from test_framework.servers import Server, in_loop, token
 from test_framework.settings import settings_for_tests
 from tests.agents.integration.visitor import DEADLINE_SECONDS, Visitor, visit
 
@@ -257,3 +262,21 @@ async def test_a_phone_shows_everything_without_scrolling_sideways(ada: Visitor)
     await ada.page.set_viewport_size(PHONE)
 
     assert await ada.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+class LotSold(Event):
+    price: int
+
+
+class Lots(Domain):
+    topics = (Topic("lot", events=[LotSold], may_watch=lambda user, key: True),)
+
+
+async def test_a_run_has_a_lane_for_every_event_type_of_the_service(browser: Browser, settings: Settings) -> None:
+    app = create_app(settings, domains=[*factories(), lambda engine, given: Lots()])
+    async with in_loop(settings, app) as server, visit(browser, server) as visitor:
+        await visitor.sign_in()
+        run = await visitor.start(QUESTION)
+
+        await expect(run.locator(".lane-name")).to_have_text(server.engine.topics.event_types)
+        assert "lot_sold" in server.engine.topics.event_types

@@ -18,7 +18,7 @@ from commitstream.lifecycle.cleanup import CleanupCoordinator
 from commitstream.lifecycle.plan import Phase
 from commitstream.topics import user_stream
 from test_framework.fixtures import MakeSettings
-from tests.agents.unit.api.inside import eventually
+from test_framework.waiting import becomes
 
 
 async def test_the_consumer_of_the_document_writes_a_line_for_every_event(
@@ -38,10 +38,7 @@ async def test_the_consumer_of_the_document_writes_a_line_for_every_event(
         for run_id in ("one", "two"):
             await engine.journal.append(session, user_stream("ada"), AgentStarted(run_id=run_id, message="hello"))
 
-    async def written() -> bool:
-        return len(audited()) == 2
-
-    await eventually(written, bool)
+    await becomes(lambda: len(audited()) == 2, "two lines")
     await cleanup.run("the test is over")
     assert [line.partition(" ")[2] for line in audited()] == [f"user:ada {n} agent_started" for n in (1, 2)]
 

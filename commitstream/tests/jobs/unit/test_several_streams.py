@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.settings import Settings
+from commitstream.tests.jobs.application import JobsSettings
+from commitstream.tests.jobs.lots import Lots, auction, bid, take_rights
+from commitstream.tests.jobs.wire import CLOSE, TEXT, Wire, frame, wire
 from test_framework.servers import InLoopServer, token
-from tests.agents.unit.api.lots import Lots, auction, bid, take_rights
-from tests.agents.unit.api.wire import CLOSE, TEXT, Wire, frame, wire
 
 ADA = "ada"
 OWN, LOT, OTHERS = "user:ada", "lot:42", "user:bob"
@@ -23,7 +23,7 @@ def lots() -> Lots:
 
 
 @pytest_asyncio.fixture
-async def server(settings: Settings, lots: Lots) -> AsyncIterator[InLoopServer]:
+async def server(settings: JobsSettings, lots: Lots) -> AsyncIterator[InLoopServer]:
     async with auction(settings, lots) as running:
         yield running
 

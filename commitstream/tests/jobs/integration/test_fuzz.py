@@ -12,13 +12,13 @@ from collections import Counter
 
 import pytest
 
+from commitstream.tests.jobs.client import JobsContext
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import eventually, jobs_in_loop, nothing_goes_wrong
+from commitstream.tests.jobs.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, frame, wire
 from commitstream.transports.direct_write import WRITE_BUFFER_LIMIT, DirectWriteProtocol
-from test_framework.fixtures import MakeSettings
-from test_framework.servers import InLoopServer, in_loop
+from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
-from tests.agents.context import AgentsContext
-from tests.agents.unit.api.inside import eventually, nothing_goes_wrong
-from tests.agents.unit.api.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, frame, wire
 
 CLIENTS = 300
 AT_ONCE = 10
@@ -114,17 +114,17 @@ async def watchers_of(server: InLoopServer) -> int:
 
 @pytest.mark.timeout(60)
 async def test_whatever_clients_send_nothing_breaks_nothing_stays_and_nobody_notices(
-    make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
+    make_settings: MakeJobsSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with in_loop(make_settings(sockets_per_user=1000, requests_per_minute=100_000)) as server:
+    async with jobs_in_loop(make_settings(sockets_per_user=1000, requests_per_minute=100_000)) as server:
         eve = TestUserContext.of(server.settings, "eve")
         await eventually(lambda: asyncio.sleep(0, server.engine.bus.healthy), bool)
         before = await tasks_of_the_service()
-        async with nothing_goes_wrong(caplog), AgentsContext(server) as ada:
+        async with nothing_goes_wrong(caplog), JobsContext(server) as ada:
             codes = Counter[int]()
             for _ in range(CLIENTS // AT_ONCE):
                 some = asyncio.gather(*(misbehave(server, eve) for _ in range(AT_ONCE)))
-                await ada.run_agent("undisturbed")
+                await ada.do("undisturbed")
                 codes.update(await some)
 
             ada.capture.assert_unbroken()
@@ -137,7 +137,7 @@ async def test_whatever_clients_send_nothing_breaks_nothing_stays_and_nobody_not
 
 
 async def test_pings_whose_answers_nobody_reads_do_not_pile_up(
-    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    make_settings: MakeJobsSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffered: list[int] = []
     answer = DirectWriteProtocol.handle_ping
@@ -147,7 +147,7 @@ async def test_pings_whose_answers_nobody_reads_do_not_pile_up(
         buffered.append(protocol.transport.get_write_buffer_size())
 
     monkeypatch.setattr(DirectWriteProtocol, "handle_ping", answer_and_measure)
-    async with in_loop(make_settings()) as server, wire(server) as client:
+    async with jobs_in_loop(make_settings()) as server, wire(server) as client:
         await client.handshake()
         await client.introduce(TestUserContext.of(server.settings).token)
         client.stop_reading()

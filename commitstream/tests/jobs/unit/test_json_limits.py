@@ -10,7 +10,7 @@ import pytest
 
 from commitstream.service.json_limits import DEEPEST, MOST_PARTS
 from commitstream.service.request_guard import LARGEST_BODY
-from tests.agents.unit.api.inside import Inside, assert_problem
+from commitstream.tests.jobs.inside import Inside, assert_problem
 
 CPU_SECONDS = 0.5
 SIZE = LARGEST_BODY - 100
@@ -51,7 +51,7 @@ async def test_a_costly_body_is_refused_soon_and_briefly(inside: Inside, body: b
     assert len(body) <= LARGEST_BODY
     before = time.thread_time()
 
-    answer = await inside.client.post("/api/runs", content=body, headers=json_of(inside))
+    answer = await inside.client.post("/api/jobs", content=body, headers=json_of(inside))
 
     assert time.thread_time() - before < CPU_SECONDS
     assert answer.status_code in {400, 413, 422}
@@ -60,7 +60,7 @@ async def test_a_costly_body_is_refused_soon_and_briefly(inside: Inside, body: b
 
 
 async def test_a_few_faults_are_listed_and_the_rest_counted(inside: Inside) -> None:
-    answer = await inside.client.post("/api/runs", content=keys(1000), headers=json_of(inside))
+    answer = await inside.client.post("/api/jobs", content=keys(1000), headers=json_of(inside))
 
     assert_problem(answer, 422, "991 more faults are not shown")
     assert len(answer.json()["errors"]) == 10
@@ -76,14 +76,14 @@ async def test_a_few_faults_are_listed_and_the_rest_counted(inside: Inside) -> N
     ids=["keys", "depth", "digits"],
 )
 async def test_a_body_beyond_a_limit_is_refused_with_the_limit(inside: Inside, body: bytes, words: str) -> None:
-    assert_problem(await inside.client.post("/api/runs", content=body, headers=json_of(inside)), 413, words)
+    assert_problem(await inside.client.post("/api/jobs", content=body, headers=json_of(inside)), 413, words)
 
 
 @pytest.mark.parametrize("text", [",[]{}:", '"', "\\", '\\"', "日本", "\n\t "], ids=ascii)
 async def test_a_long_message_of_any_characters_is_accepted(inside: Inside, text: str) -> None:
     message = text * (200_000 // len(text))
 
-    answer = await inside.client.post("/api/runs", content=json.dumps({"message": message}), headers=json_of(inside))
+    answer = await inside.client.post("/api/jobs", content=json.dumps({"message": message}), headers=json_of(inside))
 
     assert answer.status_code == 202
     assert answer.json()["message"] == message
@@ -94,6 +94,6 @@ async def test_a_body_in_pieces_is_read_whole(inside: Inside) -> None:
         for piece in (b'{"mes', b'sage":', b' "in pieces"}'):
             yield piece
 
-    answer = await inside.client.post("/api/runs", content=pieces(), headers=json_of(inside))
+    answer = await inside.client.post("/api/jobs", content=pieces(), headers=json_of(inside))
 
     assert answer.json()["message"] == "in pieces"

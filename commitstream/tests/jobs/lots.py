@@ -1,16 +1,14 @@
-"""A second domain beside the agents: lots of an auction, each with a stream that only its guests may watch."""
+"""A second domain beside the jobs: lots of an auction, each with a stream that only its guests may watch."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from app.agents import domain as agents
-from app.main import create_app
-from app.settings import Settings
 from commitstream.domain import Domain
 from commitstream.engine import Engine
 from commitstream.events import Event, RightsChanged
+from commitstream.tests.jobs.application import JobsSettings, create_app
 from commitstream.topics import Stream, Topic
 from commitstream.user import User
 from test_framework.servers import InLoopServer, in_loop
@@ -37,9 +35,9 @@ class Lots(Domain):
 
 
 @asynccontextmanager
-async def auction(settings: Settings, lots: Lots) -> AsyncIterator[InLoopServer]:
-    """Serve agents and lots until the block ends."""
-    async with in_loop(settings, create_app(settings, domains=[agents.create, lambda engine, _: lots])) as server:
+async def auction(settings: JobsSettings, lots: Lots) -> AsyncIterator[InLoopServer]:
+    """Serve jobs and lots until the block ends."""
+    async with in_loop(settings, create_app(settings, more=(lots,))) as server:
         yield server
 
 

@@ -10,20 +10,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from app.settings import Settings
 from commitstream.service.server import LARGEST_CLIENT_MESSAGE
 from commitstream.service.tokens import Tokens
+from commitstream.tests.jobs.application import JobsSettings
+from commitstream.tests.jobs.client import JobsContext
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import PROBLEM, jobs_in_loop, nothing_goes_wrong
+from commitstream.tests.jobs.unit.test_tokens import WORTHLESS
+from commitstream.tests.jobs.wire import BINARY, CLOSE, PING, PONG, TEXT, Address, Wire, frame, wire
 from commitstream.transports import websocket as sockets
 from commitstream.transports.websocket import MESSAGES_PER_MINUTE
 from commitstream.user import User
-from test_framework.fixtures import MakeSettings
-from test_framework.servers import InLoopServer, in_loop
+from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
-from tests.agents.context import AgentsContext
-from tests.agents.unit.api.inside import PROBLEM, nothing_goes_wrong
-from tests.agents.unit.api.test_tokens import WORTHLESS
-from tests.agents.unit.api.wire import BINARY, CLOSE, PING, PONG, TEXT, Address, Wire, frame, wire
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +208,7 @@ WRONG_FRAMES = {
 async def test_each_wrong_frame_is_named_by_its_code_and_disturbs_nobody(
     server: InLoopServer, ada: TestUserContext
 ) -> None:
-    async with AgentsContext(server) as bob:
+    async with JobsContext(server) as bob:
         for name, (code, frames) in WRONG_FRAMES.items():
             async with wire(server) as client:
                 await connected(client, ada, after=0)
@@ -216,7 +216,7 @@ async def test_each_wrong_frame_is_named_by_its_code_and_disturbs_nobody(
 
                 assert await client.close_code() == code, name
 
-        await bob.run_agent("undisturbed")
+        await bob.do("undisturbed")
         bob.capture.assert_unbroken()
         assert len(bob.capture.events) == 5
 
@@ -281,10 +281,10 @@ async def test_too_many_messages_close_with_4429(server: InLoopServer, ada: Test
         assert await client.close_code() == 4429
 
 
-async def test_a_socket_more_than_a_user_may_have_closes_with_4429(make_settings: MakeSettings) -> None:
-    async with in_loop(make_settings(sockets_per_user=1)) as server:
+async def test_a_socket_more_than_a_user_may_have_closes_with_4429(make_settings: MakeJobsSettings) -> None:
+    async with jobs_in_loop(make_settings(sockets_per_user=1)) as server:
         user = TestUserContext.of(server.settings)
-        async with AgentsContext(server, user), wire(server) as second, AgentsContext(server):
+        async with JobsContext(server, user), wire(server) as second, JobsContext(server):
             await second.handshake()
             assert await second.introduce(user.token) == {"closed": 4429}
 
@@ -343,8 +343,8 @@ async def test_a_fault_of_ours_closes_with_1011(
     assert "a socket failed" in caplog.text
 
 
-async def test_a_service_that_drains_sends_its_sockets_and_those_that_come_elsewhere(settings: Settings) -> None:
-    async with in_loop(settings) as server:
+async def test_a_service_that_drains_sends_its_sockets_and_those_that_come_elsewhere(settings: JobsSettings) -> None:
+    async with jobs_in_loop(settings) as server:
         user = TestUserContext.of(settings)
         async with wire(server) as early, wire(server) as late:
             await connected(early, user)
@@ -356,10 +356,10 @@ async def test_a_service_that_drains_sends_its_sockets_and_those_that_come_elsew
             assert await late.close_code() == 1012
 
 
-async def test_before_it_is_ready_the_handshake_is_answered_503(settings: Settings) -> None:
-    from app.main import create_app
+async def test_before_it_is_ready_the_handshake_is_answered_503(settings: JobsSettings) -> None:
     from commitstream.lifecycle.plan import Phase
     from commitstream.service.server import listen, server_for
+    from commitstream.tests.jobs.application import create_app
 
     app = create_app(settings)
     app.state.startup.add("engine room", phase=Phase.DOMAINS, start=asyncio.Event().wait)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
@@ -14,12 +14,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.agents.runner import Runner
-from app.main import create_app
-from app.settings import Settings
 from commitstream.engine import Engine
 from commitstream.lifecycle.startup import StartupManager
-from test_framework.servers import InLoopServer
+from commitstream.tests.jobs.application import JobsSettings, create_app
+from test_framework.servers import InLoopServer, in_loop
 from test_framework.users import TestUserContext
 
 DEADLINE_SECONDS = 5.0
@@ -34,7 +32,7 @@ class Inside:
 
     app: FastAPI
     client: httpx.AsyncClient
-    settings: Settings
+    settings: JobsSettings
     somebody: str = "ada"
 
     def for_somebody_new(self) -> Inside:
@@ -58,7 +56,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_up(settings: Settings, app: FastAPI | None = None) -> AsyncIterator[Inside]:
+async def open_up(settings: JobsSettings, app: FastAPI | None = None) -> AsyncIterator[Inside]:
     """Begin to start the application, and stop it when the block ends."""
     app = app or create_app(settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -70,11 +68,16 @@ async def open_up(settings: Settings, app: FastAPI | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def started(settings: Settings) -> AsyncIterator[Inside]:
+async def started(settings: JobsSettings) -> AsyncIterator[Inside]:
     """Start the application, and stop it when the block ends."""
     async with open_up(settings) as inside:
         await inside.startup.wait_ready(DEADLINE_SECONDS)
         yield inside
+
+
+def jobs_in_loop(settings: JobsSettings) -> AbstractAsyncContextManager[InLoopServer]:
+    """Serve the jobs in this event loop until the block ends."""
+    return in_loop(settings, create_app(settings))
 
 
 async def eventually(ask: Callable[[], Awaitable[Answer]], good: Callable[[Answer], object]) -> Answer:
@@ -89,11 +92,6 @@ async def eventually(ask: Callable[[], Awaitable[Answer]], good: Callable[[Answe
                 last = await ask()
     except TimeoutError:
         raise AssertionError(f"not within {DEADLINE_SECONDS:g} s; the last answer was {last!r}") from None
-
-
-async def at_work(inside: Inside) -> int:
-    """How many runs the service has not ended yet."""
-    return cast("Runner", inside.app.state.runner).busy
 
 
 async def left_over(server: InLoopServer) -> list[str]:

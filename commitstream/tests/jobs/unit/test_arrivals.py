@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 
-from app.settings import Settings
 from commitstream.service.server import Server, listen, server_for
+from commitstream.tests.jobs.application import JobsSettings
 
 ANSWER_SECONDS = 10.0
 
@@ -24,7 +24,7 @@ def caller() -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("turns", range(5))
 async def test_who_connects_as_the_server_stops_is_not_forgotten(
-    settings: Settings, caller: socket.socket, turns: int
+    settings: JobsSettings, caller: socket.socket, turns: int
 ) -> None:
     listener = listen(settings)
     server = server_for(FastAPI())

@@ -1,16 +1,22 @@
-"""The event client of browsers, `/web/events.js`: several streams on one connection, each with its own cursor."""
+"""The client of browsers, app/agents/web/events.js: several streams on one connection, each with its own cursor."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, WebSocketRoute
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
-from app.settings import Settings
-from test_framework.servers import InLoopServer, token
-from tests.agents.integration.visitor import DEADLINE_SECONDS, Visitor, visit
-from tests.agents.unit.api.lots import Lots, auction, bid, take_rights
+from commitstream.domain import Domain
+from commitstream.tests.jobs.application import JobsSettings, create_app
+from commitstream.tests.jobs.lots import Lots, bid, take_rights
+from test_framework import CHECKOUT
+from test_framework.servers import InLoopServer, in_loop, token
+
+DEADLINE_SECONDS = 8.0
 
 CONNECT = """async ([token, watch]) => {
     const { connect } = await import("/web/events.js");
@@ -47,29 +53,34 @@ class Client:
         return [(stream, seq, replayed) for stream, seq, replayed, _ in shown]
 
 
-@pytest_asyncio.fixture
-async def lots() -> Lots:
+class Web(Domain):
+    routes = (Mount("/web", StaticFiles(directory=CHECKOUT / "app" / "agents" / "web")),)
+
+
+@pytest.fixture
+def lots() -> Lots:
     return Lots({"ada"})
 
 
 @pytest_asyncio.fixture
-async def server(settings: Settings, lots: Lots) -> AsyncIterator[InLoopServer]:
-    async with auction(settings, lots) as running:
+async def server(settings: JobsSettings, lots: Lots) -> AsyncIterator[InLoopServer]:
+    async with in_loop(settings, create_app(settings, more=(lots, Web()))) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def visitor(browser: Browser, server: InLoopServer) -> AsyncIterator[Visitor]:
-    async with visit(browser, server) as visitor:
-        visitor.page.set_default_timeout(DEADLINE_SECONDS * 1000)
-        await visitor.open()
-        yield visitor
-        assert visitor.complaints == []
-
-
-@pytest_asyncio.fixture
-async def client(visitor: Visitor) -> Client:
-    return Client(visitor.page)
+async def client(browser: Browser, server: InLoopServer) -> AsyncIterator[Client]:
+    """A page of the server's origin, whose browser has nothing to complain about to the end."""
+    complaints = list[str]()
+    context = await browser.new_context()
+    page = await context.new_page()
+    page.set_default_timeout(DEADLINE_SECONDS * 1000)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    await page.goto(f"{server.url}/web/events.js")
+    yield Client(page)
+    await context.close()
+    assert complaints == []
 
 
 async def test_each_stream_resumes_at_its_own_cursor(server: InLoopServer, client: Client) -> None:
@@ -166,11 +177,3 @@ async def test_messages_of_unknown_types_are_ignored(server: InLoopServer, clien
     await bid(server.engine, "1", 10)
 
     assert [event[:2] for event in await client.shows(1)] == [("lot:1", 1)]
-
-
-async def test_a_run_has_a_lane_for_every_event_type_of_the_service(visitor: Visitor, server: InLoopServer) -> None:
-    await visitor.sign_in()
-    run = await visitor.start("How many words are these?")
-
-    await expect(run.locator(".lane-name")).to_have_text(server.engine.topics.event_types)
-    assert "bid_placed" in server.engine.topics.event_types

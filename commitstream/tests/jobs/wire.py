@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from app.settings import Settings
+from commitstream.settings import EngineSettings
 from test_framework.servers import Server
 
 DEADLINE_SECONDS = 5.0
@@ -39,7 +39,7 @@ def frame(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool
 class Address:
     """A server that is only known by where it is."""
 
-    settings: Settings
+    settings: EngineSettings
     url: str
 
 

@@ -9,9 +9,9 @@ import pytest
 import websockets
 
 from commitstream.journal import LARGEST_NUMBER
+from commitstream.tests.jobs.inside import Inside, assert_problem
 from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
-from tests.agents.unit.api.inside import Inside, assert_problem
 
 RULE = "digits 0 to 9"
 NO_CURSORS = [
@@ -35,7 +35,7 @@ NO_CURSORS = [
 
 @pytest.mark.parametrize("text", NO_CURSORS, ids=lambda text: ascii(text)[:20])
 async def test_pages_and_streams_refuse_what_is_no_cursor(inside: Inside, text: str) -> None:
-    for path in ("/api/events", "/api/runs/abc/events"):
+    for path in ("/api/events", "/api/jobs/abc/events"):
         answer = await inside.client.get(f"{path}?after={quote(text)}", headers=inside.user())
 
         assert_problem(answer, 422, RULE)
@@ -65,7 +65,7 @@ async def test_a_socket_refuses_what_is_no_cursor(watched: InLoopServer, text: s
 
 @pytest.mark.parametrize("text", ["0", "00", "007"])
 async def test_digits_are_a_cursor(inside: Inside, text: str) -> None:
-    answer = await inside.client.get(f"/api/runs/abc/events?after={text}", headers=inside.user())
+    answer = await inside.client.get(f"/api/jobs/abc/events?after={text}", headers=inside.user())
 
     assert_problem(answer, 404)
 
@@ -73,7 +73,7 @@ async def test_digits_are_a_cursor(inside: Inside, text: str) -> None:
 async def test_the_description_states_the_range_of_a_cursor(inside: Inside) -> None:
     paths = (await inside.client.get("/openapi.json")).json()["paths"]
     parameters = [
-        each for path in ("/api/runs/{run_id}/events", "/api/events") for each in paths[path]["get"]["parameters"]
+        each for path in ("/api/jobs/{job_id}/events", "/api/events") for each in paths[path]["get"]["parameters"]
     ]
     cursors = [each["schema"] for each in parameters if each["name"] in {"after", "last-event-id"}]
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from commitstream.bus.channels import Channels
 from commitstream.bus.redis import RedisBus
-from tests.agents.unit.api.inside import eventually
+from commitstream.tests.jobs.inside import eventually
 
 STEPS = range(0, 60, 2)
 

@@ -17,13 +17,13 @@ import pytest
 from redis.asyncio import Redis
 
 from commitstream.bus.channels import Channels
+from commitstream.tests.jobs.client import JobsClient, JobsContext
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import jobs_in_loop
 from commitstream.topics import user_stream
-from test_framework.fixtures import MakeSettings
-from test_framework.servers import InLoopServer, in_loop
+from test_framework.servers import InLoopServer
 from test_framework.services.service import Service
 from test_framework.users import TestUserContext
-from tests.agents.client import AgentsClient
-from tests.agents.context import AgentsContext
 
 DEADLINE_SECONDS = 10.0
 SLOWEST_PROBE = 1.5
@@ -33,7 +33,7 @@ CALM_REQUESTS = 5
 Answer = TypeVar("Answer")
 
 
-async def becomes(client: AgentsClient, *wanted: tuple[int, str]) -> None:
+async def becomes(client: JobsClient, *wanted: tuple[int, str]) -> None:
     """Wait until readiness answers so; a time-out says what it answered instead."""
     found = None
     try:
@@ -44,19 +44,19 @@ async def becomes(client: AgentsClient, *wanted: tuple[int, str]) -> None:
         raise AssertionError(f"not {wanted} within {DEADLINE_SECONDS:g} s, but {found}") from None
 
 
-async def probe(client: AgentsClient) -> tuple[int, str]:
+async def probe(client: JobsClient) -> tuple[int, str]:
     answer = await client.request("GET", "/health/ready")
     return answer.status_code, answer.json()["status"]
 
 
-async def ready(client: AgentsClient) -> tuple[int, str]:
+async def ready(client: JobsClient) -> tuple[int, str]:
     return await timed(lambda: probe(client), client, SLOWEST_PROBE)
 
 
 Ask = Callable[[], Awaitable[Answer]]
 
 
-async def timed(ask: Ask[Answer], client: AgentsClient, slowest: float) -> Answer:
+async def timed(ask: Ask[Answer], client: JobsClient, slowest: float) -> Answer:
     """Ask, and be answered in time, but for what a bystander had to wait too."""
     began = time.monotonic()
     asking = asyncio.ensure_future(ask())
@@ -83,19 +83,19 @@ async def slowest_of(ask: Ask[object]) -> float:
 
 @pytest.mark.parametrize("away", ["pause", "stop"])
 async def test_without_redis_the_service_is_degraded_and_serves_as_quickly(
-    make_settings: MakeSettings, redis: Service, away: str
+    make_settings: MakeJobsSettings, redis: Service, away: str
 ) -> None:
-    async with in_loop(make_settings()) as server, AgentsContext(server) as ada:
+    async with jobs_in_loop(make_settings()) as server, JobsContext(server) as ada:
         await becomes(ada.client, (200, "ready"))
-        before = await slowest_of(lambda: ada.client.start_run("hello"))
+        before = await slowest_of(lambda: ada.client.start("hello"))
         getattr(redis, away)()
         try:
-            runs = [await timed(lambda: ada.client.start_run("hello"), ada.client, before + SLOWER_SECONDS)]
+            jobs = [await timed(lambda: ada.client.start("hello"), ada.client, before + SLOWER_SECONDS)]
             await becomes(ada.client, (200, "degraded"))
 
-            runs += [await timed(lambda: ada.client.start_run("hello"), ada.client, before + SLOWER_SECONDS)]
-            for run in runs:
-                await ada.wait_for_end(run.id)
+            jobs += [await timed(lambda: ada.client.start("hello"), ada.client, before + SLOWER_SECONDS)]
+            for job in jobs:
+                await ada.wait_for_end(job.id)
             assert (await ada.client.request("GET", "/health/live")).status_code == 200
             assert (await ada.client.request("GET", "/health/startup")).status_code == 200
         finally:
@@ -105,21 +105,21 @@ async def test_without_redis_the_service_is_degraded_and_serves_as_quickly(
 
 
 async def test_a_service_that_starts_without_redis_is_ready_and_degraded(
-    make_settings: MakeSettings, redis: Service
+    make_settings: MakeJobsSettings, redis: Service
 ) -> None:
     with redis.paused():
-        async with in_loop(make_settings()) as server, AgentsClient(server.url) as client:
+        async with jobs_in_loop(make_settings()) as server, JobsClient(server.url) as client:
             assert await ready(client) == (200, "degraded")
     redis.ensure()
 
 
 @pytest.mark.parametrize("away", ["pause", "kill"])
 async def test_without_postgres_the_service_is_not_ready_and_says_503_to_requests(
-    make_settings: MakeSettings, postgres: Service, away: str
+    make_settings: MakeJobsSettings, postgres: Service, away: str
 ) -> None:
     settings = make_settings()
     token = TestUserContext.of(settings).token
-    async with in_loop(settings) as server, AgentsClient(server.url, token) as ada:
+    async with jobs_in_loop(settings) as server, JobsClient(server.url, token) as ada:
         await becomes(ada, (200, "ready"))
         before = await slowest_of(lambda: ada.request("GET", "/health/live"))
         getattr(postgres, away)()
@@ -135,28 +135,28 @@ async def test_without_postgres_the_service_is_not_ready_and_says_503_to_request
         finally:
             postgres.ensure()
         await becomes(ada, (200, "ready"))
-        assert (await ada.runs()) == []
+        assert (await ada.jobs()) == []
 
 
-async def is_told_to_come_back(client: AgentsClient) -> None:
-    for method, path in (("GET", "/api/runs"), ("POST", "/api/runs"), ("GET", "/api/events")):
+async def is_told_to_come_back(client: JobsClient) -> None:
+    for method, path in (("GET", "/api/jobs"), ("POST", "/api/jobs"), ("GET", "/api/events")):
         body = {"json": {"message": "hello"}} if method == "POST" else {}
         answer = await client.request(method, path, **body)
         assert (answer.status_code, answer.headers.get("retry-after")) == (503, "1"), answer.text
 
 
 @pytest.mark.parametrize("way", ["socket", "stream"])
-async def test_whoever_leaves_is_unsubscribed_from_redis(make_settings: MakeSettings, way: str) -> None:
+async def test_whoever_leaves_is_unsubscribed_from_redis(make_settings: MakeJobsSettings, way: str) -> None:
     settings = make_settings()
     user = TestUserContext.of(settings)
-    async with in_loop(settings) as server, Redis.from_url(settings.redis_url, protocol=3) as asking:
+    async with jobs_in_loop(settings) as server, Redis.from_url(settings.redis_url, protocol=3) as asking:
         channel = Channels(settings.channel_prefix).of_stream(str(user_stream(user.id)))
 
         async def subscribers() -> int:
             [(_, count)] = await asking.pubsub_numsub(channel)
             return int(count)
 
-        async with AgentsContext(server, user) if way == "socket" else streaming(server, user):
+        async with JobsContext(server, user) if way == "socket" else streaming(server, user):
             await comes_to(1, subscribers)
 
         await comes_to(0, subscribers)

@@ -12,11 +12,12 @@ from typing import Any
 import jwt
 import pytest
 
-from app.settings import ROOT, Settings
 from commitstream.service.tokens import InvalidToken, Tokens
 from commitstream.settings import EngineSettings
+from commitstream.tests.jobs.application import JobsSettings
+from commitstream.tests.jobs.inside import Inside, assert_problem, bearer
+from test_framework import CHECKOUT
 from test_framework.users import TestUserContext
-from tests.agents.unit.api.inside import Inside, assert_problem, bearer
 
 ODD_BUT_HONEST = [
     "Zoë",
@@ -27,7 +28,7 @@ ODD_BUT_HONEST = [
     "..",
     "%00",
     "{}",
-    "'; DROP TABLE runs; --",
+    "'; DROP TABLE jobs; --",
     "日本",
     "a" * 64,
 ]
@@ -95,43 +96,43 @@ WORTHLESS: dict[str, ForgeToken] = {
 
 
 @pytest.mark.parametrize("forge", [pytest.param(forge, id=name) for name, forge in WORTHLESS.items()])
-def test_a_worthless_token_proves_nothing(plain: Settings, forge: ForgeToken) -> None:
+def test_a_worthless_token_proves_nothing(plain: JobsSettings, forge: ForgeToken) -> None:
     with pytest.raises(InvalidToken) as refused:
         Tokens(plain).user(forge(plain))
 
     assert plain.signing_key not in str(refused.value)
 
 
-def test_a_token_without_a_key_id_is_accepted(plain: Settings) -> None:
+def test_a_token_without_a_key_id_is_accepted(plain: JobsSettings) -> None:
     token = jwt.encode(claims(plain), plain.signing_key, "HS256")
 
     assert "kid" not in jwt.get_unverified_header(token)
     assert Tokens(plain).user(token).id == "ada"
 
 
-def test_a_token_of_an_unknown_key_id_is_refused_with_that_reason(plain: Settings) -> None:
+def test_a_token_of_an_unknown_key_id_is_refused_with_that_reason(plain: JobsSettings) -> None:
     with pytest.raises(InvalidToken, match="`kid` names a key that is not in use"):
         Tokens(plain).user(signed(plain, kid="another"))
 
 
 async def test_a_token_made_as_operations_md_shows_is_accepted(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    document = (CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8")
     (snippet,) = (code for code in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "jwt.encode" in code)
     monkeypatch.setenv("APP_TOKEN_SECRET", inside.settings.signing_key)
     names: dict[str, str] = {}
 
     exec(compile(snippet, "docs/operations.md", "exec", dont_inherit=True), names)
 
-    assert (await inside.client.get("/api/runs", headers=bearer(names["token"]))).status_code == 200
+    assert (await inside.client.get("/api/jobs", headers=bearer(names["token"]))).status_code == 200
 
 
 @pytest.mark.parametrize("user_id", NO_USERS, ids=repr)
-def test_a_token_whose_user_is_no_name_is_refused(plain: Settings, user_id: object) -> None:
+def test_a_token_whose_user_is_no_name_is_refused(plain: JobsSettings, user_id: object) -> None:
     with pytest.raises(InvalidToken):
         Tokens(plain).user(by_name(plain, user_id))
 
 
-def by_name(settings: Settings, user_id: object) -> str:
+def by_name(settings: JobsSettings, user_id: object) -> str:
     """Signed in good order, as a careless issuer might: PyJWT itself would refuse to make some of these."""
     header = by_hand({"alg": "HS256", "kid": key_id(settings)}, claims(settings, sub=user_id)).rpartition(".")[0]
     signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(
@@ -141,14 +142,14 @@ def by_name(settings: Settings, user_id: object) -> str:
 
 
 @pytest.mark.parametrize("user_id", ODD_BUT_HONEST)
-def test_an_odd_name_is_kept_as_it_is(plain: Settings, user_id: str) -> None:
+def test_an_odd_name_is_kept_as_it_is(plain: JobsSettings, user_id: str) -> None:
     assert Tokens(plain).user(by_name(plain, user_id)).id == user_id
 
 
 async def test_a_worthless_token_is_answered_401_with_a_challenge(inside: Inside) -> None:
     for name, forge in WORTHLESS.items():
         token = forge(inside.settings)
-        for path in ("/api/runs", "/api/events"):
+        for path in ("/api/jobs", "/api/events"):
             headers = {b"authorization": b"Bearer " + token.encode("latin-1")}
 
             answer = await inside.client.get(path, headers=headers)
@@ -160,7 +161,7 @@ async def test_a_worthless_token_is_answered_401_with_a_challenge(inside: Inside
 
 @pytest.mark.parametrize("authorization", ["Basic YWRhOmFkYQ==", "Bearer", "bearer", "Token x", "null"])
 async def test_a_request_without_a_bearer_token_is_refused(inside: Inside, authorization: str) -> None:
-    answer = await inside.client.get("/api/runs", headers={"Authorization": authorization})
+    answer = await inside.client.get("/api/jobs", headers={"Authorization": authorization})
 
     assert_problem(answer, 401, "Authorization: Bearer")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -170,13 +171,13 @@ async def test_dev_makes_a_token_for_whoever_asks(inside: Inside) -> None:
     made = (await inside.client.post("/api/dev/token", json={"user": "ada"})).json()
 
     assert Tokens(inside.settings).user(made["token"]).id == "ada"
-    assert (await inside.client.get("/api/runs", headers=bearer(made["token"]))).status_code == 200
+    assert (await inside.client.get("/api/jobs", headers=bearer(made["token"]))).status_code == 200
 
 
 async def test_a_clock_that_is_set_back_locks_nobody_out(inside: Inside) -> None:
     made = signed(inside.settings, iat=datetime.now(UTC) + timedelta(hours=1))
 
-    assert (await inside.client.get("/api/runs", headers=bearer(made))).status_code == 200
+    assert (await inside.client.get("/api/jobs", headers=bearer(made))).status_code == 200
 
 
 async def test_dev_refuses_a_name_with_the_rule_that_it_breaks(inside: Inside) -> None:

@@ -13,16 +13,16 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.settings import Settings
 from commitstream.service.tokens import Tokens
+from commitstream.tests.jobs.application import JobsSettings
+from commitstream.tests.jobs.client import JobsClient
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import PROBLEM, assert_problem, bearer, eventually, jobs_in_loop, left_over
 from commitstream.topics import user_stream
 from commitstream.transports import sse as stream
 from commitstream.user import User
-from test_framework.fixtures import MakeSettings
-from test_framework.servers import InLoopServer, in_loop
+from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
-from tests.agents.client import AgentsClient
-from tests.agents.unit.api.inside import PROBLEM, assert_problem, bearer, eventually, left_over
 
 DEADLINE_SECONDS = 5.0
 
@@ -66,17 +66,15 @@ class Stream:
 class Ada:
     server: InLoopServer
     user: TestUserContext
-    client: AgentsClient
+    client: JobsClient
 
     @property
     def stream(self) -> str:
         return str(user_stream(self.user.id))
 
-    async def run(self) -> None:
+    async def job(self) -> None:
         """Have five events written."""
-        before = await self.server.engine.journal.head(self.stream)
-        await self.client.start_run("hello")
-        await eventually(lambda: self.server.engine.journal.head(self.stream), lambda head: head == before + 5)
+        await self.client.start("hello")
 
     @asynccontextmanager
     async def watch(self, after: int | None = None, last_event_id: int | None = None) -> AsyncIterator[Stream]:
@@ -91,7 +89,7 @@ class Ada:
 @asynccontextmanager
 async def somebody(server: InLoopServer) -> AsyncIterator[Ada]:
     user = TestUserContext.of(server.settings)
-    async with AgentsClient(server.url, user.token) as client:
+    async with JobsClient(server.url, user.token) as client:
         yield Ada(server, user, client)
 
 
@@ -102,11 +100,11 @@ async def ada(server: InLoopServer) -> AsyncIterator[Ada]:
 
 
 async def test_what_was_is_replayed_and_what_comes_follows_without_a_seam(ada: Ada) -> None:
-    await ada.run()
+    await ada.job()
     async with ada.watch(after=2) as stream:
         assert await stream.events(3) == [3, 4, 5]
 
-        await ada.run()
+        await ada.job()
 
         assert await stream.events(5) == [6, 7, 8, 9, 10]
         assert stream.response.headers["content-type"].startswith("text/event-stream")
@@ -115,44 +113,44 @@ async def test_what_was_is_replayed_and_what_comes_follows_without_a_seam(ada: A
 
 
 async def test_a_client_cut_before_its_first_event_loses_none(ada: Ada) -> None:
-    await ada.run()
+    await ada.job()
     async with ada.watch() as first:
         remembered = (await first.line("id: ")).removeprefix("id: ")
 
-    await ada.run()
+    await ada.job()
 
     async with ada.watch(last_event_id=int(remembered)) as again:
         assert await again.events(5) == [6, 7, 8, 9, 10]
 
 
 async def test_without_a_cursor_there_is_only_what_comes(ada: Ada) -> None:
-    await ada.run()
+    await ada.job()
     async with ada.watch() as stream:
         assert await stream.line("id: ") == "id: 5"
 
-        await ada.run()
+        await ada.job()
 
         assert await stream.events(1) == [6]
 
 
 async def test_a_client_that_comes_back_goes_on_where_it_was_whatever_its_first_url_said(ada: Ada) -> None:
-    await ada.run()
+    await ada.job()
     async with ada.watch(after=0, last_event_id=4) as stream:
         assert await stream.events(1) == [5]
 
 
 async def test_events_written_while_a_stream_opens_are_neither_lost_nor_doubled(ada: Ada) -> None:
-    runs = asyncio.gather(*(ada.client.start_run("hello") for _ in range(4)))
+    jobs = asyncio.gather(*(ada.client.start("hello") for _ in range(4)))
     async with ada.watch(after=0) as stream:
         assert await stream.events(20) == list(range(1, 21))
-    await runs
+    await jobs
 
 
 async def test_a_quiet_stream_says_that_it_is_still_there(ada: Ada, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.02)
     async with ada.watch() as quiet:
         assert await quiet.line(": still here")
-        await ada.run()
+        await ada.job()
         assert await quiet.events(5) == [1, 2, 3, 4, 5]
 
 
@@ -167,9 +165,9 @@ async def test_a_stream_ends_when_its_token_expires(ada: Ada, monkeypatch: pytes
         assert await short.line("data: ") == ""
 
 
-async def test_a_stream_ends_in_good_order_when_the_service_drains(settings: Settings) -> None:
-    async with in_loop(settings) as server, somebody(server) as ada, ada.watch(after=0) as ending:
-        await ada.run()
+async def test_a_stream_ends_in_good_order_when_the_service_drains(settings: JobsSettings) -> None:
+    async with jobs_in_loop(settings) as server, somebody(server) as ada, ada.watch(after=0) as ending:
+        await ada.job()
 
         await server.engine.drain()
 
@@ -187,8 +185,8 @@ async def test_a_client_that_leaves_is_watched_for_no_longer(ada: Ada) -> None:
     await eventually(lambda: left_over(ada.server), lambda left: not left)
 
 
-async def test_a_stream_more_than_a_user_may_have_is_a_429(make_settings: MakeSettings) -> None:
-    async with in_loop(make_settings(sockets_per_user=1)) as server, somebody(server) as ada:
+async def test_a_stream_more_than_a_user_may_have_is_a_429(make_settings: MakeJobsSettings) -> None:
+    async with jobs_in_loop(make_settings(sockets_per_user=1)) as server, somebody(server) as ada:
         async with ada.watch() as first:
             await first.line("id: ")
             async with ada.watch() as second:
@@ -218,11 +216,11 @@ async def test_a_worthless_token_is_a_401(ada: Ada, token: str) -> None:
 
 async def test_one_user_is_never_shown_the_stream_of_another(ada: Ada) -> None:
     async with somebody(ada.server) as bob, bob.watch(after=0) as his, ada.watch(after=0) as hers:
-        await ada.run()
+        await ada.job()
         assert await hers.events(5) == [1, 2, 3, 4, 5]
 
-        await bob.run()
+        await bob.job()
 
         first = json.loads((await his.line("data: ")).removeprefix("data: "))
         assert first["seq"] == 1
-        assert first["subject"] in {run.id for run in await bob.client.runs()}
+        assert first["subject"] in {job.id for job in await bob.client.jobs()}

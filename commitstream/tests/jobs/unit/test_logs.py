@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -13,9 +12,9 @@ import pytest
 
 from commitstream.service import logs
 from commitstream.service.logs import JsonLines, Lines
+from commitstream.tests.jobs.inside import Inside
 from commitstream.topics import user_stream
 from test_framework import SERVICE
-from tests.agents.unit.api.inside import Inside, eventually
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -62,35 +61,11 @@ async def test_a_request_is_logged_with_its_ids(inside: Inside, written: Written
     assert {"at", "level", "logger"} <= line.keys()
 
 
-async def test_what_a_run_logs_carries_its_run_and_the_request_that_began_it(
-    own: Inside, written: Written, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(message: str, turn: object) -> str:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(own.app.state.runner._model, "answer", broken)
-    headers = own.user() | {"X-Request-ID": "began-it"}
-
-    as_a_server_would = asyncio.create_task(own.client.post("/api/runs", json={"message": "hello"}, headers=headers))
-    run = (await as_a_server_would).json()
-    await own.client.get("/health/live", headers={"X-Request-ID": "another"})
-    await eventually(
-        lambda: own.client.get(f"/api/runs/{run['id']}", headers=own.user()), lambda a: a.json()["status"] == "failed"
-    )
-
-    [failed] = [line for line in written.lines if line["level"] == "error"]
-    assert (failed["run_id"], failed["request_id"]) == (run["id"], "began-it")
-    assert "RuntimeError: broken" in failed["exception"]
-    [another] = [line for line in written.lines if line["request_id"] == "another"]
-    assert "run_id" not in another
-
-
-async def test_the_events_of_a_run_carry_the_ids_of_its_request(own: Inside) -> None:
+async def test_events_carry_the_ids_of_its_request(own: Inside) -> None:
     headers = own.user() | {"X-Request-ID": "began-it", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 
-    await own.client.post("/api/runs", json={"message": "hello"}, headers=headers)
+    await own.client.post("/api/jobs", json={"message": "hello"}, headers=headers)
     stream = user_stream(own.somebody)
-    await eventually(lambda: own.engine.journal.head(str(stream)), lambda head: head == 5)
 
     kept = [await own.engine.journal.metadata(stream, seq) for seq in range(1, 6)]
     assert kept == [{"request_id": "began-it", "trace_id": TRACE}] * 5
@@ -100,8 +75,8 @@ async def test_no_token_is_ever_logged(inside: Inside, written: Written) -> None
     headers = inside.user()
     token = headers["Authorization"].removeprefix("Bearer ")
 
-    await inside.client.get(f"/api/runs?token={token}", headers=headers)
-    await inside.client.get("/api/runs", headers={"Authorization": f"Bearer x{token}"})
+    await inside.client.get(f"/api/jobs?token={token}", headers=headers)
+    await inside.client.get("/api/jobs", headers={"Authorization": f"Bearer x{token}"})
     await inside.client.post("/api/dev/token", json={"user": "ada"})
 
     assert len(written.lines) == 3

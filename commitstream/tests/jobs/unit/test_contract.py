@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
-from tests.agents.unit.api.inside import PROBLEM, Inside
+from commitstream.tests.jobs.application import JobsSettings, create_app
+from commitstream.tests.jobs.inside import PROBLEM, Inside
 
 
 @pytest.fixture(scope="module")
-def described(plain: Settings) -> dict[str, Any]:
+def described(plain: JobsSettings) -> dict[str, Any]:
     return create_app(plain).openapi()
 
 
@@ -53,7 +52,7 @@ def test_the_stream_is_described_as_one(described: dict[str, Any]) -> None:
     assert list(described["paths"]["/api/events"]["get"]["responses"]["200"]["content"]) == ["text/event-stream"]
 
 
-def test_production_neither_makes_tokens_nor_speaks_of_it(plain: Settings) -> None:
+def test_production_neither_makes_tokens_nor_speaks_of_it(plain: JobsSettings) -> None:
     update = {"environment": "production", "token_secret": type(plain.token_secret)(secrets.token_urlsafe(48))}
     settings = plain.model_copy(update=update)
 

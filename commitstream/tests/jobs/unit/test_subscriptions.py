@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from app.settings import Settings
 from commitstream.events import RightsChanged
 from commitstream.service.tokens import Tokens
+from commitstream.tests.jobs.application import JobsSettings
+from commitstream.tests.jobs.lots import Lots, auction, bid
+from commitstream.tests.jobs.wire import CLOSE, TEXT, Wire, frame, wire
 from commitstream.topics import Stream
 from commitstream.transports import websocket as sockets
 from test_framework.servers import InLoopServer, token
-from tests.agents.unit.api.lots import Lots, auction, bid
-from tests.agents.unit.api.wire import CLOSE, TEXT, Wire, frame, wire
 
 ADA, BOB = "ada", "bob"
 OWN, LOT, SECOND = "user:ada", "lot:42", "lot:43"
@@ -32,7 +32,7 @@ def guests() -> set[str]:
 
 @pytest_asyncio.fixture(params=["written directly", "pumped"])
 async def server(
-    request: pytest.FixtureRequest, settings: Settings, guests: set[str], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, settings: JobsSettings, guests: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[InLoopServer]:
     """A server whose transport the sockets write to, and one that lends none."""
     if request.param == "pumped":

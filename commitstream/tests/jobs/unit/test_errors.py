@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta, timezone
 from typing import Any, NoReturn
 
 import anyio.to_thread
@@ -14,45 +13,34 @@ import pytest
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from commitstream.db.database import NotADatabaseError
-from tests.agents.unit.api.inside import Inside, assert_problem
+from commitstream.tests.jobs.inside import Inside, assert_problem
 
 Ask = Callable[[Inside], Awaitable[httpx.Response]]
 
 WRONG: dict[str, tuple[int, Ask]] = {
     "a path that is not there": (404, lambda i: i.client.get("/nowhere")),
-    "a file that is not there": (404, lambda i: i.client.get("/web/nowhere.js")),
-    "a file outside": (404, lambda i: i.client.get("/web/..%2f..%2fmain.py")),
-    "a run that is not there": (404, lambda i: i.client.get("/api/runs/abc", headers=i.user())),
-    "a method that is not there": (405, lambda i: i.client.delete("/api/runs")),
-    "a method nobody knows": (405, lambda i: i.client.request("BREW", "/api/runs")),
-    "no body": (422, lambda i: i.client.post("/api/runs", headers=i.user())),
-    "no JSON": (422, lambda i: i.client.post("/api/runs", content="{", headers=i.user())),
-    "no object": (422, lambda i: i.client.post("/api/runs", json=["hello"], headers=i.user())),
-    "deep JSON": (422, lambda i: i.client.post("/api/runs", content="[" * 100_000, headers=i.user())),
-    "a field too many": (422, lambda i: i.client.post("/api/runs", json={"message": "a", "b": 1}, headers=i.user())),
-    "a number for a text": (422, lambda i: i.client.post("/api/runs", json={"message": 1}, headers=i.user())),
-    "an empty text": (422, lambda i: i.client.post("/api/runs", json={"message": ""}, headers=i.user())),
-    "a NUL": (422, lambda i: i.client.post("/api/runs", json={"message": "a\0b"}, headers=i.user())),
-    "half a character": (422, lambda i: i.client.post("/api/runs", content='{"message":"\\ud800"}', headers=i.user())),
-    "bytes that are no text": (422, lambda i: i.client.post("/api/runs", content=b'{"message":"\xff"}', headers=i.user())),
-    "a run's id with a stranger in it": (422, lambda i: i.client.get("/api/runs/'--", headers=i.user())),
-    "a run's id with a line break": (422, lambda i: i.client.get("/api/runs/abc%0a", headers=i.user())),
+    "a file that is not there": (404, lambda i: i.client.get("/files/nowhere.js")),
+    "a file outside": (404, lambda i: i.client.get("/files/..%2f..%2fmain.py")),
+    "a job that is not there": (404, lambda i: i.client.get("/api/jobs/abc", headers=i.user())),
+    "a method that is not there": (405, lambda i: i.client.delete("/api/jobs")),
+    "a method nobody knows": (405, lambda i: i.client.request("BREW", "/api/jobs")),
+    "no body": (422, lambda i: i.client.post("/api/jobs", headers=i.user())),
+    "no JSON": (422, lambda i: i.client.post("/api/jobs", content="{", headers=i.user())),
+    "no object": (422, lambda i: i.client.post("/api/jobs", json=["hello"], headers=i.user())),
+    "deep JSON": (422, lambda i: i.client.post("/api/jobs", content="[" * 100_000, headers=i.user())),
+    "a field too many": (422, lambda i: i.client.post("/api/jobs", json={"message": "a", "b": 1}, headers=i.user())),
+    "a number for a text": (422, lambda i: i.client.post("/api/jobs", json={"message": 1}, headers=i.user())),
+    "an empty text": (422, lambda i: i.client.post("/api/jobs", json={"message": ""}, headers=i.user())),
+    "a NUL": (422, lambda i: i.client.post("/api/jobs", json={"message": "a\0b"}, headers=i.user())),
+    "half a character": (422, lambda i: i.client.post("/api/jobs", content='{"message":"\\ud800"}', headers=i.user())),
+    "bytes that are no text": (422, lambda i: i.client.post("/api/jobs", content=b'{"message":"\xff"}', headers=i.user())),
+    "a job's id with a stranger in it": (422, lambda i: i.client.get("/api/jobs/'--", headers=i.user())),
+    "a job's id with a line break": (422, lambda i: i.client.get("/api/jobs/abc%0a", headers=i.user())),
     "a cursor below 0": (422, lambda i: i.client.get("/api/events?after=-1", headers=i.user())),
     "a cursor beyond every number": (422, lambda i: i.client.get(f"/api/events?after={10**30}", headers=i.user())),
     "a cursor in words": (422, lambda i: i.client.get("/api/events", headers=i.user() | {"Last-Event-ID": "last"})),
     "a cursor ahead of everything": (409, lambda i: i.client.get("/api/events?after=9", headers=i.user())),
-    "a page too long": (422, lambda i: i.client.get("/api/runs?limit=501", headers=i.user())),
-    "a moment in seconds": (422, lambda i: i.client.get("/api/runs?before=0.5", headers=i.user())),
-    "a moment nowhere": (422, lambda i: i.client.get("/api/runs?before=2026-01-01T00:00:00", headers=i.user())),
-    "a moment before all": (
-        422,
-        lambda i: i.client.get("/api/runs?before=0001-01-01T00:00:00%2B10:00", headers=i.user()),
-    ),
-    "a moment that is none": (422, lambda i: i.client.get("/api/runs?before=yesterday", headers=i.user())),
-    "a key with a space": (
-        422,
-        lambda i: i.client.post("/api/runs", json={"message": "a"}, headers=i.user() | {"Idempotency-Key": "a b"}),
-    ),
+    "a page too long": (422, lambda i: i.client.get("/api/jobs?limit=501", headers=i.user())),
 }  # fmt: skip
 
 
@@ -63,7 +51,7 @@ async def test_what_is_wrong_is_told_as_a_problem(inside: Inside, status: int, a
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/api/runs", "GET, POST"), ("/api/runs/abc", "GET"), ("/api/runs/abc/cancel", "POST"), ("/api/events", "GET")],
+    [("/api/jobs", "GET, POST"), ("/api/jobs/abc", "GET"), ("/api/events", "GET")],
 )
 async def test_a_method_that_is_not_there_is_told_those_that_are(inside: Inside, path: str, methods: str) -> None:
     answer = await inside.client.put(path)
@@ -72,37 +60,18 @@ async def test_a_method_that_is_not_there_is_told_those_that_are(inside: Inside,
     assert answer.headers["allow"] == methods
 
 
-async def test_moments_are_compared_as_moments_whatever_their_zone(inside: Inside) -> None:
-    headers = inside.user()
-    made = (await inside.client.post("/api/runs", json={"message": "hello"}, headers=headers)).json()["created_at"]
-    here = datetime.fromisoformat(made).astimezone(timezone(timedelta(hours=9)))
-
-    for before, found in {here: 0, here + timedelta(seconds=1): 1}.items():
-        query = {"before": before.isoformat()}
-        assert len((await inside.client.get("/api/runs", params=query, headers=headers)).json()) == found
-
-
 async def test_a_fault_in_a_body_is_told_with_its_place_and_without_its_value(inside: Inside) -> None:
     body = {"message": ["private words"]}
 
-    answer = await inside.client.post("/api/runs", json=body, headers=inside.user())
+    answer = await inside.client.post("/api/jobs", json=body, headers=inside.user())
 
     assert answer.json()["errors"][0]["where"] == ["body", "message"]
     assert "private words" not in answer.text
 
 
-async def test_a_key_that_was_used_for_another_message_is_a_conflict(inside: Inside) -> None:
-    headers = inside.user() | {"Idempotency-Key": "one"}
-    await inside.client.post("/api/runs", json={"message": "first"}, headers=headers)
-
-    answer = await inside.client.post("/api/runs", json={"message": "second"}, headers=headers)
-
-    assert_problem(answer, 409, "take a new Idempotency-Key")
-
-
 LOST = [
-    OperationalError("SELECT secret FROM runs", {}, OSError("connection refused")),
-    InterfaceError("SELECT secret FROM runs", {}, OSError("connection is closed")),
+    OperationalError("SELECT secret FROM jobs", {}, OSError("connection refused")),
+    InterfaceError("SELECT secret FROM jobs", {}, OSError("connection is closed")),
     ConnectionRefusedError("SELECT secret"),
     TimeoutError("SELECT secret"),
     NotADatabaseError("/secret/app.db is not a SQLite database"),
@@ -113,9 +82,9 @@ LOST = [
 async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(inside.app.state.runs, "list", raising(error))
+    monkeypatch.setattr(inside.app.state.jobs, "list", raising(error))
 
-    answer = await inside.client.get("/api/runs", headers=inside.user())
+    answer = await inside.client.get("/api/jobs", headers=inside.user())
 
     assert_problem(answer, 503, "the database can't be reached")
     assert answer.headers["retry-after"] == "1"
@@ -129,15 +98,15 @@ FAULTS = [RuntimeError("secret is 4711"), ProgrammingError("SELECT secret", {}, 
 async def test_a_fault_of_ours_is_a_500_without_a_word_and_a_log_with_all_of_them(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    monkeypatch.setattr(inside.app.state.runs, "list", raising(error))
+    monkeypatch.setattr(inside.app.state.jobs, "list", raising(error))
 
-    answer = await inside.client.get("/api/runs", headers=inside.user() | {"X-Request-ID": "my-request"})
+    answer = await inside.client.get("/api/jobs", headers=inside.user() | {"X-Request-ID": "my-request"})
 
     assert_problem(answer, 500, "its log says why")
     assert answer.headers["x-request-id"] == "my-request"
     assert "secret" not in answer.text
     [logged] = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert logged.getMessage() == "GET /api/runs failed"
+    assert logged.getMessage() == "GET /api/jobs failed"
     assert logged.exc_info is not None
     assert logged.exc_info[1] is error
 
@@ -177,8 +146,8 @@ async def test_no_request_waits_for_a_thread(inside: Inside, monkeypatch: pytest
     monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
 
     headers = inside.user()
-    started = await inside.client.post("/api/runs", json={"message": "hello"}, headers=headers)
-    for path in ("/health/ready", "/health/startup", "/metrics", "/api/runs", f"/api/runs/{started.json()['id']}"):
+    started = await inside.client.post("/api/jobs", json={"message": "hello"}, headers=headers)
+    for path in ("/health/ready", "/health/startup", "/metrics", "/api/jobs", f"/api/jobs/{started.json()['id']}"):
         assert (await inside.client.get(path, headers=headers)).status_code == 200, path
 
     assert hops == []

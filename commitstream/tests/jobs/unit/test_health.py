@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
 from commitstream.db.database import Database
 from commitstream.lifecycle.plan import Phase
 from commitstream.lifecycle.startup import StartupError
 from commitstream.service import health
-from test_framework.fixtures import MakeSettings
-from tests.agents.unit.api.inside import Inside, assert_problem, eventually, open_up, started
+from commitstream.tests.jobs.application import JobsSettings, create_app
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import Inside, assert_problem, eventually, open_up, started
 
 DEADLINE_SECONDS = 2.0
 
@@ -70,7 +69,7 @@ async def probes(inside: Inside) -> dict[str, tuple[int, str]]:
 
 @asynccontextmanager
 async def starting_with(
-    settings: Settings, start: Callable[[], Awaitable[object]], *, optional: bool = False
+    settings: JobsSettings, start: Callable[[], Awaitable[object]], *, optional: bool = False
 ) -> AsyncIterator[Inside]:
     app = create_app(settings)
     app.state.startup.add("engine room", phase=Phase.DOMAINS, start=start, optional=optional)
@@ -82,12 +81,12 @@ async def broken() -> None:
     raise RuntimeError("the engine is broken")
 
 
-async def test_a_service_that_can_serve_says_so(settings: Settings, ping: Ping) -> None:
+async def test_a_service_that_can_serve_says_so(settings: JobsSettings, ping: Ping) -> None:
     async with started(settings) as inside:
         assert await probes(inside) == {"live": (200, "live"), "ready": (200, "ready"), "startup": (200, "ready")}
 
 
-async def test_a_database_that_refuses_means_not_ready_but_alive(settings: Settings, ping: Ping) -> None:
+async def test_a_database_that_refuses_means_not_ready_but_alive(settings: JobsSettings, ping: Ping) -> None:
     async with started(settings) as inside:
         ping.answer = ping.refused
 
@@ -95,7 +94,7 @@ async def test_a_database_that_refuses_means_not_ready_but_alive(settings: Setti
 
 
 async def test_a_database_that_never_answers_means_not_ready_within_the_deadline(
-    settings: Settings, ping: Ping
+    settings: JobsSettings, ping: Ping
 ) -> None:
     async with started(settings) as inside:
         ping.answer = ping.never
@@ -105,7 +104,7 @@ async def test_a_database_that_never_answers_means_not_ready_within_the_deadline
         assert details.startswith("has not answered for 0.")
 
 
-async def test_a_database_that_comes_back_is_noticed(settings: Settings, ping: Ping) -> None:
+async def test_a_database_that_comes_back_is_noticed(settings: JobsSettings, ping: Ping) -> None:
     async with started(settings) as inside:
         ping.answer = ping.refused
         assert (await probe(inside, "ready"))[0] == 503
@@ -115,17 +114,17 @@ async def test_a_database_that_comes_back_is_noticed(settings: Settings, ping: P
 
 
 async def test_a_bus_that_is_away_degrades_a_service_that_still_serves(
-    settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
+    settings: JobsSettings, ping: Ping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with started(settings) as inside:
         monkeypatch.setattr(inside.engine.bus, "healthy", False)
 
         assert await probes(inside) == {"live": (200, "live"), "ready": (200, "degraded"), "startup": (200, "ready")}
-        assert (await inside.client.get("/api/runs", headers=inside.user())).status_code == 200
+        assert (await inside.client.get("/api/jobs", headers=inside.user())).status_code == 200
 
 
 async def test_a_bus_that_is_away_excuses_no_database_that_is(
-    settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
+    settings: JobsSettings, ping: Ping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with started(settings) as inside:
         monkeypatch.setattr(inside.engine.bus, "healthy", False)
@@ -134,7 +133,7 @@ async def test_a_bus_that_is_away_excuses_no_database_that_is(
         assert await probe(inside, "ready") == (503, "failed")
 
 
-async def test_a_service_that_does_without_something_is_ready_and_degraded(settings: Settings, ping: Ping) -> None:
+async def test_a_service_that_does_without_something_is_ready_and_degraded(settings: JobsSettings, ping: Ping) -> None:
     async with starting_with(settings, broken, optional=True) as inside:
         await inside.startup.wait_ready(DEADLINE_SECONDS)
 
@@ -145,7 +144,7 @@ async def test_a_service_that_does_without_something_is_ready_and_degraded(setti
         }
 
 
-async def test_a_service_that_starts_is_alive_and_not_ready(settings: Settings, ping: Ping) -> None:
+async def test_a_service_that_starts_is_alive_and_not_ready(settings: JobsSettings, ping: Ping) -> None:
     async with starting_with(settings, ping.never) as inside:
         await eventually(lambda: probe(inside, "startup"), lambda said: said == (503, "starting"))
 
@@ -156,7 +155,7 @@ async def test_a_service_that_starts_is_alive_and_not_ready(settings: Settings, 
         }
 
 
-async def test_the_phases_of_a_start_are_told_while_it_lasts(settings: Settings, ping: Ping) -> None:
+async def test_the_phases_of_a_start_are_told_while_it_lasts(settings: JobsSettings, ping: Ping) -> None:
     async with starting_with(settings, ping.never) as inside:
         answer = await eventually(
             lambda: inside.client.get("/health/startup"), lambda answer: answer.json()["phase"] == Phase.DOMAINS
@@ -168,7 +167,7 @@ async def test_the_phases_of_a_start_are_told_while_it_lasts(settings: Settings,
         assert states[Phase.SOCKETS] == "pending"
 
 
-async def test_a_start_that_failed_says_why_and_stays_not_ready(settings: Settings, ping: Ping) -> None:
+async def test_a_start_that_failed_says_why_and_stays_not_ready(settings: JobsSettings, ping: Ping) -> None:
     async with starting_with(settings, broken) as inside:
         with pytest.raises(StartupError):
             await inside.startup.wait_ready(DEADLINE_SECONDS)
@@ -176,14 +175,16 @@ async def test_a_start_that_failed_says_why_and_stays_not_ready(settings: Settin
         assert await probes(inside) == {"live": (200, "live"), "ready": (503, "failed"), "startup": (503, "failed")}
         report = (await inside.client.get("/health/startup")).json()
         assert "engine room did not start (phase domains): RuntimeError: the engine is broken" in report["error"]
-        assert_problem(await inside.client.get("/api/runs", headers=inside.user()), 503)
+        assert_problem(await inside.client.get("/api/jobs", headers=inside.user()), 503)
 
 
 async def refused() -> None:
     raise ConnectionError("postgresql://somebody:hunter2@10.0.0.5:5432/secrets said no")
 
 
-async def test_outside_dev_a_start_that_failed_says_what_and_not_where(make_settings: MakeSettings, ping: Ping) -> None:
+async def test_outside_dev_a_start_that_failed_says_what_and_not_where(
+    make_settings: MakeJobsSettings, ping: Ping
+) -> None:
     settings = make_settings(environment="production")
     async with starting_with(settings, refused) as inside:
         with pytest.raises(StartupError):
@@ -197,17 +198,17 @@ async def test_outside_dev_a_start_that_failed_says_what_and_not_where(make_sett
         assert secret not in answer.text
 
 
-async def test_a_service_that_drains_is_alive_and_not_ready(settings: Settings, ping: Ping) -> None:
+async def test_a_service_that_drains_is_alive_and_not_ready(settings: JobsSettings, ping: Ping) -> None:
     async with started(settings) as inside:
         await inside.engine.drain()
 
         assert await probes(inside) == {"live": (200, "live"), "ready": (503, "draining"), "startup": (200, "ready")}
-        assert_problem(await inside.client.post("/api/runs", json={"message": "too late"}, headers=inside.user()), 503)
+        assert_problem(await inside.client.post("/api/jobs", json={"message": "too late"}, headers=inside.user()), 503)
         assert_problem(await inside.client.get("/api/events", headers=inside.user()), 503, "reconnect")
 
 
 async def test_a_storm_of_probes_is_one_question_to_the_database(
-    settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
+    settings: JobsSettings, ping: Ping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "REMEMBERED_SECONDS", DEADLINE_SECONDS)
     async with started(settings) as inside:
@@ -220,7 +221,7 @@ async def test_a_storm_of_probes_is_one_question_to_the_database(
 
 
 async def test_a_database_that_never_answers_is_asked_once_however_long_it_takes(
-    settings: Settings, ping: Ping, monkeypatch: pytest.MonkeyPatch
+    settings: JobsSettings, ping: Ping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "REMEMBERED_SECONDS", 0.0)
     monkeypatch.setattr(health, "CHECK_SECONDS", 0.01)
@@ -234,7 +235,7 @@ async def test_a_database_that_never_answers_is_asked_once_however_long_it_takes
         assert ping.asked - before == 1
 
 
-async def test_what_is_wrong_with_a_database_is_told_without_its_address(settings: Settings, ping: Ping) -> None:
+async def test_what_is_wrong_with_a_database_is_told_without_its_address(settings: JobsSettings, ping: Ping) -> None:
     async with started(settings) as inside:
         ping.answer = ping.refused
 
@@ -245,8 +246,10 @@ async def test_what_is_wrong_with_a_database_is_told_without_its_address(setting
         assert "postgresql" not in told
 
 
-@pytest.mark.parametrize("path", ["/", "/api/runs", "/api/events", "/docs", "/web/page.js", "/nowhere"])
-async def test_before_it_is_ready_everything_else_is_answered_503(settings: Settings, ping: Ping, path: str) -> None:
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/events", "/docs", "/files/client.py", "/nowhere"])
+async def test_before_it_is_ready_everything_else_is_answered_503(
+    settings: JobsSettings, ping: Ping, path: str
+) -> None:
     async with starting_with(settings, ping.never) as inside:
         answer = await inside.client.get(path)
 

@@ -7,13 +7,13 @@ import pytest
 from commitstream.service import limits
 from commitstream.service.limits import Bucket, Limits
 from commitstream.service.problems import Problem
-from test_framework.fixtures import MakeSettings
-from tests.agents.unit.api.inside import assert_problem, started
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import assert_problem, started
 
 
-async def test_too_many_requests_are_told_when_the_next_one_may_come(make_settings: MakeSettings) -> None:
+async def test_too_many_requests_are_told_when_the_next_one_may_come(make_settings: MakeJobsSettings) -> None:
     async with started(make_settings(requests_per_minute=18)) as inside:
-        answers = [await inside.client.get("/api/runs", headers=inside.user("ada")) for _ in range(8)]
+        answers = [await inside.client.get("/api/jobs", headers=inside.user("ada")) for _ in range(8)]
 
         assert [answer.status_code for answer in answers[:3]] == [200, 200, 200]
         refused = [answer for answer in answers if answer.status_code != 200]
@@ -21,7 +21,7 @@ async def test_too_many_requests_are_told_when_the_next_one_may_come(make_settin
         for answer in refused:
             assert_problem(answer, 429, "more than 18 requests a minute")
             assert 1 <= int(answer.headers["retry-after"]) <= 4
-        assert (await inside.client.get("/api/runs", headers=inside.user("bob"))).status_code == 200
+        assert (await inside.client.get("/api/jobs", headers=inside.user("bob"))).status_code == 200
 
 
 def test_a_bucket_fills_again_with_time(monkeypatch: pytest.MonkeyPatch) -> None:

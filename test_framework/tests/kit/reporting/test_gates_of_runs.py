@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from test_framework import CHECKOUT
 from test_framework.tests.kit.reporting.suites import CONFIGURATION, Suite, report_task
 
 pytestmark = pytest.mark.timeout(150)  # each starts separate Pythons, on a machine that may be busy
@@ -71,26 +70,18 @@ def test_a_red_run_keeps_its_code(tmp_path: Path) -> None:
     assert "exit code 12" not in ended.said
 
 
-LOSES = (
-    f"""
-import sys
-from types import ModuleType
-
-sys.modules.setdefault("tests", ModuleType("tests")).__path__ = [{str(CHECKOUT / "tests")!r}]
-"""
-    + """
-from app.settings import Settings
+LOSES = """
+from commitstream.settings import EngineSettings
 from test_framework.test_context import TestContext
-from tests.agents.unit.kit.liar import liar
-from tests.agents.unit.kit.planted import THINKING, ada_of, text
+from test_framework.tests.unit.websocket.liar import liar
+from test_framework.tests.unit.websocket.planted import ada_of, text
 
 async def test_that_does_not_look():
-    lines = [text(seq, THINKING) for seq in {numbers}]
-    settings = Settings(_env_file=None, token_secret="x" * 48)
+    lines = [text(seq, "noted") for seq in {numbers}]
+    settings = EngineSettings(token_secret="x" * 48)
     async with liar(settings, lines) as server, TestContext(server, ada_of(settings)) as ada:
         await ada.wait_for_seq(4)
 """
-)
 
 
 @pytest.mark.parametrize(("numbers", "code"), [((1, 2, 4), GATE_BROKEN), ((1, 2, 3, 4), 0)])

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import Settings
+from commitstream.settings import EngineSettings
+from commitstream.tests.jobs.client import BEGUN, DONE, ENDED, STARTED, THE_FIVE, THOUGHT
+from test_framework.tests.unit.websocket.planted import EVE, ada_of, good, run_of, stream, text, whose
 from test_framework.websocket.verdicts import Latency, judge
-from tests.agents.unit.kit.planted import (
-    COMPLETED,
-    ENDED,
-    EVE,
-    EXECUTING,
-    STARTED,
-    THE_FIVE,
-    THINKING,
-    ada_of,
-    good,
-    run_of,
-    stream,
-    text,
-    whose,
-)
 
 
 def test_a_good_stream_is_valid_with_and_without_a_word_on_what_is_expected() -> None:
@@ -35,7 +22,7 @@ def test_a_good_stream_is_valid_with_and_without_a_word_on_what_is_expected() ->
 
 def test_nothing_is_valid_only_where_nothing_is_expected() -> None:
     assert judge(stream()).valid
-    assert judge(stream(), [STARTED]).missing == ("1 × agent_started",)
+    assert judge(stream(), [STARTED]).missing == ("1 × job_started",)
 
 
 @pytest.mark.parametrize("event_type", THE_FIVE)
@@ -59,30 +46,30 @@ def test_a_number_that_was_passed_over_is_missing() -> None:
 
 
 def test_a_run_that_did_not_end_lacks_its_end() -> None:
-    assert judge(stream(*run_of(STARTED, THINKING))).missing == ("agent_completed of run",)
+    assert judge(stream(*run_of(STARTED, THOUGHT))).missing == ("job_ended of run",)
 
 
 def test_an_event_that_came_twice_is_too_much_and_against_the_grammar() -> None:
     verdict = judge(stream((1, STARTED), (2, ENDED), (2, ENDED)))
 
-    assert verdict.extra == ("event 2 agent_completed, again",)
-    assert verdict.order == ("agent_completed can't follow agent_completed: expected nothing more, in run",)
+    assert verdict.extra == ("event 2 job_ended, again",)
+    assert verdict.order == ("job_ended can't follow job_ended: expected nothing more, in run",)
 
 
 def test_an_event_that_came_too_late_is_out_of_order() -> None:
-    verdict = judge(stream((1, STARTED), (3, THINKING), (2, THINKING), (4, ENDED)))
+    verdict = judge(stream((1, STARTED), (3, THOUGHT), (2, THOUGHT), (4, ENDED)))
 
-    assert (verdict.missing, verdict.extra, verdict.order) == ((), (), ("event 2 agent_thinking, too late",))
+    assert (verdict.missing, verdict.extra, verdict.order) == ((), (), ("event 2 job_thought, too late",))
 
 
 def test_a_kind_that_nobody_expected_is_too_much() -> None:
-    verdict = judge(stream(*run_of(STARTED, THINKING, ENDED)), [STARTED, ENDED])
+    verdict = judge(stream(*run_of(STARTED, THOUGHT, ENDED)), [STARTED, ENDED])
 
-    assert verdict.extra == ("1 × agent_thinking",)
+    assert verdict.extra == ("1 × job_thought",)
 
 
 def test_the_right_kinds_in_another_order_are_out_of_order() -> None:
-    verdict = judge(stream(*run_of(STARTED, EXECUTING, COMPLETED, THINKING, ENDED)), THE_FIVE)
+    verdict = judge(stream(*run_of(STARTED, BEGUN, DONE, THOUGHT, ENDED)), THE_FIVE)
 
     assert verdict.order == ("the types that were expected came in another order",)
 
@@ -94,20 +81,20 @@ def test_what_is_no_event_is_too_much() -> None:
     assert judge(capture).extra[0].startswith("what is no event: Invalid JSON")
 
 
-def test_an_event_of_another_stream_is_too_much(plain: Settings) -> None:
+def test_an_event_of_another_stream_is_too_much(plain: EngineSettings) -> None:
     capture = whose(ada_of(plain), EVE)
     capture.capture(text(2, ENDED, "run1", stream=EVE))
 
     assert judge(capture).extra == (
-        "event 1 agent_started of user:eve",
-        "event 2 agent_completed of user:eve",
+        "event 1 job_started of user:eve",
+        "event 2 job_ended of user:eve",
     )
 
 
 def test_every_fault_is_told_on_a_line_of_its_kind() -> None:
-    said = str(judge(stream((1, STARTED), (3, COMPLETED), (3, COMPLETED))))
+    said = str(judge(stream((1, STARTED), (3, DONE), (3, DONE))))
 
-    assert said.splitlines()[0].startswith("missing: event 2, agent_completed of run")
+    assert said.splitlines()[0].startswith("missing: event 2, job_ended of run")
     assert [line.partition(":")[0] for line in said.splitlines()] == ["missing", "extra", "order"]
 
 

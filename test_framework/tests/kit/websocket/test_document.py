@@ -9,8 +9,8 @@ import pytest
 
 from test_framework import CHECKOUT
 from test_framework.running.planted import Outcome, outcomes_of_cases
+from test_framework.tests.unit.websocket.planted import stream
 from test_framework.websocket.difference import unbroken
-from tests.agents.unit.kit.planted import COMPLETED, STARTED, THINKING, stream
 
 DOCUMENT = (CHECKOUT / "docs" / "websocket-kit.md").read_text(encoding="utf-8")
 BLOCKS = {
@@ -60,6 +60,6 @@ def test_every_part_of_the_kit_is_shown() -> None:
 
 
 def test_the_difference_that_is_shown_is_the_one_that_is_said() -> None:
-    capture = stream((1, STARTED), (2, THINKING), (4, COMPLETED))
+    capture = stream((1, "agent_started"), (2, "agent_thinking"), (4, "tool_completed"))
 
     assert f"```text\n{unbroken(capture.events, capture.after)}\n```" in DOCUMENT

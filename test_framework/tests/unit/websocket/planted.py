@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolCompleted, ToolExecuting
-from app.settings import Settings
 from commitstream.envelope import Envelope
+from commitstream.settings import EngineSettings
+from commitstream.tests.jobs.client import STARTED, THE_FIVE
 from test_framework.users import TestUserContext
 from test_framework.websocket_capture import WebSocketEventCapture
 
-THE_FIVE = tuple(
-    kind.event_type for kind in (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)
-)
-STARTED, THINKING, EXECUTING, COMPLETED, ENDED = THE_FIVE
 ADA = "user:ada"
 EVE = "user:eve"
 
@@ -45,7 +41,7 @@ def good() -> WebSocketEventCapture:
     return stream(*run_of(*THE_FIVE))
 
 
-def ada_of(settings: Settings) -> TestUserContext:
+def ada_of(settings: EngineSettings) -> TestUserContext:
     """The user whose own stream is ADA."""
     return TestUserContext(settings, "ada")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import Settings
+from commitstream.settings import EngineSettings
+from commitstream.tests.jobs.client import JobsContext
 from test_framework.reporting.facts import TestResult
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.told import gather
 from test_framework.running import telling
 from test_framework.servers import Server
-from tests.agents.context import AgentsContext
-from tests.agents.unit.kit.liar import liar
-from tests.agents.unit.kit.planted import ADA, ada_of, text
+from test_framework.tests.unit.websocket.liar import liar
+from test_framework.tests.unit.websocket.planted import ADA, ada_of, text
 
 
 def told_of(request: pytest.FixtureRequest) -> TestResult:
@@ -23,19 +23,19 @@ def told_of(request: pytest.FixtureRequest) -> TestResult:
 
 
 async def test_a_context_tells_when_its_events_came(shared_server: Server, request: pytest.FixtureRequest) -> None:
-    async with AgentsContext(shared_server) as ada:
-        run = await ada.run_agent("how many words are these")
+    async with JobsContext(shared_server) as ada:
+        job = await ada.do("how many words are these")
 
     told = gather([told_of(request)])
     (lane,) = told.lanes
     assert told.misunderstood == ()
-    assert (lane.run, lane.user, len(lane.events)) == (run.id, ada.user.id, 5)
+    assert (lane.run, lane.user, len(lane.events)) == (job.id, ada.user.id, 5)
     assert all((event.received or 0) >= (event.committed or 0) > 0 for event in lane.events)
 
 
-async def test_events_without_a_subject_are_a_lane(plain: Settings, request: pytest.FixtureRequest) -> None:
+async def test_events_without_a_subject_are_a_lane(plain: EngineSettings, request: pytest.FixtureRequest) -> None:
     lines = [text(1, "bid", None), text(2, "sold", None)]
-    async with liar(plain, lines) as server, AgentsContext(server, ada_of(plain)) as ada:
+    async with liar(plain, lines) as server, JobsContext(server, ada_of(plain)) as ada:
         await ada.wait_for_seq(2)
 
     (lane,) = gather([told_of(request)]).lanes

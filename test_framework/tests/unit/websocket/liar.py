@@ -13,20 +13,20 @@ from http import HTTPStatus
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from app.settings import Settings
+from commitstream.settings import EngineSettings
 from commitstream.transports.protocol import hello_message
 
 
 @dataclass
 class Liar:
-    settings: Settings
+    settings: EngineSettings
     url: str
     hellos: list[dict[str, object]] = field(default_factory=list)
 
 
 @asynccontextmanager
 async def liar(
-    settings: Settings,
+    settings: EngineSettings,
     lines: Sequence[str] | Callable[[int], Sequence[str]] = (),
     *,
     greeting: str | None = "",

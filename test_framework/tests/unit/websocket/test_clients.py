@@ -7,28 +7,26 @@ from datetime import timedelta
 
 import pytest
 
-from app.settings import Settings
 from commitstream.service.tokens import InvalidToken, Tokens
+from commitstream.settings import EngineSettings
+from commitstream.tests.jobs.client import THE_FIVE, JobsContext, dropping, isolated_users, slow_reader, two_sockets
 from test_framework.servers import Server
+from test_framework.tests.unit.websocket.liar import liar
 from test_framework.users import TestUserContext
 from test_framework.websocket.line import NoServer
-from tests.agents.clients import dropping, isolated_users, slow_reader, two_sockets
-from tests.agents.context import AgentsContext
-from tests.agents.unit.kit.liar import liar
-from tests.agents.unit.kit.planted import THE_FIVE
 
 
 async def test_isolated_users_are_shown_their_own_runs_and_nothing_else(shared_server: Server) -> None:
     async with isolated_users(shared_server, 7) as users:
-        runs = await asyncio.gather(*(user.run_agent("mine") for user in users))
+        jobs = await asyncio.gather(*(user.do("mine") for user in users))
 
         assert len({user.user.id for user in users}) == 7
-        for user, run in zip(users, runs, strict=True):
-            assert user.capture.runs == [run.id]
+        for user, job in zip(users, jobs, strict=True):
+            assert user.capture.runs == [job.id]
             assert user.validate(THE_FIVE).valid
 
 
-async def test_where_one_of_many_can_not_come_none_is_left_behind(plain: Settings) -> None:
+async def test_where_one_of_many_can_not_come_none_is_left_behind(plain: EngineSettings) -> None:
     async with liar(plain) as gone:
         pass
 
@@ -40,8 +38,8 @@ async def test_where_one_of_many_can_not_come_none_is_left_behind(plain: Setting
 
 async def test_two_sockets_of_one_user_are_shown_the_same(shared_server: Server) -> None:
     async with two_sockets(shared_server) as (first, second):
-        run = await first.run_agent("hello")
-        await second.wait_for_end(run.id)
+        job = await first.do("hello")
+        await second.wait_for_end(job.id)
 
         second.capture.assert_same_as(first.capture)
         assert second.validate(THE_FIVE).valid
@@ -50,13 +48,13 @@ async def test_two_sockets_of_one_user_are_shown_the_same(shared_server: Server)
 async def test_a_slow_reader_takes_nothing_until_it_reads_on(shared_server: Server) -> None:
     async with (
         slow_reader(shared_server) as slow,
-        AgentsContext(shared_server, slow.user) as quick,
+        JobsContext(shared_server, slow.user) as quick,
     ):
-        run = await quick.run_agent("!think " + "long " * 40_000)
+        job = await quick.do("!think " + "long " * 40_000)
         assert slow.capture.events == []
 
         slow.resume_reading()
-        await slow.wait_for_end(run.id)
+        await slow.wait_for_end(job.id)
 
         slow.capture.assert_same_as(quick.capture)
 
@@ -66,47 +64,47 @@ async def test_one_that_drops_has_seen_so_much_and_gets_the_rest_when_it_is_back
     shared_server: Server, after: int
 ) -> None:
     async with dropping(shared_server, after) as dropped:
-        run = await dropped.start_run("hello")
+        job = await dropped.start("hello")
         await dropped.wait_for_close()
         assert len(dropped.capture.events) == after
 
         await dropped.connect()
-        await dropped.wait_for_end(run.id)
+        await dropped.wait_for_end(job.id)
 
         assert dropped.validate(THE_FIVE).valid
 
 
 class TestUsers:
-    def test_each_is_somebody_else(self, plain: Settings) -> None:
+    def test_each_is_somebody_else(self, plain: EngineSettings) -> None:
         users = [TestUserContext.of(plain) for _ in range(50)]
 
         for identity in ("id", "session_id", "thread_id"):
             assert len({getattr(user, identity) for user in users}) == 50
 
-    def test_what_a_test_wants_to_know_of_one_is_kept_with_it(self, plain: Settings) -> None:
+    def test_what_a_test_wants_to_know_of_one_is_kept_with_it(self, plain: EngineSettings) -> None:
         grace = TestUserContext.of(plain, "grace", role="admin", plan="large")
 
         assert (grace.name, grace.role, grace.metadata) == ("grace", "admin", {"plan": "large"})
         assert grace.id.startswith("grace-")
 
-    def test_its_token_is_real_for_as_long_as_was_asked(self, plain: Settings) -> None:
+    def test_its_token_is_real_for_as_long_as_was_asked(self, plain: EngineSettings) -> None:
         ada = TestUserContext.of(plain)
 
         assert Tokens(plain).user(ada.token).id == ada.id
         left = Tokens(plain).user(ada.token_for(timedelta(minutes=5))).expires - Tokens(plain).user(ada.token).expires
         assert timedelta(hours=-8) < left < timedelta(hours=-7)
 
-    def test_its_expired_and_its_forged_tokens_are_worthless(self, plain: Settings) -> None:
+    def test_its_expired_and_its_forged_tokens_are_worthless(self, plain: EngineSettings) -> None:
         ada = TestUserContext.of(plain)
 
         for token, reason in ((ada.expired_token, "expired"), (ada.forged_token, "a key that is not in use here")):
             with pytest.raises(InvalidToken, match=reason):
                 Tokens(plain).user(token)
 
-    def test_its_settings_and_so_its_secret_are_never_shown(self, plain: Settings) -> None:
+    def test_its_settings_and_so_its_secret_are_never_shown(self, plain: EngineSettings) -> None:
         assert "secret" not in repr(TestUserContext.of(plain))
 
-    def test_every_request_is_of_its_session_and_its_thread_and_none_is_another(self, plain: Settings) -> None:
+    def test_every_request_is_of_its_session_and_its_thread_and_none_is_another(self, plain: EngineSettings) -> None:
         ada = TestUserContext.of(plain)
 
         first, second = ada.traces(), ada.traces()

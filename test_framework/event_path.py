@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from app.domains import topics as declared_topics
 from commitstream.bus.base import BusAway, Receive
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
@@ -20,6 +19,7 @@ from commitstream.events import Event
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox, Relay
 from commitstream.topics import Topic, Topics, users
+from test_framework.project import project
 
 IDLE_SECONDS = 5.0
 HEAR_SECONDS = 10.0
@@ -108,7 +108,7 @@ async def event_path(database_url: str, topics: Sequence[Topic] | None = None) -
     database = Database(database_url, POOL)
     outbox = Outbox(tally)
     journal = Journal(
-        database, outbox, Topics([*(declared_topics() if topics is None else topics), users(events=[Thought])])
+        database, outbox, Topics([*(project().topics() if topics is None else topics), users(events=[Thought])])
     )
     bus = RecordingBus(journal)
     relay = Relay(bus, journal.after_each, tally)

@@ -16,31 +16,26 @@ from test_framework.modes import Mode
 from test_framework.running.needs import requires
 
 if TYPE_CHECKING:
-    from app.settings import Settings
     from test_framework.event_path import EventPath
     from test_framework.faults.skewed_clock import Clock
     from test_framework.servers import Server
 
-MakeSettings = Callable[..., "Settings"]
-Serve = Callable[["Settings"], AbstractAsyncContextManager["Server"]]
+MakeSettings = Callable[..., Any]
+Serve = Callable[[Any], AbstractAsyncContextManager["Server"]]
 
 
 @pytest.fixture
 def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> MakeSettings:
     """Settings for the service under test: this test's database, channels and secret; the rest is the file's for tests."""
+    from test_framework.project import project
     from test_framework.settings import settings_for_tests
 
-    own: dict[str, Any] = {
-        "database_url": database_url,
-        "redis_url": redis_url,
-        "channel_prefix": redis_namespace,
-        "token_secret": secrets.token_urlsafe(48),
-    }
+    own = project().settings_of_each_test(database_url, redis_url, redis_namespace, secrets.token_urlsafe(48))
     return lambda **changed: settings_for_tests(**own | changed)
 
 
 @pytest.fixture
-def settings(make_settings: MakeSettings) -> Settings:
+def settings(make_settings: MakeSettings) -> Any:
     """The settings of the service under test."""
     return make_settings()
 
@@ -71,7 +66,7 @@ def real_model() -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def server(
-    request: pytest.FixtureRequest, mode: Mode, settings: Settings, server_processes: int
+    request: pytest.FixtureRequest, mode: Mode, settings: Any, server_processes: int
 ) -> AsyncIterator[Server]:
     """The service under test, running behind its own server: in this loop, or in full as several processes behind one door."""
     from test_framework.servers import in_loop, in_process, in_processes

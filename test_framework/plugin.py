@@ -13,6 +13,7 @@ import pytest
 
 from test_framework.isolation.levels import MARKER_LINE, level_of
 from test_framework.modes import VARIABLE, WHAT_IS_REAL, Mode, chosen, missing_for_a_model
+from test_framework.project import ProjectError, named_project
 from test_framework.reporting.recording import RecordedRun
 from test_framework.running import lost_connections, machine, needs, reality, telling
 from test_framework.running.memory import Memory
@@ -85,7 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
         needs.demand_whole_model(config.stash[MODE])
         if config.getoption("--model-if-set") and missing_for_a_model():
             config.option.without_model = True
-    except ValueError as error:
+        named_project()
+    except (ValueError, ProjectError) as error:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", needs.MARKER)
     machine.raise_file_limit()

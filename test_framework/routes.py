@@ -40,10 +40,9 @@ def routes_of(app: FastAPI) -> list[Route]:
 @functools.cache
 def routes_of_dev() -> tuple[Route, ...]:
     """The routes that `nox -s dev` serves, whatever this machine's own settings say."""
-    from app.main import create_app
-    from app.settings import Settings
+    from test_framework.project import project
 
-    return tuple(routes_of(create_app(Settings(_env_file=None, environment="dev", host="127.0.0.1"))))
+    return tuple(routes_of(project().create_app(project().dev_settings())))
 
 
 def middleware_of(app: FastAPI) -> list[str]:

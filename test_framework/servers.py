@@ -7,6 +7,7 @@ own, as in production, and `ProcessServers` are several of them behind one door.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -14,25 +15,24 @@ import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import IO, Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from app.main import create_app
-from app.settings import Settings
-from commitstream.engine import Engine
-from commitstream.service.server import listen, server_for
-from commitstream.service.tokens import Tokens
-from commitstream.settings import EngineSettings
-from commitstream.transports.direct_write import DirectWriteProtocol
 from test_framework.overrides import at_work
+from test_framework.project import project
 from test_framework.running.hearing import hearing
+from test_framework.settings import variable
 from test_framework.websocket.front_door import front_door
+
+if TYPE_CHECKING:
+    from commitstream.engine import Engine
+    from commitstream.settings import EngineSettings
+    from commitstream.transports.direct_write import DirectWriteProtocol
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
-SERVICE = "app"
 NOTHING_MORE: Mapping[str, str] = {}
 _ADDRESS = re.compile(r"http://\S+")
 
@@ -77,27 +77,16 @@ class ProcessServers:
 
 @asynccontextmanager
 async def in_loop(settings: EngineSettings, app: FastAPI | None = None) -> AsyncIterator[InLoopServer]:
-    """Serve in this event loop until the block ends: the service, or any application with the engine on it."""
-    listener = listen(settings)
-    app = app or create_app(cast("Settings", settings))
-    server = server_for(app)
-    serving = asyncio.create_task(server.serve([listener]), name="the server under test")
-    try:
-        await app.state.startup.wait_ready(START_SECONDS)
-        host, port = listener.getsockname()[:2]
-        connections = cast("Collection[DirectWriteProtocol]", server.server_state.connections)
-        engine = cast("Engine", app.state.engine)
+    """Serve in this event loop until the block ends: the service, or another application of its kind."""
+    app = app or project().create_app(settings)
+    async with project().serve(app, settings, START_SECONDS) as served:
         with at_work(app):
-            yield InLoopServer(settings, f"http://{host}:{port}", app, engine, connections)
-    finally:
-        await cast("Engine", app.state.engine).drain()
-        server.should_exit = True
-        await serving
+            yield InLoopServer(settings, served.url, app, served.engine, served.connections)
 
 
 @asynccontextmanager
 async def in_process(
-    settings: EngineSettings, environment: Mapping[str, str] = NOTHING_MORE, *, module: str = SERVICE
+    settings: EngineSettings, environment: Mapping[str, str] = NOTHING_MORE, *, module: str | None = None
 ) -> AsyncIterator[ProcessServer]:
     """Serve in a process of its own until the block ends; `environment` is what it gets beside its settings.
 
@@ -105,9 +94,7 @@ async def in_process(
     """
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop a server that has much to say
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
+            *(project().command() if module is None else (sys.executable, "-m", module)),
             env={**_environment(settings), **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -127,7 +114,9 @@ async def in_process(
 
 
 @asynccontextmanager
-async def in_processes(settings: EngineSettings, count: int, *, module: str = SERVICE) -> AsyncIterator[ProcessServers]:
+async def in_processes(
+    settings: EngineSettings, count: int, *, module: str | None = None
+) -> AsyncIterator[ProcessServers]:
     """Serve in several processes that share a database and a Redis, behind one door, until the block ends."""
     async with AsyncExitStack() as stack:
         members = await asyncio.gather(
@@ -139,7 +128,7 @@ async def in_processes(settings: EngineSettings, count: int, *, module: str = SE
 
 def token(settings: EngineSettings, user_id: str) -> str:
     """A token that a server with these settings accepts."""
-    return Tokens(settings).issue(user_id)
+    return project().token(settings, user_id)
 
 
 async def _address(process: asyncio.subprocess.Process, log: IO[bytes]) -> str:
@@ -162,11 +151,14 @@ def _text(log: IO[bytes]) -> str:
 
 def _environment(settings: EngineSettings) -> Mapping[str, str]:
     """The environment that makes an application load the same settings, the secret ones too."""
-    given = {settings.variable(name): _spelled(value) for name, value in settings}
-    return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **given}
+    given = {variable(type(settings), name): _spelled(value) for name, value in settings}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1", **given}
 
 
 def _spelled(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -10,9 +10,14 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
+from typing import TYPE_CHECKING
 
-from commitstream.service.tokens import LIFETIME, Tokens
-from commitstream.settings import EngineSettings
+from pydantic import SecretStr
+
+from test_framework.project import project
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class TestUserContext:
 
     __test__ = False
 
-    settings: EngineSettings = field(repr=False)
+    settings: BaseSettings = field(repr=False)
     id: str
     name: str = "Ada"
     role: str = "user"  # a label for tests: the service knows no roles until yours does
@@ -32,7 +37,7 @@ class TestUserContext:
 
     @classmethod
     def of(
-        cls, settings: EngineSettings, name: str = "ada", *, role: str = "user", **metadata: object
+        cls, settings: BaseSettings, name: str = "ada", *, role: str = "user", **metadata: object
     ) -> TestUserContext:
         """Make a user whom no other test knows."""
         return cls(settings, id=f"{name}-{secrets.token_hex(4)}", name=name, role=role, metadata=metadata)
@@ -40,11 +45,11 @@ class TestUserContext:
     @property
     def token(self) -> str:
         """A token that the app accepts."""
-        return self.token_for(LIFETIME)
+        return project().token(self.settings, self.id)
 
     def token_for(self, lifetime: timedelta) -> str:
         """Make a token that the app accepts for so long."""
-        return Tokens(self.settings).issue(self.id, lifetime)
+        return project().token(self.settings, self.id, lifetime)
 
     @property
     def expired_token(self) -> str:
@@ -53,11 +58,11 @@ class TestUserContext:
 
     @property
     def forged_token(self) -> str:
-        """A token in this user's name, signed by somebody else."""
-        stranger = self.settings.model_copy(
-            update={"token_secret": type(self.settings.token_secret)(secrets.token_hex(32))}
-        )
-        return Tokens(stranger).issue(self.id)
+        """A token in this user's name, signed by an application with other secrets."""
+        others = {
+            name: SecretStr(secrets.token_hex(32)) for name, value in self.settings if isinstance(value, SecretStr)
+        }
+        return project().token(self.settings.model_copy(update=others), self.id)
 
     def traces(self) -> dict[str, str]:
         """The headers by which the next request can be told to be this user's, also from its events' metadata."""

@@ -7,6 +7,7 @@ application's revisions never follow one of the engine's.
 from __future__ import annotations
 
 import ast
+import hashlib
 import logging
 import re
 import sys
@@ -21,6 +22,7 @@ from sqlalchemy import MetaData, Table, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from commitstream.db import base
 from commitstream.db import tables as _tables  # noqa: F401 (declares the engine's tables)
 from commitstream.db.base import Base
 from commitstream.settings import EngineSettings
@@ -114,6 +116,14 @@ class Migrations:
     def own_folders(self) -> list[Path]:
         """Where the application's revisions lie."""
         return [*self.domains, *([self.versions] if self.versions is not None else [])]
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that decides which tables the migrations make."""
+        sources = [file for folder in self.folders for file in folder.glob("*.py")]
+        content = hashlib.sha256()
+        for source in sorted([*sources, Path(__file__), Path(base.__file__)]):
+            content.update(source.name.encode() + b"\0" + source.read_bytes())
+        return content.hexdigest()
 
     @property
     def tables(self) -> list[Table]:

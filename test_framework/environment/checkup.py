@@ -158,10 +158,10 @@ def disk_space(root: Path = CHECKOUT, wanted: int = ROOM_WANTED) -> Diagnosis:
 
 def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
     """Look whether the service's port can be had."""
-    from app.settings import load_settings
+    from test_framework.project import project
     from test_framework.services.occupants import listener_on
 
-    settings = load_settings(root / ".env.local")
+    settings = project().load_settings(root / ".env.local")
     taken_by = listener_on(settings.port, settings.host)
     if taken_by:
         return note(f"{settings.port} is taken by {taken_by}; dev takes the next free one", "invoke env.show")

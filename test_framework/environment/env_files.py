@@ -1,4 +1,4 @@
-"""The .env files, held against the one schema that the service reads: `app.settings.Settings`.
+"""The .env files, held against the one schema that the service reads: the settings of the project's adapter.
 
 `.env.example`, `.env.test` and `.env.ci` are in git and hold no secret. The first names every setting, the other two every one
 that no fixture sets. `.env.local` is made from the first, stays here, and may also hold what compose asks for. Nothing else may stand in them: a misspelt key would
@@ -17,16 +17,15 @@ from typing import Literal, get_args, get_origin
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
-from app.settings import Settings
 from test_framework.guards.source import Finding
-from test_framework.settings import IsolatedSettings
+from test_framework.project import project
+from test_framework.settings import isolated_settings, variable
 
 EXAMPLE = ".env.example"
 FOR_TESTS = (".env.test", ".env.ci")
 TRACKED = (EXAMPLE, *FOR_TESTS)
-OF_EACH_TEST = frozenset({"DATABASE_URL", "REDIS_URL", "APP_CHANNEL_PREFIX", "APP_TOKEN_SECRET"})
-"""What the fixtures set, so that no two tests meet: a file for tests that named it would have no effect."""
 LOCAL = ".env.local"
 MASK = "***"
 PASSWORD_IN_URL = re.compile(
@@ -46,14 +45,18 @@ class Entry:
 
 def setting_names() -> list[str]:
     """List every setting as the environment spells it, in the order of the schema."""
-    return [Settings.variable(field) for field in Settings.model_fields]
+    return [*_fields()]
+
+
+def set_by_fixtures() -> frozenset[str]:
+    """List what the fixtures set for each test: a file for tests that named it would have no effect."""
+    kind = project().settings_type()
+    return frozenset(variable(kind, field) for field in project().settings_of_each_test("", "", "", ""))
 
 
 def secret_names() -> frozenset[str]:
     """List the settings that must never stand in git."""
-    return frozenset(
-        Settings.variable(name) for name, field in Settings.model_fields.items() if field.annotation is SecretStr
-    )
+    return frozenset(name for name, field in _fields().items() if field.annotation is SecretStr)
 
 
 def compose_names(root: Path) -> frozenset[str]:
@@ -93,7 +96,7 @@ def check_file(root: Path, name: str) -> list[Finding]:
     entries = read_entries(path)
     faults = [*_bad_keys(entries, compose_names(root) if name == LOCAL else frozenset()), *_bad_values(path, entries)]
     if name in TRACKED:
-        faults += [*_missing(entries, OF_EACH_TEST if name in FOR_TESTS else frozenset()), *_published(entries)]
+        faults += [*_missing(entries, set_by_fixtures() if name in FOR_TESTS else frozenset()), *_published(entries)]
     if name in FOR_TESTS:
         faults += [*_without_effect(entries)]
     return sorted({Finding(name, line, reason) for line, reason in faults})
@@ -126,17 +129,18 @@ def _bad_keys(entries: Iterable[Entry], also_known: frozenset[str]) -> Iterator[
 
 def _bad_values(path: Path, entries: list[Entry]) -> Iterator[tuple[int, str]]:
     try:
-        IsolatedSettings(_env_file=path)
+        isolated_settings(_env_file=path)
     except ValidationError as invalid:
         for error in invalid.errors():
             reason = error["msg"].removeprefix("Value error, ")
             name = str(error["loc"][0]) if error["loc"] else ""
-            key = Settings.variable(name) if name in Settings.model_fields else name
+            kind = project().settings_type()
+            key = variable(kind, name) if name in kind.model_fields else name
             yield _line_of(key, reason, entries), _refusal(key, reason, entries)
 
 
 def _refusal(key: str, reason: str, entries: list[Entry]) -> str:
-    field = next((field for name, field in Settings.model_fields.items() if Settings.variable(name) == key), None)
+    field = _fields().get(key)
     if field is None:
         return reason
     value = next((entry.value or "" for entry in reversed(entries) if entry.key == key), "")
@@ -151,19 +155,17 @@ def _line_of(key: str, reason: str, entries: list[Entry]) -> int:
 
 
 def _without_effect(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
+    needless = set_by_fixtures()
     for entry in entries:
-        if entry.key in OF_EACH_TEST:
+        if entry.key in needless:
             yield entry.line, f"{entry.key} has no effect here, since each test has its own; delete it"
 
 
 def _missing(entries: Iterable[Entry], needless: frozenset[str]) -> Iterator[tuple[int, str]]:
     here = {entry.key for entry in entries} | needless
-    for field, declared in Settings.model_fields.items():
-        if Settings.variable(field) not in here:
-            yield (
-                1,
-                f"{Settings.variable(field)} is missing; add it with a line on what it does: {declared.description}",
-            )
+    for name, declared in _fields().items():
+        if name not in here:
+            yield 1, f"{name} is missing; add it with a line on what it does: {declared.description}"
 
 
 def _published(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
@@ -171,3 +173,9 @@ def _published(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
     for entry in entries:
         if entry.value and (entry.key in secret or masked(entry.key, entry.value) != entry.value):
             yield entry.line, f"{entry.key} holds a secret, and this file is in git; empty it here, set it in {LOCAL}"
+
+
+def _fields() -> dict[str, FieldInfo]:
+    """The settings by the names that the environment has for them."""
+    kind = project().settings_type()
+    return {variable(kind, name): field for name, field in kind.model_fields.items()}

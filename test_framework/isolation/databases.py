@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from app.db import schema
-from commitstream.db.migrate import Migrations
 from test_framework.isolation.connections import ConnectionStore, listen, unlisten
 from test_framework.isolation.holders import Holders
 from test_framework.isolation.lasting import Lasting
@@ -19,6 +17,7 @@ from test_framework.isolation.levels import Level
 from test_framework.isolation.rollback import Outer
 from test_framework.isolation.template import PostgresTemplate, connect
 from test_framework.isolation.worker_database import GONE, WorkerDatabase
+from test_framework.project import Tables, project
 from test_framework.service_pool import ServicePool
 from test_framework.services.statistics import Costs
 
@@ -39,13 +38,13 @@ class Databases:
         self.costs = Costs()
         self._lasting = Lasting()
         self.store = ConnectionStore(self._lasting)
-        self.templates: dict[tuple[str, Migrations], PostgresTemplate] = {}
+        self.templates: dict[tuple[str, Tables], PostgresTemplate] = {}
         self._databases: dict[PostgresTemplate, WorkerDatabase] = {}
         self._outer_connection: tuple[str, asyncpg.Connection | None] = ("", None)
 
     @asynccontextmanager
     async def give(
-        self, pool: ServicePool, level: Level, test: str, migrations: Migrations = schema.migrations
+        self, pool: ServicePool, level: Level, test: str, migrations: Tables | None = None
     ) -> AsyncIterator[Given]:
         """Give a test an empty, migrated database until the block ends."""
         template = await self._lasting(self._template(pool, migrations))
@@ -108,7 +107,7 @@ class Databases:
                     self.costs.sessions += await self._lasting(template.drop(url))
 
     @asynccontextmanager
-    async def lasting(self, pool: ServicePool, migrations: Migrations = schema.migrations) -> AsyncIterator[str]:
+    async def lasting(self, pool: ServicePool, migrations: Tables | None = None) -> AsyncIterator[str]:
         """Give a database that is no single test's, until the block ends."""
         template = await self._lasting(self._template(pool, migrations))
         url = await self._lasting(template.copy(self.worker))
@@ -136,7 +135,8 @@ class Databases:
             with suppress(*GONE):
                 await database.renew()
 
-    async def _template(self, pool: ServicePool, migrations: Migrations) -> PostgresTemplate:
+    async def _template(self, pool: ServicePool, migrations: Tables | None) -> PostgresTemplate:
+        migrations = project().migrations() if migrations is None else migrations
         server = await asyncio.to_thread(pool.get, "postgres")
         made = PostgresTemplate(server.url, pool.stack, migrations=migrations)
         return self.templates.setdefault((pool.run, migrations), made)

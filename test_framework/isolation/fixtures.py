@@ -19,12 +19,13 @@ import pytest_asyncio
 from test_framework.faults.fixtures import pool_of
 from test_framework.isolation.levels import Level, level_of
 from test_framework.modes import Mode
+from test_framework.project import project
 from test_framework.running.reality import POOL
 
 if TYPE_CHECKING:
-    from commitstream.db.migrate import Migrations
     from test_framework.isolation.databases import Databases
     from test_framework.isolation.redis import Keyspaces
+    from test_framework.project import Tables
     from test_framework.service_pool import ServicePool
     from test_framework.services.statistics import Share
 
@@ -36,11 +37,9 @@ def isolation_level(request: pytest.FixtureRequest) -> Level:
 
 
 @pytest.fixture
-def migrations() -> Migrations:
-    """What makes the tables of a test's database: the service's; the tests of another application name theirs."""
-    from app.db.schema import migrations
-
-    return migrations
+def migrations() -> Tables:
+    """What makes the tables of a test's database: the project's; the tests of another application name theirs."""
+    return project().migrations()
 
 
 class MigratedFiles:
@@ -48,17 +47,14 @@ class MigratedFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[Migrations, Path] = {}
+        self._files: dict[Tables, Path] = {}
 
-    async def of(self, migrations: Migrations) -> Path:
+    async def of(self, migrations: Tables) -> Path:
         """Return the file with an application's tables; made when first asked for."""
-        from commitstream.db.database import Database
-
         if migrations not in self._files:
             file = self._folder / f"empty-{len(self._files)}.db"
-            database = Database(f"sqlite+aiosqlite:///{file}")
-            await migrations.upgrade(database.engine)
-            await database.close()
+            async with project().connect(f"sqlite+aiosqlite:///{file}") as engine:
+                await migrations.upgrade(engine)
             self._files[migrations] = file
         return self._files[migrations]
 
@@ -72,9 +68,7 @@ def migrated_files(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Migr
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def migrated_file(migrated_files: MigratedFiles | None) -> Path | None:
     """An empty SQLite file with the service's tables; None where there is a real database."""
-    from app.db.schema import migrations
-
-    return None if migrated_files is None else await migrated_files.of(migrations)
+    return None if migrated_files is None else await migrated_files.of(project().migrations())
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -118,7 +112,7 @@ async def database_url(
     pool_of_postgres: ServicePool | None,
     worker_databases: Databases | None,
     migrated_files: MigratedFiles | None,
-    migrations: Migrations,
+    migrations: Tables,
     tmp_path: Path,
     isolation_level: Level,
 ) -> AsyncIterator[str]:
@@ -174,7 +168,7 @@ async def redis_url(
         yield server.url
 
 
-MakeDatabase = Callable[["Migrations"], AbstractAsyncContextManager[str]]
+MakeDatabase = Callable[["Tables"], AbstractAsyncContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -189,7 +183,7 @@ def lasting_database(
     folder = tmp_path_factory.mktemp("shared")
 
     @asynccontextmanager
-    async def lasting(migrations: Migrations) -> AsyncIterator[str]:
+    async def lasting(migrations: Tables) -> AsyncIterator[str]:
         if migrated_files is not None:
             file = folder / f"{secrets.token_hex(4)}.db"
             await asyncio.to_thread(shutil.copyfile, await migrated_files.of(migrations), file)
@@ -205,9 +199,7 @@ def lasting_database(
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_database_url(lasting_database: MakeDatabase) -> AsyncIterator[str]:
     """A database with the service's tables for a server that outlives a test."""
-    from app.db.schema import migrations
-
-    async with lasting_database(migrations) as url:
+    async with lasting_database(project().migrations()) as url:
         yield url
 
 

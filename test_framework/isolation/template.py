@@ -11,15 +11,11 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from pathlib import Path
 
 import asyncpg
 from sqlalchemy import make_url
 
-from app.db import schema
-from commitstream.db import base, migrate
-from commitstream.db.database import Database
-from commitstream.db.migrate import Migrations
+from test_framework.project import Tables, project
 from test_framework.services.run import is_held, lease_of
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceError
@@ -34,10 +30,10 @@ CONNECTION_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, async
 class PostgresTemplate:
     """Makes copies of the migrated database on one server, or of one that is ready there, and drops them."""
 
-    def __init__(self, url: str, stack: Stack, ready: str = "", migrations: Migrations = schema.migrations) -> None:
+    def __init__(self, url: str, stack: Stack, ready: str = "", migrations: Tables | None = None) -> None:
         self._url = make_url(url).set(drivername="postgresql+asyncpg")
         self._stack = stack
-        self._migrations = migrations
+        self._migrations = migrations = project().migrations() if migrations is None else migrations
         self._application = hashlib.sha256(str(migrations.versions).encode()).hexdigest()[:8]
         self._name = ready or f"{TEMPLATE}_{stack.digest}_{self._application}_{digest_of_migrations(migrations)}"
         self._prepared = False
@@ -86,9 +82,8 @@ class PostgresTemplate:
             draft = f"{self._name}_draft"
             await connection.execute(f'DROP DATABASE IF EXISTS "{draft}" WITH (FORCE)')
             await connection.execute(f'CREATE DATABASE "{draft}"')
-            database = Database(self._of(draft))
-            await self._migrations.upgrade(database.engine)
-            await database.close()
+            async with project().connect(self._of(draft)) as engine:
+                await self._migrations.upgrade(engine)
             await connection.execute(f'ALTER DATABASE "{draft}" RENAME TO "{self._name}"')
             await connection.execute(f'ALTER DATABASE "{self._name}" IS_TEMPLATE true ALLOW_CONNECTIONS false')
 
@@ -132,11 +127,6 @@ async def one_at_a_time(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 @cache
-def digest_of_migrations(migrations: Migrations = schema.migrations) -> str:
-    """A hash of all that decides which tables the migrations make."""
-    sources = [file for folder in migrations.folders for file in folder.glob("*.py")]
-    sources += [Path(migrate.__file__), Path(base.__file__)]
-    content = hashlib.sha256()
-    for source in sorted(sources):
-        content.update(source.name.encode() + b"\0" + source.read_bytes())
-    return content.hexdigest()[:16]
+def digest_of_migrations(migrations: Tables) -> str:
+    """Return a short hash of all that decides which tables the migrations make."""
+    return migrations.fingerprint()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -39,8 +38,6 @@ class ReportConfig:
     """How far ahead an entry may expire."""
     reminder_days: int = 7
     """How often an alert that lasts is repeated."""
-    event_types: str = "app.domains:topics"
-    """The function that returns the project's registry of topics, as `module:function`; empty where it has none."""
     gates: dict[str, GateRule] = field(default_factory=dict)
     """Limits and targets other than the kit's."""
 
@@ -60,24 +57,6 @@ def load_config(root: Path) -> ReportConfig:
         if known[name] == "str" and not isinstance(value, str):
             raise ReportConfigError(f"{TABLE} {name} is {value!r} and must be a text")
     return ReportConfig(**{**table, "gates": _rules(table.get("gates", {}))})
-
-
-def declared_types(source: str) -> tuple[str, ...]:
-    """Ask a project's registry of topics for its event types; none where it has no such module."""
-    module, _, name = source.partition(":")
-    if not module:
-        return ()
-    try:
-        function = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):
-            raise
-        return ()
-    if not callable(function) or isinstance(function, type):
-        raise ReportConfigError(
-            f"{TABLE} event_types is {source!r}, and {module} has no function {name!r}: write module:function, or ''"
-        )
-    return tuple(function().event_types)
 
 
 def _rules(table: object) -> dict[str, GateRule]:

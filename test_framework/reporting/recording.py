@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from test_framework.modes import Mode
-from test_framework.reporting.config import ReportConfig, ReportConfigError, declared_types, load_config
+from test_framework.project import named_project
+from test_framework.reporting.config import ReportConfig, ReportConfigError, load_config
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -121,7 +122,7 @@ class RecordedRun:
             "leaks_watched": str(getattr(option, "leaks", None) or "off") != "off",
             "command": circumstances.command_line(config.invocation_params.args),
             "whole": _is_whole(config),
-            "event_types": declared_types(self._own.event_types),
+            "event_types": [*adapter.event_types()] if (adapter := named_project()) else [],
             **circumstances.of_the_code(config.rootpath),
             **circumstances.of_the_machine(),
             **circumstances.of_ci(),

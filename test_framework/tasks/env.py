@@ -16,7 +16,7 @@ from rich.table import Table
 from test_framework import CHECKOUT
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from pydantic_settings import BaseSettings
 
 
 @task
@@ -45,12 +45,11 @@ def check(context: Context) -> None:
 @task
 def show(context: Context) -> None:
     """Show the settings that count, and who set them."""
-    from app.settings import load_settings
-    from commitstream.settings import SettingsError
+    from test_framework.project import project
 
     try:
-        settings = load_settings(CHECKOUT / ".env.local")
-    except SettingsError as error:
+        settings = project().load_settings(CHECKOUT / ".env.local")
+    except project().refusals as error:
         raise Exit(str(error), 1) from None
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for row in effective(settings, CHECKOUT, dict(os.environ)):
@@ -58,19 +57,19 @@ def show(context: Context) -> None:
     Console().print(table)
 
 
-def effective(settings: Settings, root: Path, environment: dict[str, str]) -> list[tuple[str, str, str]]:
+def effective(settings: BaseSettings, root: Path, environment: dict[str, str]) -> list[tuple[str, str, str]]:
     """List every setting: its name, its value as it may be shown, and which source won."""
     from pydantic import SecretStr
 
-    from app.settings import Settings
     from test_framework.environment.env_files import LOCAL, masked, read_entries
+    from test_framework.settings import variable
 
     local = root / LOCAL
     in_file = {entry.key.upper() for entry in read_entries(local)} if local.exists() else set()
     in_environment = {name.upper() for name in environment}
     rows = []
     for field in type(settings).model_fields:
-        name, value = Settings.variable(field), getattr(settings, field)
+        name, value = variable(type(settings), field), getattr(settings, field)
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         text = ",".join(plain) if isinstance(plain, tuple) else str(plain)
         source = "the environment" if name in in_environment else LOCAL if name in in_file else "default"

@@ -73,12 +73,12 @@ def _title(name: str) -> str:
 
 
 def _newest_revision() -> str | None:
-    from app.db.schema import migrations
-    from commitstream.db.migrate import SchemaError
+    from test_framework.project import project
+    from test_framework.tasks.db import migrations_of_project
 
     try:
-        return migrations.newest_own_revision()
-    except SchemaError as error:
+        return migrations_of_project().newest_own_revision()
+    except project().refusals as error:
         raise Exit(str(error), 1) from None
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from app.domains import topics
 from commitstream.envelope import Envelope
 from commitstream.topics import Order, OrderError, Stream, Topics, UnknownTopicError
+from test_framework.project import project
 
 
 @cache
 def registry() -> Topics:
     """Return the topics of the project under test."""
-    return topics()
+    return Topics(project().topics())
 
 
 def order_of(event: Envelope) -> Order | None:

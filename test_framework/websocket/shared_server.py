@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 async def shared_server(mode: Mode, shared_database_url: str, shared_redis_url: str) -> AsyncIterator[Server]:
     """The service under test, as `server` gives it, begun once: bring a user of your own, and leave it as it is."""
     from test_framework.isolation.redis import SHARED
+    from test_framework.project import project
     from test_framework.servers import in_loop, in_processes
     from test_framework.settings import settings_for_tests
 
     async with AsyncExitStack() as stack:
-        settings = settings_for_tests(
-            database_url=shared_database_url,
-            redis_url=shared_redis_url,
-            channel_prefix=f"{SHARED}{secrets.token_hex(4)}",
-            token_secret=secrets.token_urlsafe(48),
-        )
+        namespace, secret = f"{SHARED}{secrets.token_hex(4)}", secrets.token_urlsafe(48)
+        own = project().settings_of_each_test(shared_database_url, shared_redis_url, namespace, secret)
+        settings = settings_for_tests(**own)
         serving = in_processes(settings, 2) if mode is Mode.FULL else in_loop(settings)
         running: Server = await stack.enter_async_context(serving)
         yield running

@@ -28,6 +28,7 @@ from test_framework.errors.failure import Failure
 COPIED = (
     *SERVICE,
     "test_framework",
+    "tests/support",
     "compose",
     "conftest.py",
     "pyproject.toml",

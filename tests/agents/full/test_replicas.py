@@ -19,7 +19,7 @@ from test_framework.services.replicas import Replicas
 from test_framework.services.run import Run
 from test_framework.services.stack import Stack
 from test_framework.services.state import State
-from test_framework.settings import IsolatedSettings
+from test_framework.settings import isolated_settings
 from test_framework.users import TestUserContext
 from tests.agents.client import AgentsClient
 from tests.agents.context import AgentsContext
@@ -84,7 +84,7 @@ def behind() -> Iterator[Behind]:
         replicas = Replicas(stack)
         try:
             url = replicas.up()
-            settings = IsolatedSettings(token_secret=secret, environment="production")
+            settings = isolated_settings(token_secret=secret, environment="production")
             yield Behind(settings, url, client, stack, replicas)
         finally:
             left = run.end()

@@ -41,7 +41,8 @@ def settings_on(database: Path, **given: object) -> Settings:
         "redis_url": "",
         "token_secret": secrets.token_urlsafe(48),
     }
-    return settings_for_tests(**own | given)
+    settings: Settings = settings_for_tests(**own | given)
+    return settings
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,7 +16,7 @@ from test_framework import CHECKOUT, SERVICE
 
 pytestmark = [pytest.mark.isolation("clone"), pytest.mark.timeout(150)]
 
-PARTS = (*SERVICE, "test_framework", "tasks.py", "pyproject.toml")
+PARTS = (*SERVICE, "test_framework", "tests/support", "tasks.py", "pyproject.toml")
 TIMEOUT = 60.0
 
 

@@ -34,7 +34,8 @@ def make_settings(make_settings: MakeSettings) -> MakeSettings:
 @pytest.fixture
 def shared(make_settings: MakeSettings) -> Settings:
     """The settings of both processes."""
-    return make_settings(requests_per_minute=PLENTY)
+    settings: Settings = make_settings(requests_per_minute=PLENTY)
+    return settings
 
 
 @pytest_asyncio.fixture

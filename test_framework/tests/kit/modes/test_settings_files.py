@@ -10,7 +10,7 @@ import pytest
 
 from app.settings import Settings
 from test_framework import CHECKOUT
-from test_framework.environment.env_files import OF_EACH_TEST, read_entries
+from test_framework.environment.env_files import read_entries, set_by_fixtures
 from test_framework.running.planted import Planted
 
 pytestmark = pytest.mark.timeout(120)  # each starts separate Pythons, on a machine that may be busy
@@ -35,9 +35,9 @@ WRITES_SETTINGS = """
 import json
 from pathlib import Path
 
-import test_framework
+import test_framework.settings
 
-test_framework.CHECKOUT = Path({root!r})
+test_framework.settings.project_root = lambda: Path({root!r})
 from app.settings import Settings
 from pydantic import SecretStr
 
@@ -71,7 +71,7 @@ def test_each_setting_of_a_file_reaches_the_service(tmp_path: Path, file: str, c
 
     assert ended.code == 0, ended.output
     seen = json.loads((tmp_path / "seen.json").read_text())
-    assert set(planted) == {Settings.variable(name) for name in Settings.model_fields} - OF_EACH_TEST
+    assert set(planted) == {Settings.variable(name) for name in Settings.model_fields} - set_by_fixtures()
     assert {key: as_read(seen[key]) for key in planted} == {key: as_read(value) for key, value in planted.items()}
 
 

@@ -22,6 +22,10 @@ def suite_with(root: Path, tests: str, settings: str = "", *, folder: str = "uni
     return suite
 
 
+def adapter(name: str) -> str:
+    return f'[tool.test_framework]\nproject = "adapter:{name}"\n'
+
+
 @pytest.mark.parametrize(
     ("limit", "arguments", "code"),
     [
@@ -84,9 +88,19 @@ async def test_that_does_not_look():
 """
 
 
+SILENT = """
+from tests.support.project import Project
+
+class Silent(Project):
+    def event_types(self):
+        return ()
+"""
+
+
 @pytest.mark.parametrize(("numbers", "code"), [((1, 2, 4), GATE_BROKEN), ((1, 2, 3, 4), 0)])
 def test_an_event_that_was_lost_unnoticed_ends_the_run(tmp_path: Path, numbers: tuple[int, ...], code: int) -> None:
-    suite = suite_with(tmp_path, LOSES.format(numbers=numbers), '[tool.reports]\nevent_types = ""\n')
+    suite = suite_with(tmp_path, LOSES.format(numbers=numbers), adapter("Silent"))
+    suite.file("adapter.py", SILENT)
 
     ended = suite.run()
 
@@ -105,23 +119,25 @@ def test_another(record_property):
 """
 TOPICS = """
 from commitstream.events import Event
-from commitstream.topics import Topic, Topics
+from commitstream.topics import Topic
+from test_framework.websocket.adapter import CommitstreamAdapter
 
 class Bid(Event): ...
 class Outbid(Event): ...
 class Sold(Event): ...
 
-def topics():
-    return Topics([Topic("lot", events=[Bid, Outbid, Sold], may_watch=lambda user, key: True)])
+class Auction(CommitstreamAdapter):
+    def topics(self):
+        return [Topic("lot", events=[Bid, Outbid, Sold], may_watch=lambda user, key: True)]
 """
 
 
 @pytest.mark.parametrize(("seen", "code"), [(["bid", "sold"], GATE_BROKEN), (["bid", "sold", "outbid"], 0)])
 def test_a_declared_type_that_no_test_saw_ends_the_run(tmp_path: Path, seen: list[str], code: int) -> None:
-    suite = suite_with(tmp_path, LANE.format(types=seen), '[tool.reports]\nevent_types = "lot:topics"\n')
-    suite.file("lot.py", TOPICS)
+    suite = suite_with(tmp_path, LANE.format(types=seen), adapter("Auction"))
+    suite.file("adapter.py", TOPICS)
 
-    ended = suite.run(*WHOLE, "-o", "pythonpath=.")
+    ended = suite.run(*WHOLE)
 
     assert ended.code == code, ended.output
     assert ("gate      event types never seen: outbid" in ended.said) == bool(code)

@@ -68,14 +68,14 @@ def test_an_unknown_level_is_an_error_at_collection(pytester: pytest.Pytester) -
 def test_a_template_is_named_after_all_that_its_migrations_are_made_of(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = template.digest_of_migrations()
+    before = template.digest_of_migrations(migrations)
     folder = tmp_path_factory.mktemp("migrations")
     for source in (file for versions in migrations.folders for file in versions.glob("*.py")):
         (folder / source.name).write_bytes(source.read_bytes() + b"# changed without a new number\n")
     monkeypatch.setattr(migrations, "versions", folder)
 
     template.digest_of_migrations.cache_clear()
-    after = template.digest_of_migrations()
+    after = template.digest_of_migrations(migrations)
     template.digest_of_migrations.cache_clear()
 
     assert before != after

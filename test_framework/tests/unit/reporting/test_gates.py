@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.domains import topics
+from test_framework.project import project
 from test_framework.reporting import sample
-from test_framework.reporting.config import GateRule, ReportConfig, ReportConfigError, declared_types, load_config
+from test_framework.reporting.config import GateRule, ReportConfig, ReportConfigError, load_config
 from test_framework.reporting.facts import Attempt, ServiceTime, TestResult
 from test_framework.reporting.gates import RULES, Measured, evaluate
 from test_framework.reporting.model import Gate, GateState, Leak
@@ -125,20 +126,7 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, text: str, said:
 
 
 def test_event_types_are_those_of_the_registry() -> None:
-    declared = declared_types("app.domains:topics")
-
-    assert declared == tuple(topics().event_types)
-
-
-@pytest.mark.parametrize("source", ["", "no_such_project.domains:topics"])
-def test_a_project_without_a_registry_declares_no_types(source: str) -> None:
-    assert declared_types(source) == ()
-
-
-@pytest.mark.parametrize("name", ["no_such_name", "DOMAINS", "Topics"])
-def test_a_registry_that_is_no_function_is_named(name: str) -> None:
-    with pytest.raises(ReportConfigError, match=f"has no function '{name}': write module:function"):
-        declared_types(f"app.domains:{name}")
+    assert [*project().event_types()] == topics().event_types
 
 
 def test_a_gate_that_nobody_knows_is_named() -> None:

@@ -11,12 +11,12 @@ from app.settings import Settings
 from test_framework import CHECKOUT
 from test_framework.environment import env_files
 from test_framework.environment.env_files import (
-    OF_EACH_TEST,
     TRACKED,
     check_file,
     check_tree,
     masked,
     read_entries,
+    set_by_fixtures,
     setting_names,
 )
 
@@ -31,7 +31,7 @@ def local(folder: Path, text: str) -> list[str]:
 
 def expected(name: str) -> list[str]:
     """The settings that a file names: of the files for tests, those that no fixture sets."""
-    return [key for key in setting_names() if name == ".env.example" or key not in OF_EACH_TEST]
+    return [key for key in setting_names() if name == ".env.example" or key not in set_by_fixtures()]
 
 
 @pytest.mark.parametrize("name", TRACKED)
@@ -144,7 +144,7 @@ def test_a_setting_that_a_file_in_git_lacks_is_named(tmp_path: Path) -> None:
     assert finding.message.startswith("APP_PORT is missing")
 
 
-@pytest.mark.parametrize("key", sorted(OF_EACH_TEST))
+@pytest.mark.parametrize("key", sorted(set_by_fixtures()))
 def test_a_setting_that_fixtures_replace_is_refused_in_a_file_for_tests(tmp_path: Path, key: str) -> None:
     text = (CHECKOUT / ".env.ci").read_text(encoding="utf-8")
     (tmp_path / ".env.ci").write_text(f"{text}\n{key}=\n", encoding="utf-8")

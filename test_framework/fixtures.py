@@ -16,7 +16,6 @@ from test_framework.modes import Mode
 from test_framework.running.needs import requires
 
 if TYPE_CHECKING:
-    from test_framework.event_path import EventPath
     from test_framework.faults.skewed_clock import Clock
     from test_framework.servers import Server
 
@@ -79,15 +78,6 @@ async def server(
         serving = in_processes(settings, server_processes) if mode is Mode.FULL else in_loop(settings)
         running: Server = await stack.enter_async_context(serving)
         yield running
-
-
-@pytest_asyncio.fixture
-async def path(database_url: str) -> AsyncIterator[EventPath]:
-    """Journal, outbox and relay on this test's own database, with a bus that takes notes."""
-    from test_framework.event_path import event_path
-
-    async with event_path(database_url) as wired:
-        yield wired
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from test_framework.modes import Mode
 if TYPE_CHECKING:
     from test_framework.servers import Server
     from test_framework.test_context import TestContext
+    from test_framework.websocket.event_path import EventPath
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -49,3 +50,12 @@ async def bob(shared_server: Server) -> AsyncIterator[TestContext]:
 
     async with TestContext(shared_server) as bob:
         yield bob
+
+
+@pytest_asyncio.fixture
+async def path(database_url: str) -> AsyncIterator[EventPath]:
+    """Journal, outbox and relay on this test's own database, with a bus that takes notes."""
+    from test_framework.websocket.event_path import event_path
+
+    async with event_path(database_url) as wired:
+        yield wired

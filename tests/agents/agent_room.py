@@ -14,7 +14,7 @@ from app.agents.runs import Origin, Runs
 from app.agents.tables import Run
 from app.agents.tool_context import Tool
 from commitstream.envelope import Envelope
-from test_framework.event_path import EventPath
+from test_framework.websocket.event_path import EventPath
 from test_framework.websocket_capture import WebSocketEventCapture
 
 Act = Callable[[Turn], Awaitable[str]]

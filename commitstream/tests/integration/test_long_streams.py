@@ -16,7 +16,7 @@ from commitstream import Event, Order, Topic
 from commitstream.db.database import Database
 from commitstream.journal import Journal
 from commitstream.topics import Stream, Topics
-from test_framework.event_path import EventPath, event_path
+from test_framework.websocket.event_path import EventPath, event_path
 
 EVENTS = 2_000
 FEW = 10

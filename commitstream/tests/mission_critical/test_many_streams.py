@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from commitstream.tests.unit.events.auction import LOTS, Chatted
 from commitstream.topics import Stream, Topics, user_stream, users
-from test_framework.event_path import EventPath, Thought, thought
+from test_framework.websocket.event_path import EventPath, Thought, thought
 
 STREAMS = [LOTS.stream(key) for key in ("1", "2", "10")] + [user_stream("ada"), user_stream("lot:1")]
 SOON_SECONDS = 5.0

@@ -16,7 +16,7 @@ from commitstream.db.tables import ConsumerPosition
 from commitstream.events import Event
 from commitstream.tests.unit.events.auction import LOTS, BidPlaced, Chatted, RoundClosed, RoundOpened
 from commitstream.topics import OrderError, Stream, user_stream
-from test_framework.event_path import EventPath, thought
+from test_framework.websocket.event_path import EventPath, thought
 
 LOT, OTHER = LOTS.stream("42"), LOTS.stream("43")
 OPENED, BID, CLOSED = (

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from commitstream.topics import Stream, user_stream
-from test_framework.event_path import EventPath, thought
+from test_framework.websocket.event_path import EventPath, thought
 
 WRITERS = 16
 TRANSACTIONS = 12

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from commitstream.db.tables import StreamHead
 from commitstream.topics import user_stream
-from test_framework.event_path import EventPath, thought
+from test_framework.websocket.event_path import EventPath, thought
 
 Shape = Callable[[EventPath], Awaitable[None]]
 JoinMode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]

@@ -17,7 +17,7 @@ from app.agents.tool_context import Caller
 from app.main import create_app
 from app.settings import Settings
 from commitstream.lifecycle.startup import StartupError
-from test_framework.event_path import EventPath
+from test_framework.websocket.event_path import EventPath
 from tests.agents.agent_room import agent_room, kinds
 from tests.agents.mission_critical.ways import CALL, ENDED, STARTED
 

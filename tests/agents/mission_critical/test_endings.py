@@ -16,7 +16,7 @@ from app.agents.events import AgentThinking, ToolExecuting
 from app.agents.model import Turn
 from app.agents.runs import IdempotencyConflict, RunOver
 from app.agents.tables import Run, RunStatus
-from test_framework.event_path import EventPath
+from test_framework.websocket.event_path import EventPath
 from tests.agents.agent_room import agent_room, kinds
 from tests.agents.mission_critical.ways import COMPLETED, ENDED, EXECUTING, STARTED, THINKING
 

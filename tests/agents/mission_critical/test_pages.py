@@ -13,10 +13,10 @@ from app.agents.runs import Origin, Runs
 from app.agents.tables import RunStatus
 from commitstream.journal import PAGE_CHARACTERS
 from commitstream.topics import user_stream
-from test_framework.event_path import EventPath
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_loop
 from test_framework.users import TestUserContext
+from test_framework.websocket.event_path import EventPath
 from tests.agents.client import AgentsClient
 
 LARGE = "x" * (PAGE_CHARACTERS // 3)

@@ -20,7 +20,7 @@ from app.agents.events import AgentCompleted, AgentStarted, AgentThinking, ToolC
 from app.agents.model import Arguments, ModelError, Turn
 from app.agents.tool_context import Caller, Tool
 from commitstream.service.problems import Draining
-from test_framework.event_path import EventPath
+from test_framework.websocket.event_path import EventPath
 from tests.agents.agent_room import agent_room, kinds
 
 THE_TYPES = (AgentStarted, AgentThinking, ToolExecuting, ToolCompleted, AgentCompleted)

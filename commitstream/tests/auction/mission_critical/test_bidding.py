@@ -25,9 +25,9 @@ from commitstream.tests.auction.application import (
 from commitstream.tests.auction.client import AuctionClient, amounts, client_of, has_come, watching
 from commitstream.tests.auction.tables import Bid
 from commitstream.watchers import CloseReason
-from test_framework.event_path import EventPath, event_path
 from test_framework.servers import Server, in_loop
 from test_framework.test_context import TestContext
+from test_framework.websocket.event_path import EventPath, event_path
 
 BIDDERS = 16
 BIDS_EACH = 2

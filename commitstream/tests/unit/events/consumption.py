@@ -18,7 +18,7 @@ from commitstream.events import Event
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox
 from commitstream.topics import Stream, Topics, users
-from test_framework.event_path import POOL
+from test_framework.websocket.event_path import POOL
 
 DEADLINE_SECONDS = 10.0
 

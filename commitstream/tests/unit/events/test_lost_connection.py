@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from commitstream.envelope import Draft
-from test_framework.event_path import EventPath
+from test_framework.websocket.event_path import EventPath
 
 
 def lose_the_connection(connection: Connection, drafts: Sequence[Draft]) -> NoReturn:

@@ -18,7 +18,7 @@ from commitstream.envelope import Batch
 from commitstream.outbox import Outbox, Relay
 from commitstream.tests.unit.events.worlds import HeldJournal, batch_of
 from commitstream.topics import user_stream
-from test_framework.event_path import EventPath, thought
+from test_framework.websocket.event_path import EventPath, thought
 
 DEADLINE_SECONDS = 2.0
 ADA = user_stream("ada")

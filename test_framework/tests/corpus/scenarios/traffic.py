@@ -120,16 +120,16 @@ SCENARIOS = (
                 ada.capture.assert_unbroken()
         """, patches=(("test_framework/test_context.py", "            self._capture_of(line).capture(line)\n", "            self._capture_of(line).capture(line)\n            self._capture_of(line).capture(line)\n"),)),
     Scenario("event-never-published", W, CODE, """
-        import test_framework.event_path
+        import test_framework.websocket.event_path
         from commitstream.topics import user_stream
-        from test_framework.event_path import thought
+        from test_framework.websocket.event_path import thought
 
         async def test_it_is_published(path, monkeypatch):
-            monkeypatch.setattr(test_framework.event_path, "HEAR_SECONDS", 0.5)
+            monkeypatch.setattr(test_framework.websocket.event_path, "HEAR_SECONDS", 0.5)
             async with path.database.transaction() as session:
                 await path.journal.append(session, user_stream("ada"), thought("x"))
             await path.bus.hear("agent_thinking", "run")
-        """, patches=(("test_framework/event_path.py", "    outbox.feed(relay)\n    try", "    outbox.feed(None)\n    try"),)),
+        """, patches=(("test_framework/websocket/event_path.py", "    outbox.feed(relay)\n    try", "    outbox.feed(None)\n    try"),)),
     Scenario("plan-goes-in-a-circle", ORDER, TEST, """
         from commitstream.lifecycle.cleanup import CleanupCoordinator
         from commitstream.lifecycle.startup import StartupManager

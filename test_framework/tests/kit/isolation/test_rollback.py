@@ -11,12 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from commitstream.topics import user_stream
-from test_framework.event_path import EventPath, event_path, thought
 from test_framework.isolation import rollback
 from test_framework.isolation.databases import Databases
 from test_framework.isolation.levels import Level
 from test_framework.isolation.template import connect
 from test_framework.service_pool import ServicePool
+from test_framework.websocket.event_path import EventPath, event_path, thought
 
 ADA = user_stream("ada")
 

@@ -15,8 +15,8 @@ from app.agents.model import Turn
 from commitstream.db.database import CONNECTION_LOST, Database
 from commitstream.hub import Hub
 from commitstream.watchers import Live, QueueWatcher
-from test_framework.event_path import EventPath
 from test_framework.services.service import Service
+from test_framework.websocket.event_path import EventPath
 from tests.agents.agent_room import agent_room
 
 # server and database are both ours to break

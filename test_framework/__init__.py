@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SERVICE = ("app", "commitstream")
+SERVICE: tuple[str, ...]
 """The packages of the service under test: its own code, and the engine below it."""
 TESTS_OF_THE_ENGINE = "commitstream/tests"
 """Tests that lie below a package of the service, and are no part of it."""
+
+
+def __getattr__(name: str) -> tuple[str, ...]:
+    """Read pyproject.toml when SERVICE is asked for, as `activate` imports this package with any Python."""
+    if name != "SERVICE":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from test_framework.configuration import packages
+
+    return packages()

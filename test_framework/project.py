@@ -17,15 +17,15 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import tomllib
-from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from test_framework import CHECKOUT
+from test_framework.configuration import project_root, table_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -217,25 +217,6 @@ def load(root: Path) -> ProjectAdapter:
     if not (isinstance(found, type) and issubclass(found, ProjectAdapter)):
         raise ProjectError(f"{where}: {name} is {_shown(found)}, not a subclass of ProjectAdapter; {NEXT}")
     return found()
-
-
-@functools.cache
-def project_root() -> Path:
-    """Return the folder of the project: the nearest from here upwards that names an adapter, else where the kit lies."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if table_of(folder)), CHECKOUT)
-
-
-def table_of(root: Path) -> Mapping[str, Any]:
-    """Read `[tool.test_framework]` of a folder's pyproject.toml; empty where there is none."""
-    try:
-        document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    except OSError:
-        return MappingProxyType({})
-    except tomllib.TOMLDecodeError as error:
-        raise ProjectError(f"{root / 'pyproject.toml'} is not TOML: {error}; next: correct it") from None
-    table: Mapping[str, Any] = document.get("tool", {}).get("test_framework", {})
-    return table
 
 
 def _import(module: str, root: Path, where: str) -> ModuleType:

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from test_framework.project import project, project_root
+from test_framework.configuration import project_root
+from test_framework.project import project
 
 
 @cache

@@ -110,6 +110,12 @@ TESTS = """
         TestUserContext.of(settings).token
 
 
+    async def test_a_blocking_call_of_the_application_fails() -> None:
+        from shop.prices import look_up
+
+        await look_up()
+
+
     def test_the_engine_is_not_imported() -> None:
         import sys
 
@@ -120,6 +126,7 @@ TESTS = """
 PYPROJECT = """
 [tool.test_framework]
 project = "adapter:Shop"
+packages = ["shop"]
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
@@ -132,9 +139,10 @@ asyncio_default_test_loop_scope = "session"
 @pytest.fixture
 def shop(tmp_path: Path) -> Planted:
     """An application that knows neither the engine nor this template, with an adapter and tests."""
-    shop = Planted(tmp_path / "shop")
-    for name, text in {"pyproject.toml": PYPROJECT, "adapter.py": ADAPTER, "shop.py": SHOP}.items():
+    shop = Planted(tmp_path / "shop", deadline=60.0)
+    for name, text in {"pyproject.toml": PYPROJECT, "adapter.py": ADAPTER, "shop/__init__.py": SHOP}.items():
         shop.file(name, text)
+    shop.file("shop/prices.py", "from pathlib import Path\n\nasync def look_up(): Path(__file__).read_text()\n")
     shop.file("tests/unit/test_shop.py", TESTS)
     return shop
 
@@ -151,13 +159,15 @@ def test_a_plain_application_is_served_with_its_tables(shop: Planted) -> None:
             "test_a_process_serves_the_same_settings": "passed",
             "test_the_routes_are_the_applications": "passed",
             "test_tokens_are_not_guessed": "failed",
+            "test_a_blocking_call_of_the_application_fails": "failed",
             "test_the_engine_is_not_imported": "passed",
         }.items()
     }, ended.output
     assert "this needs token() of the project's adapter, and adapter:Shop has none" in ended.output
+    assert "() in a coroutine stops everything" in ended.of("test_a_blocking_call_of_the_application_fails").words
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(90)
 def test_a_run_with_an_adapter_that_is_missing_ends_at_once(shop: Planted) -> None:
     (shop.root / "adapter.py").unlink()
 

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from test_framework.project import Served, project
 
+CLOSE_SECONDS = 5
+
 
 class InLoopUvicorn(uvicorn.Server):
     """uvicorn's server without its signal handlers; `settled` is set when its start has succeeded or failed."""
@@ -34,7 +36,10 @@ class InLoopUvicorn(uvicorn.Server):
 @asynccontextmanager
 async def served(app: FastAPI, timeout: float) -> AsyncIterator[Served]:
     """Serve on a free port of loopback until the block ends."""
-    server = InLoopUvicorn(uvicorn.Config(app, lifespan="on", log_config=None, access_log=False))
+    config = uvicorn.Config(
+        app, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=CLOSE_SECONDS
+    )
+    server = InLoopUvicorn(config)
     listener = socket.create_server(("127.0.0.1", 0))
     url = url_of(listener)
     serving = asyncio.create_task(server.serve([listener]), name="the server under test")

@@ -139,7 +139,7 @@ asyncio_default_test_loop_scope = "session"
 @pytest.fixture
 def shop(tmp_path: Path) -> Planted:
     """An application that knows neither the engine nor this template, with an adapter and tests."""
-    shop = Planted(tmp_path / "shop", deadline=60.0)
+    shop = Planted(tmp_path / "shop", deadline=100.0)
     for name, text in {"pyproject.toml": PYPROJECT, "adapter.py": ADAPTER, "shop/__init__.py": SHOP}.items():
         shop.file(name, text)
     shop.file("shop/prices.py", "from pathlib import Path\n\nasync def look_up(): Path(__file__).read_text()\n")
@@ -147,7 +147,7 @@ def shop(tmp_path: Path) -> Planted:
     return shop
 
 
-@pytest.mark.timeout(120)  # a separate run, on a machine that may be busy
+@pytest.mark.timeout(150)  # a separate run, on a machine that may be busy
 def test_a_plain_application_is_served_with_its_tables(shop: Planted) -> None:
     ended = shop.run("--mode=lightweight", "-n0")
 
@@ -167,7 +167,7 @@ def test_a_plain_application_is_served_with_its_tables(shop: Planted) -> None:
     assert "() in a coroutine stops everything" in ended.of("test_a_blocking_call_of_the_application_fails").words
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 def test_a_run_with_an_adapter_that_is_missing_ends_at_once(shop: Planted) -> None:
     (shop.root / "adapter.py").unlink()
 

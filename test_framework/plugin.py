@@ -47,7 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mode", default=None, help=f"what is real: {', '.join(Mode)} (or {VARIABLE}=…)")
     group.addoption("--without-model", action="store_true", help="in full, leave out the tests that need a real model")
     group.addoption("--model-if-set", action="store_true", help="as --without-model where no model's settings are set")
+    # >>> template only
     group.addoption("--delays", type=float, default=0.0, metavar="MS", help="hold tasks back by up to so many ms")
+    # <<< template only
     group.addoption("--order", choices=ORDERS, default="random", help="in which order tests run")
     group.addoption("--no-record", action="store_true", help="write no record of this run under .reports/")
     group.addoption("--share-out", action="store_true", help="share a whole suite out among the processors")
@@ -110,8 +112,10 @@ def _follow_the_rules_of_the_house(config: pytest.Config) -> None:
         raise pytest.UsageError("--trace needs the terminal that the workers of -n have not got: use -n0")
     if getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "0"
+    # >>> template only
     if config.getoption("--delays"):
         config.pluginmanager.import_plugin("test_framework.proving.delays")
+    # <<< template only
     if config.getoption("--order") != "random":
         config.option.randomly_reorganize = False
 

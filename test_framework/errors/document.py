@@ -31,9 +31,11 @@ TAIL = """\
 ## When an explanation is wrong
 
 It goes by what was kept of a failure: classes of exceptions, SQLSTATEs, the innermost line of ours, the state of the services, and what
-other tests saw at the same time. The rules are in `test_framework/errors/rules/`, the real failures they are held against in
-`test_framework/tests/corpus/`. Add a scenario that breaks the thing for real, make it (`python -m test_framework.tests.corpus <family>`), then
-the rule that recognises it.
+other tests saw at the same time. The rules are in `test_framework/errors/rules/`.
+<!-- >>> template only -->
+The real failures they are held against are in `test_framework/tests/corpus/`. Add a scenario that breaks the thing for real, make it
+(`python -m test_framework.tests.corpus <family>`), then the rule that recognises it.
+<!-- <<< template only -->
 """
 
 

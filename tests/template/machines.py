@@ -94,7 +94,7 @@ class Machine:
 
 HARD = Machine(before="umask 077; ulimit -n 256", variables={"LC_ALL": "C"}, folder="Bücher und mehr", nohup=True)
 # a container proves the kind of Python; the other conditions are proven without one
-FEW = "commitstream/tests/mission_critical/test_transactions.py"
+FEW = "tests/mission_critical"
 APT = "command -v python3 || { apt-get update && apt-get install -y python3 python3-pip python3-venv; }"
 AWAY = f"{APT}; mkdir -p /opt/programs && python3 -m venv /opt/venv && /opt/venv/bin/pip --quiet install"
 MANAGED = "/opt/python/cpython-3.13.5-linux-x86_64-gnu"

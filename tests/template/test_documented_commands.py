@@ -23,7 +23,7 @@ LABELS = [
 ENTER_AT_ALL = [(label, ENTER) for label in LABELS]
 STAMPING = (ROOT / "docs/stamping.md").read_text(encoding="utf-8")
 README = (ROOT / "{{cookiecutter.project_slug}}/README.md").read_text(encoding="utf-8")
-KIT, FIXED = "test_framework/tests/planted.txt", "app/agents/runs.py"
+KIT, FIXED = "test_framework/planted/text.txt", "app/agents/runs.py"
 
 
 def commands(markdown: str, heading: str, block: int = 0) -> list[str]:

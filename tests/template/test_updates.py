@@ -86,7 +86,7 @@ def test_an_update_brings_engine_and_kit_but_no_own_files(
     (desk / "pyproject.toml").write_text(identity.replace('version = "0.1.0"', 'version = "0.4.0"'))
     workbench.commit(desk, "work of the project")
     before = tree(desk)
-    brought = ("commitstream/planted.txt", "test_framework/tests/planted.txt")
+    brought = ("commitstream/planted.txt", "test_framework/planted/text.txt")
     for name in ("app/planted/__init__.py", "tests/planted/test_planted.py", *brought):
         (upstream / name).write_text("# the second edition\n")
     (upstream / "app/planted/new.py").write_text("# new\n")
@@ -123,9 +123,9 @@ def test_an_update_brings_engine_and_kit_but_no_own_files(
 def test_a_conflict_is_seen_by_what_the_readme_says_to_run(
     workbench: Workbench, tool: str, desk: Path, upstream: Path
 ) -> None:
-    (desk / "test_framework/tests/planted.txt").write_text("the project's edition\n")
+    (desk / "test_framework/planted/text.txt").write_text("the project's edition\n")
     workbench.commit(desk, "work of the project")
-    (upstream / "test_framework/tests/planted.txt").write_text("an edition of another kind\n")
+    (upstream / "test_framework/planted/text.txt").write_text("an edition of another kind\n")
     publish(workbench, upstream)
 
     update(workbench, tool, desk)
@@ -134,14 +134,14 @@ def test_a_conflict_is_seen_by_what_the_readme_says_to_run(
     status = workbench.succeed("git", "status", "--short", cwd=desk)
     assert checked.code != 0 or ".rej" in status, status
     if tool == "copier":
-        assert "UU test_framework/tests/planted.txt" in status
-        assert "the project's edition" in (desk / "test_framework/tests/planted.txt").read_text()
-        assert "an edition of another kind" in (desk / "test_framework/tests/planted.txt").read_text()
+        assert "UU test_framework/planted/text.txt" in status
+        assert "the project's edition" in (desk / "test_framework/planted/text.txt").read_text()
+        assert "an edition of another kind" in (desk / "test_framework/planted/text.txt").read_text()
 
 
 @pytest.mark.parametrize("tool", ["copier"])
 def test_copier_updates_to_the_newest_release_and_no_further(workbench: Workbench, desk: Path, upstream: Path) -> None:
-    kit = "test_framework/tests/planted.txt"
+    kit = "test_framework/planted/text.txt"
     for tag, edition in (("v1.9.0", "1.9\n"), ("v1.10.0", "1.10\n"), ("v2.0.0rc1", "rc\n"), ("notes", "later\n")):
         (upstream / kit).write_text(edition)
         publish(workbench, upstream, tag)

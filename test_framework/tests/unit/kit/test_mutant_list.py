@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -62,16 +63,23 @@ def test_an_entry_is_read_for_what_it_says(tmp_path: Path) -> None:
     )
 
 
+def test_a_list_may_be_empty_and_explain_an_entry(tmp_path: Path) -> None:
+    document = tmp_path / "list.md"
+    document.write_text(f"# Ways\n\n{indent(ENTRY, ' ' * 4)}", encoding="utf-8")
+
+    assert read(document) == []
+
+
 @pytest.mark.parametrize(
     ("entry", "complaint"),
     [
-        ("nothing", "names no way to break anything"),
+        (ENTRY.replace("## drop it", "drop it"), "names no way to break anything"),
         (ENTRY.replace("Noticed by", "Seen by"), "drop it: needs a line like"),
         (ENTRY.replace("```diff", "```python"), "drop it: needs a line like"),
         (ENTRY.replace("in integration", "in dreams"), "'dreams' is not a valid Mode"),
         (ENTRY.replace("-    return", "x    return"), "lines that begin with none of"),
     ],
-    ids=["empty", "nobody notices", "no diff", "no such mode", "no such mark"],
+    ids=["no heading", "nobody notices", "no diff", "no such mode", "no such mark"],
 )
 def test_an_entry_that_can_not_be_understood_is_refused(tmp_path: Path, entry: str, complaint: str) -> None:
     document = tmp_path / "list.md"

@@ -25,7 +25,6 @@ TEMPLATE_ONLY = (
     "LICENSE",
     "test_framework/proving",
     "test_framework/tests",
-    "tests/agents/kit",
     "tests/agents/mission_critical/mutants.md",
     "tests/agents/performance/baseline.json",
     "tests/template",

@@ -30,7 +30,6 @@ LEFT_OUT = (
     "hooks/",
     "test_framework/proving/",
     "test_framework/tests/",
-    "tests/agents/kit/",
     "tests/agents/mission_critical/mutants.md",
     "tests/agents/performance/baseline.json",
     "tests/template/",

@@ -6,12 +6,14 @@ only from there to the end of the commit. After a savepoint events are written a
 them; such a transaction locks its streams in the order of its calls.
 
 The INSERT statement itself assigns the number. On Postgres the stream's row in `streams` is locked until the commit, so
-numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time.
+numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time. The
+same statement of Postgres reads what the order of types is checked against, and only where it waited for a lock is
+that read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -90,34 +92,26 @@ class Journal:
         by_stream: dict[str, list[Draft]] = {}
         for draft in sorted(drafts, key=lambda draft: str(draft.stream)):  # a stable sort: each stream keeps its order
             by_stream.setdefault(str(draft.stream), []).append(draft)
-        rows = connection.execute(self._sql.append, self._sql.bind(by_stream)).all()
-        first: dict[str, int] = {}
-        for name, seq in rows:
-            first[name] = min(seq, first.get(name, seq))
-        self._check_order(connection, by_stream, first)
+        ordered = [
+            (order, name, draft)
+            for name, written in by_stream.items()
+            for draft in written
+            if (order := self.topics.of(draft.stream).order_of(draft.type)) is not None
+        ]
+        followed = list(dict.fromkeys((order, name, draft.subject) for order, name, draft in ordered))
+        asked = [(name, subject, sorted(order.types)) for order, name, subject in followed]
+        first, last = self._sql.append(connection, by_stream, asked)
+        self._check_order(ordered, dict(zip(followed, last, strict=True)))
         return [
             Batch(name, first[name], [frame(first[name] + index, draft.body) for index, draft in enumerate(written)])
             for name, written in by_stream.items()
         ]
 
+    @staticmethod
     def _check_order(
-        self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], first: Mapping[str, int]
+        ordered: Iterable[tuple[Order, str, Draft]], last: dict[tuple[Order, str, str | None], str | None]
     ) -> None:
         """Check each subject's order from its last event on; the stream is locked meanwhile."""
-        ordered = [
-            (order, name, draft)
-            for name, drafts in by_stream.items()
-            for draft in drafts
-            if (order := self.topics.of(draft.stream).order_of(draft.type)) is not None
-        ]
-        if not ordered:
-            return
-        asked = {
-            (order, name, draft.subject): (name, draft.subject, first[name], sorted(order.types))
-            for order, name, draft in ordered
-        }
-        found = connection.scalars(self._sql.last_types, {"asked": to_json(list(asked.values())).decode()})
-        last: dict[tuple[Order, str, str | None], str | None] = dict(zip(asked, found, strict=True))
         for order, name, draft in ordered:
             followed = (order, name, draft.subject)
             try:
@@ -210,9 +204,43 @@ _ABOUT = text(
 )
 
 
+Asked = Sequence[tuple[str, str | None, Sequence[str]]]  # stream, subject, and the types that its order follows
+
+
+class Written(NamedTuple):
+    """The first number of each stream's events, and the last type before them of each stream and subject asked for."""
+
+    first: dict[str, int]
+    last: Sequence[str | None]
+
+
+_ASKED = """
+    asked AS MATERIALIZED (
+        SELECT place, given ->> 0 AS stream, given ->> 1 AS subject, CAST(given ->> 3 AS bigint) AS before,
+            ARRAY(SELECT json_array_elements_text(given -> 2)) AS types
+        FROM json_array_elements(CAST(:asked AS json)) WITH ORDINALITY AS listed(given, place)
+    )
+"""
+
+# written so that the index finds one row: IS NOT DISTINCT FROM, IN (SELECT …) or another order would read all
+_LAST = """
+    CASE WHEN asked.subject IS NULL THEN (
+        SELECT type FROM events
+        WHERE stream = asked.stream AND subject IS NULL AND seq < asked.before AND type = ANY(asked.types)
+        ORDER BY subject DESC, seq DESC LIMIT 1
+    ) ELSE (
+        SELECT type FROM events
+        WHERE stream = asked.stream AND subject = asked.subject AND seq < asked.before AND type = ANY(asked.types)
+        ORDER BY seq DESC LIMIT 1
+    ) END
+"""
+
+
 class _Postgres:
-    append = text(
-        """
+    # All parts of the statement see what was committed when it began. A stream that another transaction has written
+    # since, mostly while this one waited for its lock, is not `current`: its last types have to be read again.
+    _append = text(
+        f"""
         WITH draft AS (
             SELECT stream, type, subject, body, metadata, at,
                 row_number() OVER (PARTITION BY stream ORDER BY n) AS place, count(*) OVER (PARTITION BY stream) AS count
@@ -224,34 +252,19 @@ class _Postgres:
             INSERT INTO streams (stream, last_seq) SELECT DISTINCT stream, count FROM draft ORDER BY stream
             ON CONFLICT (stream) DO UPDATE SET last_seq = streams.last_seq + excluded.last_seq
             RETURNING stream, last_seq
-        )
-        INSERT INTO events (stream, seq, type, subject, body, metadata, at)
-        SELECT stream, last_seq - count + place, type, subject, body, metadata, at
+        ), written AS (
+            INSERT INTO events (stream, seq, type, subject, body, metadata, at)
+            SELECT stream, last_seq - count + place, type, subject, body, metadata, at
+            FROM draft JOIN numbered USING (stream)
+        ), {_ASKED}
+        SELECT stream, last_seq - count + 1 AS first,
+            last_seq - count = coalesce((SELECT last_seq FROM streams WHERE stream = numbered.stream), 0) AS current,
+            ARRAY(SELECT {_LAST} FROM asked WHERE asked.stream = numbered.stream ORDER BY place) AS last
         FROM draft JOIN numbered USING (stream)
-        RETURNING stream, seq
-        """
+        WHERE place = 1
+        """  # noqa: S608 - of constants
     )
-    # written so that the index finds one row: IS NOT DISTINCT FROM, IN (SELECT …) or another order would read all
-    last_types = text(
-        """
-        WITH asked AS MATERIALIZED (
-            SELECT place, given ->> 0 AS stream, given ->> 1 AS subject, CAST(given ->> 2 AS bigint) AS before,
-                ARRAY(SELECT json_array_elements_text(given -> 3)) AS types
-            FROM json_array_elements(CAST(:asked AS json)) WITH ORDINALITY AS listed(given, place)
-        )
-        SELECT CASE WHEN asked.subject IS NULL THEN (
-            SELECT type FROM events
-            WHERE stream = asked.stream AND subject IS NULL AND seq < asked.before AND type = ANY(asked.types)
-            ORDER BY subject DESC, seq DESC LIMIT 1
-        ) ELSE (
-            SELECT type FROM events
-            WHERE stream = asked.stream AND subject = asked.subject AND seq < asked.before AND type = ANY(asked.types)
-            ORDER BY seq DESC LIMIT 1
-        ) END
-        FROM asked
-        ORDER BY place
-        """
-    )
+    _last_types = text(f"WITH {_ASKED} SELECT {_LAST} FROM asked ORDER BY place")  # noqa: S608 - of constants
     heads = text(
         """
         SELECT stream, (SELECT max(seq) FROM events WHERE events.stream = given.stream) AS seq
@@ -274,21 +287,27 @@ class _Postgres:
         """
     )
 
-    @staticmethod
-    def bind(by_stream: Mapping[str, Sequence[Draft]]) -> dict[str, object]:
+    def append(self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], asked: Asked) -> Written:
         drafts = [draft for written in by_stream.values() for draft in written]
-        return {
+        bound = {
             "streams": [str(draft.stream) for draft in drafts],
             "types": [draft.type for draft in drafts],
             "subjects": [draft.subject for draft in drafts],
             "bodies": [draft.body for draft in drafts],
             "metadatas": [draft.metadata for draft in drafts],
             "ats": [draft.at for draft in drafts],
+            "asked": to_json([(*one, LARGEST_NUMBER) for one in asked]).decode(),
         }
+        rows = {row.stream: row for row in connection.execute(self._append, bound)}
+        first = {name: row.first for name, row in rows.items()}
+        if not asked or all(row.current for row in rows.values()):
+            return Written(first, [found for name in by_stream for found in rows[name].last])
+        before = to_json([(*one, first[one[0]]) for one in asked]).decode()
+        return Written(first, connection.scalars(self._last_types, {"asked": before}).all())
 
 
 class _Sqlite:
-    append = text(
+    _append = text(
         """
         INSERT INTO events (stream, seq, type, subject, body, metadata, at)
         SELECT draft.value ->> 0,
@@ -299,12 +318,12 @@ class _Sqlite:
         RETURNING stream, seq
         """
     )
-    last_types = text(
+    _last_types = text(
         """
         SELECT (
             SELECT type FROM events
-            WHERE stream = asked.value ->> 0 AND subject IS asked.value ->> 1 AND seq < asked.value ->> 2
-            AND type IN (SELECT value FROM json_each(asked.value -> 3))
+            WHERE stream = asked.value ->> 0 AND subject IS asked.value ->> 1 AND seq < asked.value ->> 3
+            AND type IN (SELECT value FROM json_each(asked.value -> 2))
             ORDER BY seq DESC LIMIT 1
         )
         FROM json_each(:asked) AS asked
@@ -333,14 +352,19 @@ class _Sqlite:
         """
     )
 
-    @staticmethod
-    def bind(by_stream: Mapping[str, Sequence[Draft]]) -> dict[str, object]:
+    def append(self, connection: Connection, by_stream: Mapping[str, Sequence[Draft]], asked: Asked) -> Written:
         rows = [
             (str(d.stream), place, d.type, d.subject, d.body, d.metadata, _stored(d.at))
             for written in by_stream.values()
             for place, d in enumerate(written, 1)
         ]
-        return {"drafts": to_json(rows).decode()}
+        first: dict[str, int] = {}
+        for name, seq in connection.execute(self._append, {"drafts": to_json(rows).decode()}):
+            first[name] = min(seq, first.get(name, seq))
+        if not asked:
+            return Written(first, [])
+        before = to_json([(*one, first[one[0]]) for one in asked]).decode()
+        return Written(first, connection.scalars(self._last_types, {"asked": before}).all())
 
 
 def _stored(moment: datetime) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 from starlette.types import Lifespan
@@ -16,7 +17,7 @@ from commitstream.db.database import NotADatabaseError
 from commitstream.domain import Domain
 from commitstream.engine import Engine
 from commitstream.lifecycle.cleanup import CleanupCoordinator
-from commitstream.lifecycle.plan import Phase, StartupPlanError
+from commitstream.lifecycle.plan import Phase, StartupPlanError, State
 from commitstream.lifecycle.startup import StartupError, StartupManager
 from commitstream.service import dev_tokens, health, metrics, problems
 from commitstream.service.cors import Cors
@@ -25,7 +26,7 @@ from commitstream.service.limits import Limits
 from commitstream.service.request_context import EXEMPT_PATHS, RequestContextMiddleware
 from commitstream.service.request_guard import RequestGuardMiddleware
 from commitstream.service.tokens import Tokens
-from commitstream.service.uvicorn_signals import drained_on_signal
+from commitstream.service.uvicorn_signals import drained_on_signal, signalled_server
 from commitstream.transports import sse, websocket
 
 logger = logging.getLogger(__name__)
@@ -124,22 +125,29 @@ def _lifespan(
 ) -> Lifespan[Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        starting = asyncio.create_task(_start(startup), name="start the service")
+        server = signalled_server()
+        starting = asyncio.create_task(_start(startup, server), name="start the service")
         try:
-            async with inner(app) as state, drained_on_signal(engine):
+            async with inner(app) as state, drained_on_signal(engine, server):
                 yield state
         finally:
             await cleanup.run("the service stops", CLEANUP_SECONDS)
             starting.cancel()
             await asyncio.wait([starting])
+            if server is not None and startup.report().state is State.FAILED:
+                server.started = False  # so that uvicorn's exit code says it
 
     return lifespan
 
 
-async def _start(startup: StartupManager) -> None:
-    """Start the service behind the middleware; its server gets a failure from `startup.wait_ready`."""
+async def _start(startup: StartupManager, server: uvicorn.Server | None) -> None:
+    """Start the service behind the middleware, and end uvicorn where that fails.
+
+    The engine's own server gets the failure from `startup.wait_ready`; any other one keeps running and answers with 503.
+    """
     try:
         await startup.run()
     except (StartupError, StartupPlanError) as error:
-        # logged here, since a server that is not the engine's keeps running, and answers with 503
         logger.error("%s", error)
+        if server is not None:
+            server.should_exit = True

@@ -1,7 +1,8 @@
-"""Drain before uvicorn closes connections, where it is the server (`uvicorn auction:app`).
+"""Drain before uvicorn closes connections, and end it after a failed start (`uvicorn auction:app`).
 
 uvicorn waits for open responses before it ends the lifespan, and a stream of events never ends: without this the
-process would hang for as long as one client watches. `commitstream.service.server` routes its signals itself.
+process would hang for as long as one client watches. `commitstream.service.server` routes its signals itself, and ends
+after a failed start by itself.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from commitstream.lifecycle.signals import SignalRoute, signals_routed
 
 
 @asynccontextmanager
-async def drained_on_signal(engine: Engine) -> AsyncIterator[None]:
+async def drained_on_signal(engine: Engine, server: uvicorn.Server | None) -> AsyncIterator[None]:
     """Drain at the first signal to uvicorn, then pass it on; pass a second one on at once."""
-    if not _uvicorn_listens():
+    if server is None:
         yield
         return
     draining: set[asyncio.Task[None]] = set()
@@ -49,7 +50,9 @@ async def _drain(engine: Engine, route: SignalRoute, number: signal.Signals) -> 
         route.pass_on(number)
 
 
-def _uvicorn_listens() -> bool:
+def signalled_server() -> uvicorn.Server | None:
+    """Return the server that this process's stop signals go to, where that is uvicorn's."""
     if threading.current_thread() is not threading.main_thread():
-        return False
-    return isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), uvicorn.Server)
+        return None
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return server if isinstance(server, uvicorn.Server) else None

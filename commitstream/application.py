@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,6 +28,7 @@ from commitstream.service.request_context import EXEMPT_PATHS, RequestContextMid
 from commitstream.service.request_guard import RequestGuardMiddleware
 from commitstream.service.tokens import Tokens
 from commitstream.service.uvicorn_signals import drained_on_signal, signalled_server
+from commitstream.settings import EngineSettings
 from commitstream.transports import sse, websocket
 
 logger = logging.getLogger(__name__)
@@ -125,6 +127,7 @@ def _lifespan(
 ) -> Lifespan[Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        _warn_of_unknown_variables(engine.settings)
         server = signalled_server()
         starting = asyncio.create_task(_start(startup, server), name="start the service")
         try:
@@ -151,3 +154,8 @@ async def _start(startup: StartupManager, server: uvicorn.Server | None) -> None
         logger.error("%s", error)
         if server is not None:
             server.should_exit = True
+
+
+def _warn_of_unknown_variables(settings: EngineSettings) -> None:
+    for name, closest in settings.unknown_variables(os.environ).items():
+        logger.warning("%s is set, but no setting has that name; the closest is %s", name, closest)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -153,6 +155,18 @@ class EngineSettings(BaseSettings):
         alias = cls.model_fields[field].validation_alias
         prefix = cls.model_config.get("env_prefix", "")
         return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{prefix}{field.upper()}"
+
+    @classmethod
+    def unknown_variables(cls, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables with the prefix that set no field, each with the closest name that does."""
+        prefix = str(cls.model_config.get("env_prefix", "")).upper()
+        known = [cls.variable(field) for field in cls.model_fields]
+        accepted = {*known, *(f"{prefix}{field.upper()}" for field in cls.model_fields)}
+        return {
+            name: get_close_matches(name.upper(), known, n=1, cutoff=0)[0]
+            for name in environment
+            if prefix and name.upper().startswith(prefix) and name.upper() not in accepted
+        }
 
 
 def guessable(secret: str) -> bool:

@@ -14,6 +14,9 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from test_framework.guards.leaks.origins import Birth, birth
 
+ALARM = getattr(signal, "SIGALRM", None)
+"""pytest-timeout sets it for each test, so that it says nothing about the test."""
+
 
 class Calls:
     def __init__(self, threads: WeakKeyDictionary[Any, Birth]) -> None:
@@ -29,13 +32,16 @@ class Calls:
         @functools.wraps(self._add)
         def add(logger: logging.Logger, handler: logging.Handler) -> None:
             self._add(logger, handler)
+            if is_pytests_own(handler):
+                return
             self.births[handler] = birth()
             if _is_a_library(_caller_outside(sys._getframe(1), logging.__file__)):
                 self.by_libraries.add(handler)
 
         @functools.wraps(self._set)
         def set_(number: Any, handler: Any) -> Any:
-            self.signals[number] = birth()
+            if number != ALARM:
+                self.signals[number] = birth()
             return self._set(number, handler)
 
         @functools.wraps(self._start)
@@ -50,6 +56,11 @@ class Calls:
     def stop(self) -> None:
         threading.Thread.start = self._start  # type: ignore[method-assign]
         logging.Logger.addHandler, signal.signal = self._add, self._set  # type: ignore[method-assign]
+
+
+def is_pytests_own(handler: logging.Handler) -> bool:
+    """Whether pytest made it, as it does twice for each phase of a test."""
+    return type(handler).__module__.startswith("_pytest")
 
 
 def _caller_outside(frame: FrameType | None, module: str) -> str:

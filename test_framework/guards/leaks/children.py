@@ -44,6 +44,7 @@ class Orphans:
     def __init__(self) -> None:
         self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._marked: dict[int, bool] = {}
+        self._starts_seen = self._starts_without_orphans = 0
 
     def start(self) -> None:
         """Mark every process that is started from now on."""
@@ -52,17 +53,27 @@ class Orphans:
     def stop(self) -> None:
         os.environ.pop(MARK, None)
 
-    def now(self) -> set[int]:
-        """List the orphans that run; each new process of the machine is read once."""
+    def now(self, starts: int, *, has_children: bool) -> set[int]:
+        """List the orphans that run, out of `starts` processes that this one has started.
+
+        The machine's processes are listed only while one below this process may run: a start is announced before its
+        process exists, so two lists that show none are needed until the next start.
+        """
+        if starts == self._starts_without_orphans and not has_children:
+            return set()
         try:
             running = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
         except OSError:
             return set()
-        self._marked = {pid: self._marked[pid] for pid in self._marked.keys() & running}
+        for pid in self._marked.keys() - running:
+            del self._marked[pid]
         for pid in running - self._marked.keys():
             self._marked[pid] = self._has_mark(pid)
-        family = {os.getpid(), *(pid for pid, marked in self._marked.items() if marked)}
-        return {pid for pid in family if _parent(pid) not in {*family, None}} - {os.getpid()}
+        below = {pid for pid, marked in self._marked.items() if marked} - {os.getpid()}
+        if not below and starts == self._starts_seen:
+            self._starts_without_orphans = starts
+        self._starts_seen = starts
+        return {pid for pid in below if _parent(pid) not in {*below, os.getpid(), None}}
 
     def _has_mark(self, pid: int) -> bool:
         try:

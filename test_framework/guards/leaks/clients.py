@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,7 +37,7 @@ class CheckedOut:
     def _given_back(self, connection: object, record: object) -> None:
         self._out.pop(record, None)
 
-    def now(self) -> Mapping[Hashable, Any]:
+    def now(self) -> dict[Hashable, Any]:
         return {id(record): record for record in list(self._out)}
 
     def birth(self, key: object, value: object) -> Birth | None:

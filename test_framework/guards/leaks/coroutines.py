@@ -1,22 +1,20 @@
 """Coroutines that nobody awaited. Python warns when one is collected, and by then another test may be running.
 
-So the youngest objects are looked through after each test, which costs what a few thousand objects cost; garbage is
-collected only when such a coroutine is among them.
+So the youngest objects are looked through before and after each test, which costs what a few thousand objects cost; garbage
+is collected only when such a coroutine is among them.
 """
 
 from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable
 from types import CoroutineType
 from typing import Any
 from weakref import WeakSet
 
 from test_framework.guards.leaks.origins import Birth, Line, is_ours
 from test_framework.guards.leaks.tasks import Tasks
-
-YOUNG = (0, 1)
 
 
 class Coroutines:
@@ -26,9 +24,10 @@ class Coroutines:
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._suspected: WeakSet[Any] = WeakSet()
+        self._collections = -1
 
-    def now(self) -> Mapping[Hashable, Any]:
-        self._suspected.update(one for one in _young() if _never_begun(one))
+    def now(self) -> dict[Hashable, Any]:
+        self._suspected.update(one for one in self._young() if _never_begun(one))
         found = [one for one in self._suspected if _never_begun(one)]
         if not found:
             return {}
@@ -46,10 +45,18 @@ class Coroutines:
     def clear(self, key: object, before: object, after: Any) -> None:
         after.close()
 
+    def _young(self) -> list[Any]:
+        """List the coroutines among the objects that are young, or have ceased to be since this was last asked."""
+        found = _coroutines_in(gc.get_objects(generation=0))
+        collections = gc.get_stats()[0]["collections"]
+        if collections != self._collections:  # only a collection of the young lets an object grow older
+            self._collections = collections
+            found += _coroutines_in(gc.get_objects(generation=1))
+        return found
 
-def _young() -> Iterator[Any]:
-    for generation in YOUNG:
-        yield from (one for one in gc.get_objects(generation=generation) if type(one) is CoroutineType)
+
+def _coroutines_in(objects: list[Any]) -> list[Any]:
+    return [one for one in objects if type(one) is CoroutineType] if CoroutineType in set(map(type, objects)) else []
 
 
 def _never_begun(coroutine: Any) -> bool:

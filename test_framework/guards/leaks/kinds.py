@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ class Kind(Protocol):
     name: str
     setting: bool
 
-    def now(self) -> Mapping[Hashable, Any]:
+    def now(self) -> dict[Hashable, Any]:
         """List what there is, by identity."""
 
     def birth(self, key: Any, value: Any) -> Birth | None:

@@ -48,7 +48,7 @@ class Ledger:
         owner = Owner(test)
         self.watch.origins.forget_the_last_test()
         self.watch.pools_that_last()
-        self._before = self.watch.look()
+        self._before = self.watch.look_before_a_test()
         return owner
 
     def end(self, owner: Owner) -> list[str]:

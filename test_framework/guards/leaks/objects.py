@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 from weakref import ref
 
@@ -35,7 +35,7 @@ class Objects:
             if (found := reference()) is not None:
                 yield found, begun
 
-    def now(self) -> Mapping[Hashable, Any]:
+    def now(self) -> dict[Hashable, Any]:
         return {id(found): found for found, _ in self.all() if self._open(found)}
 
     def birth(self, key: int, value: object) -> Birth | None:

@@ -26,7 +26,9 @@ THE_WATCH_ITSELF = (f"{KIT / 'guards'}{os.sep}", str(KIT / "plugin.py"))
 SERVICES = tuple(str(KIT / name) for name in (f"services{os.sep}", "service_pool.py", f"faults{os.sep}"))
 ENGINE = f"{os.sep}docker{os.sep}transport{os.sep}"
 LINES = 3
-NOTHING = (False, False)
+PYTESTS_OWN_VARIABLES = frozenset({"PYTEST_CURRENT_TEST", "PYTEST_VERSION", "COV_CORE_DATAFILE"})
+NOTHING, THE_RUNNER = (False, False), (False, False, False)
+PYTESTS_RUNNER = f"{os.sep}_pytest{os.sep}runner.py"
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ class Birth:
 class _Project:
     root = os.getcwd()
     hears = False
-    worth: dict[str, tuple[bool, bool]] = {}  # noqa: RUF012 - one per process, like the hook
+    worth: dict[str, tuple[bool, ...]] = {}  # noqa: RUF012 - one per process, like the hook
 
 
 def settle_on(root: Path) -> Callable[[], None]:
@@ -94,6 +96,14 @@ def serves(file: str) -> bool:
     return file.startswith(SERVICES) or ENGINE in file
 
 
+def _worth_of(file: str) -> tuple[bool, ...]:
+    """Whether a line of a file is worth naming, and whether it serves; below pytest's runner is no line of a test."""
+    if file.endswith(PYTESTS_RUNNER):
+        return THE_RUNNER
+    worth = is_ours(file), serves(file)
+    return worth if any(worth) else NOTHING
+
+
 def birth(depth: int = 1) -> Birth:
     """Note the lines of this project that led here."""
     lines: list[Line] = []
@@ -103,9 +113,11 @@ def birth(depth: int = 1) -> Birth:
         file = frame.f_code.co_filename
         worth = known.get(file)
         if worth is None:
-            worth = known[file] = (is_ours(file), serves(file))
-        if worth == NOTHING:
+            worth = known[file] = _worth_of(file)
+        if worth is NOTHING:
             continue
+        if worth is THE_RUNNER:
+            break
         of_a_service = of_a_service or worth[1]
         if worth[0]:
             lines.append(Line(file, frame.f_lineno, frame.f_code.co_name))
@@ -162,8 +174,10 @@ class Origins:
         self.variables: dict[str, Birth] = {}
         self.spawned: list[tuple[str, set[int], Birth]] = []
         """Which program was begun, beside which children that were there before, and where."""
-        self.has_spawned = False
-        """Whether this process has ever started another."""
+        self.opened = 0
+        """How many descriptors were announced that this process opened."""
+        self.starts = 0
+        """How many processes this one has started."""
         self.services_were_at_work = False
         self.last: dict[str, Birth] = {}
 
@@ -174,54 +188,55 @@ class Origins:
         self.spawned.clear()
         self.services_were_at_work = False
 
-    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        note = self._notes.get(event)
-        if note is not None:
-            note(self, arguments)
+    def note_socket(self, arguments: tuple[Any, ...]) -> None:
+        self.opened += 1
+        self.sockets[arguments[0]] = birth(3)
 
-    def _socket(self, arguments: tuple[Any, ...]) -> None:
-        self.sockets[arguments[0]] = birth(4)
+    def note_temporary(self, arguments: tuple[Any, ...]) -> None:
+        self.temporary[os.path.abspath(os.fsdecode(arguments[0]))] = birth(3)
 
-    def _temporary(self, arguments: tuple[Any, ...]) -> None:
-        self.temporary[os.path.abspath(os.fsdecode(arguments[0]))] = birth(4)
-
-    def _file(self, arguments: tuple[Any, ...]) -> None:
+    def note_file(self, arguments: tuple[Any, ...]) -> None:
+        self.opened += 1
         if isinstance(arguments[0], str | bytes):
-            self.files[os.path.abspath(os.fsdecode(arguments[0]))] = birth(4)
+            self.files[os.path.abspath(os.fsdecode(arguments[0]))] = birth(3)
 
-    def _database(self, arguments: tuple[Any, ...]) -> None:
+    def note_database(self, arguments: tuple[Any, ...]) -> None:
+        self.opened += 1
         if isinstance(arguments[0], str | bytes):
             path = os.path.abspath(os.fsdecode(arguments[0]))
             self.databases.setdefault(path, WeakSet()).add(threading.current_thread())
-            self.files[path] = birth(4)
+            self.files[path] = birth(3)
 
-    def _variable(self, arguments: tuple[Any, ...]) -> None:
-        self.variables[os.fsdecode(arguments[0])] = birth(4)
+    def note_variable(self, arguments: tuple[Any, ...]) -> None:
+        name = os.fsdecode(arguments[0])
+        if name not in PYTESTS_OWN_VARIABLES:
+            self.variables[name] = birth(3)
 
-    def _process(self, arguments: tuple[Any, ...]) -> None:
+    def note_process(self, arguments: tuple[Any, ...]) -> None:
         program = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else "fork"
-        self.has_spawned = True
-        self.spawned.append((program, children_of_this_process(), birth(4)))
+        self.opened += 1
+        self.starts += 1
+        self.spawned.append((program, children_of_this_process(), birth(3)))
 
-    def _folder(self, _: tuple[Any, ...]) -> None:
-        self.last["folder"] = birth(4)
+    def note_folder(self, _: tuple[Any, ...]) -> None:
+        self.last["folder"] = birth(3)
 
-    _notes: dict[str, Callable[[Origins, tuple[Any, ...]], None]] = {  # noqa: RUF012
-        "socket.__new__": _socket,
-        "tempfile.mkdtemp": _temporary,
-        "tempfile.mkstemp": _temporary,
-        "open": _file,
-        "sqlite3.connect": _database,
-        "os.putenv": _variable,
-        "os.unsetenv": _variable,
-        "subprocess.Popen": _process,
-        "os.fork": _process,
-        "os.forkpty": _process,
-        "os.posix_spawn": _process,
-        "os.spawn": _process,
-        "os.chdir": _folder,
-    }
 
+_NOTES: dict[str, Callable[[Origins, tuple[Any, ...]], None]] = {
+    "socket.__new__": Origins.note_socket,
+    "tempfile.mkdtemp": Origins.note_temporary,
+    "tempfile.mkstemp": Origins.note_temporary,
+    "open": Origins.note_file,
+    "sqlite3.connect": Origins.note_database,
+    "os.putenv": Origins.note_variable,
+    "os.unsetenv": Origins.note_variable,
+    "subprocess.Popen": Origins.note_process,
+    "os.fork": Origins.note_process,
+    "os.forkpty": Origins.note_process,
+    "os.posix_spawn": Origins.note_process,
+    "os.spawn": Origins.note_process,
+    "os.chdir": Origins.note_folder,
+}
 
 _HEARD_BY: list[Origins] = []
 
@@ -236,5 +251,8 @@ def listen(origins: Origins) -> Callable[[], None]:
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    for origins in _HEARD_BY:
-        origins.hear(event, arguments)
+    """Take a note; a test that does nothing raises two hundred events that are worth none, so those end here at once."""
+    if event in _NOTES:
+        note = _NOTES[event]
+        for origins in _HEARD_BY:
+            note(origins, arguments)

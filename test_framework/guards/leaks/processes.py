@@ -9,8 +9,9 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from stat import S_IFMT
 from typing import Any
 
 from test_framework.guards.leaks.children import Orphans, children_of_this_process, helpers_of_multiprocessing
@@ -25,6 +26,7 @@ SHARED_LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
 """libffi keeps its own file open once ctypes is imported, for as long as the process lives; Python does not open it."""
 FOLDERS_OF_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 SHOWN = 120
+Identity = tuple[int, int, int, int]
 
 
 class Threads:
@@ -34,7 +36,7 @@ class Threads:
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
 
-    def now(self) -> Mapping[Hashable, threading.Thread]:
+    def now(self) -> dict[Hashable, threading.Thread]:
         return {thread: thread for thread in threading.enumerate() if not thread.name.startswith(WITH_THE_LOOP)}
 
     def birth(self, key: threading.Thread, value: object) -> Birth | None:
@@ -57,9 +59,10 @@ class Children:
         self._origins = origins
         self.orphans = Orphans()
 
-    def now(self) -> Mapping[Hashable, int]:
-        orphans = self.orphans.now() if self._origins.has_spawned else set()
-        return {pid: pid for pid in children_of_this_process() | orphans}
+    def now(self) -> dict[Hashable, int]:
+        children = children_of_this_process()
+        orphans = self.orphans.now(self._origins.starts, has_children=bool(children))
+        return {pid: pid for pid in children | orphans}
 
     def belongs_to_something_lasting(self, key: int) -> bool:
         """Whether it is a server, the watchdog of a stack, or what multiprocessing keeps until this process ends."""
@@ -110,18 +113,40 @@ class Descriptors:
         self._claimed = claimed
         self._claimed_files = files
         self._folder = next((folder for folder in FOLDERS_OF_DESCRIPTORS if os.path.isdir(folder)), None)
+        self._known: dict[int, tuple[Identity, tuple[int, str]]] = {}
+        self._numbers: list[str] = []
+        self._opened = -1
 
-    def now(self) -> Mapping[Hashable, int]:
-        found: dict[Hashable, int] = {}
-        for name in os.listdir(self._folder) if self._folder else ():
-            with contextlib.suppress(OSError):
-                found[int(name), self._target(name)] = int(name)
-        return found
+    def before_a_test(self) -> dict[Hashable, int]:
+        """List them as they were after the last test, if the numbers are the same and nothing was opened since."""
+        numbers = os.listdir(self._folder) if self._folder else []
+        unchanged = numbers == self._numbers and self._origins.opened == self._opened
+        return self._listed() if unchanged else self.now()
 
-    def _target(self, name: str) -> str:
+    def now(self) -> dict[Hashable, int]:
+        known: dict[int, tuple[Identity, tuple[int, str]]] = {}
+        self._opened = self._origins.opened
+        self._numbers = os.listdir(self._folder) if self._folder else []
+        for number in map(int, self._numbers):
+            try:
+                stat = os.fstat(number)
+                identity = stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_mode
+                was = self._known.get(number)
+                shared = not S_IFMT(stat.st_mode)  # as the inode that all epolls have
+                if was is None or was[0] != identity or shared:
+                    was = identity, (number, self._target(number, stat))
+                known[number] = was
+            except OSError:  # it was closed meanwhile, as the one is that reads the folder
+                continue
+        self._known = known
+        return self._listed()
+
+    def _listed(self) -> dict[Hashable, int]:
+        return {key: key[0] for _, key in self._known.values()}
+
+    def _target(self, number: int, stat: os.stat_result) -> str:
         if self._folder == FOLDERS_OF_DESCRIPTORS[0]:
-            return os.readlink(f"{self._folder}/{name}")
-        stat = os.fstat(int(name))
+            return os.readlink(f"{self._folder}/{number}")  # which takes four times as long as to ask for the identity
         return f"{stat.st_dev}:{stat.st_ino}"
 
     def belongs_to_something_lasting(self, key: tuple[int, str]) -> bool:
@@ -174,7 +199,7 @@ class Temporary:
         self._origins = origins
         self._pytests_own = pytests_own
 
-    def now(self) -> Mapping[Hashable, str]:
+    def now(self) -> dict[Hashable, str]:
         born = self._origins.temporary
         for path in [path for path in born if not os.path.lexists(path)]:
             del born[path]

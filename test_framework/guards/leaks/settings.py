@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import locale
 import logging
 import os
@@ -12,20 +13,22 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
-from test_framework.guards.leaks.calls import Calls
-from test_framework.guards.leaks.origins import Birth, Origins
+from test_framework.guards.leaks.calls import Calls, is_pytests_own
+from test_framework.guards.leaks.origins import PYTESTS_OWN_VARIABLES, Birth, Origins
 from test_framework.guards.source import words
 
-PYTESTS_OWN_VARIABLES = frozenset({"PYTEST_CURRENT_TEST", "PYTEST_VERSION", "COV_CORE_DATAFILE"})
+ENCODED_VARIABLES_OF_PYTEST = tuple(map(os.environ.encodekey, PYTESTS_OWN_VARIABLES))
 WATCHED_SIGNALS = tuple(
     number
     for number in signal.Signals
     if number.name in words("SIGINT SIGTERM SIGHUP SIGQUIT SIGUSR1 SIGUSR2 SIGCHLD SIGPIPE SIGBREAK")
 )
-"""All but SIGALRM, which pytest-timeout sets for each test."""
+
+
+_getsignal = importlib.import_module("_signal").getsignal  # the public one looks each handler up in an enumeration
 
 
 class Environment:
@@ -34,9 +37,17 @@ class Environment:
 
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
+        self._encoded: dict[Any, Any] = {}
+        self._decoded: dict[Hashable, str] = {}
 
-    def now(self) -> Mapping[Hashable, str]:
-        return {name: value for name, value in os.environ.items() if name not in PYTESTS_OWN_VARIABLES}
+    def now(self) -> dict[Hashable, str]:
+        encoded = dict(getattr(os.environ, "_data", os.environ))  # to decode them takes longer than all else here
+        for name in ENCODED_VARIABLES_OF_PYTEST:
+            encoded.pop(name, None)
+        if encoded != self._encoded:
+            self._encoded = encoded
+            self._decoded = {name: value for name, value in os.environ.items() if name not in PYTESTS_OWN_VARIABLES}
+        return self._decoded.copy()
 
     def birth(self, key: str, value: object) -> Birth | None:
         return self._origins.variables.get(key)
@@ -58,7 +69,7 @@ class Handlers:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def now(self) -> Mapping[Hashable, tuple[logging.Handler, ...]]:
+    def now(self) -> dict[Hashable, tuple[logging.Handler, ...]]:
         root = logging.getLogger()
         loggers = [("root", root), *list(root.manager.loggerDict.items())]
         return {
@@ -73,9 +84,7 @@ class Handlers:
     def _is_a_librarys(self, handler: logging.Handler) -> bool:
         """Libraries give their loggers what they want when they are first used, and pytest has its own."""
         return (
-            isinstance(handler, logging.NullHandler)
-            or type(handler).__module__.startswith("_pytest")
-            or handler in self._calls.by_libraries
+            isinstance(handler, logging.NullHandler) or is_pytests_own(handler) or handler in self._calls.by_libraries
         )
 
     def birth(self, key: str, value: tuple[logging.Handler, ...] | None) -> Birth | None:
@@ -100,14 +109,15 @@ class Signals:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def now(self) -> Mapping[Hashable, Any]:
-        return {number: signal.getsignal(number) for number in WATCHED_SIGNALS}
+    def now(self) -> dict[Hashable, Any]:
+        return {number: _getsignal(number) for number in WATCHED_SIGNALS}
 
     def birth(self, key: signal.Signals, value: object) -> Birth | None:
         return self._calls.signals.get(key)
 
     def tell(self, key: signal.Signals, value: object) -> str:
-        return f"{key.name} is now handled by {getattr(value, '__qualname__', value)}"
+        handler = signal.Handlers(value) if isinstance(value, int) else value
+        return f"{key.name} is now handled by {getattr(handler, '__qualname__', handler)}"
 
     def clear(self, key: signal.Signals, before: Any, after: object) -> None:
         if before is not None:
@@ -124,7 +134,7 @@ class ExceptionHandlers:
     def __init__(self, loops: Callable[[], list[asyncio.AbstractEventLoop]]) -> None:
         self._loops = loops
 
-    def now(self) -> Mapping[Hashable, Any]:
+    def now(self) -> dict[Hashable, Any]:
         return {loop: loop.get_exception_handler() for loop in self._loops()}
 
     def birth(self, key: object, value: object) -> Birth | None:
@@ -156,7 +166,7 @@ class Global:
         self._last = last
         self._show = show
 
-    def now(self) -> Mapping[Hashable, Any]:
+    def now(self) -> dict[Hashable, Any]:
         return {self.name: self._read()}
 
     def birth(self, key: object, value: object) -> Birth | None:

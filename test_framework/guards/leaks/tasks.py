@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from types import CoroutineType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -41,9 +40,11 @@ class Tasks:
     def every_loop(self) -> list[asyncio.AbstractEventLoop]:
         """The loops that are not closed."""
         loops = []
-        for runner in list(self._runners):
-            with contextlib.suppress(RuntimeError):  # it is closed
+        for runner in self._runners:
+            try:
                 loops.append(runner.get_loop())
+            except RuntimeError:  # it is closed
+                continue
         return [loop for loop in loops if not loop.is_closed()]
 
     def loops(self) -> list[asyncio.AbstractEventLoop]:
@@ -55,7 +56,7 @@ class Tasks:
         for loop in self.loops():
             loop.run_until_complete(asyncio.sleep(seconds))
 
-    def now(self) -> Mapping[Hashable, asyncio.Task[Any]]:
+    def now(self) -> dict[Hashable, asyncio.Task[Any]]:
         return {task: task for loop in self.loops() for task in asyncio.all_tasks(loop)}
 
     def birth(self, key: asyncio.Task[Any], value: object) -> Birth | None:

@@ -49,6 +49,7 @@ class Watch:
         self.calls = Calls(origins.threads)
         self.clients = Clients(arrivals)
         self._lasting_pools: set[int] = set()
+        self._descriptors = Descriptors(origins, self._claimed, self._claimed_files)
         self.kinds: Sequence[Kind] = (
             self.tasks,
             Coroutines(self.tasks),
@@ -61,25 +62,32 @@ class Watch:
             Handlers(self.calls),
             ExceptionHandlers(self.tasks.loops),
             *globals_of(origins),
-            Descriptors(origins, self._claimed, self._claimed_files),
+            self._descriptors,
         )
 
     def look(self) -> Look:
         """See what there is."""
-        return {kind.name: dict(kind.now()) for kind in self.kinds}
+        return {kind.name: kind.now() for kind in self.kinds}
+
+    def look_before_a_test(self) -> Look:
+        """See what there is, and of the open files only whether any was opened since the last look."""
+        seen = {kind.name: kind.now() for kind in self.kinds if kind is not self._descriptors}
+        return {**seen, self._descriptors.name: self._descriptors.before_a_test()}
 
     def changes(self, before: Look, kinds: Sequence[Kind] | None = None) -> list[Change]:
         """See what is not as it was: new things, and settings that differ."""
         found: list[Change] = []
         for kind in kinds or self.kinds:
             was, now = before[kind.name], kind.now()
+            if was == now:
+                continue
             if kind.setting:
                 found += [
                     Change(kind, key, was.get(key), now.get(key))
                     for key in (was.keys() | now.keys())
                     if was.get(key) != now.get(key)
                 ]
-            elif len(now) > len(was) or now.keys() - was.keys():
+            else:
                 found += [Change(kind, key, None, now[key]) for key in now if key not in was]
         return found
 

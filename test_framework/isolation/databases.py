@@ -47,7 +47,7 @@ class Databases:
         self, pool: ServicePool, level: Level, test: str, migrations: Tables | None = None
     ) -> AsyncIterator[Given]:
         """Give a test an empty, migrated database until the block ends."""
-        template = await self._lasting(self._template(pool, migrations))
+        template = await self._template(pool, migrations)
         serve = {Level.RESET: self._reset, Level.ROLLBACK: self._rollback, Level.CLONE: self._clone}[level]
         self.costs.tests += 1
         async with serve(pool, template, test) as given:
@@ -56,7 +56,7 @@ class Databases:
     @asynccontextmanager
     async def _reset(self, pool: ServicePool, template: PostgresTemplate, test: str) -> AsyncIterator[Given]:
         database = self._database(template)
-        given = Given(await self._lasting(database.url()))
+        given = Given(database.known_url or await self._lasting(database.url()))
         # where a test breaks servers and networks, a connection that was kept would spare it what it came to see
         async with self.store.naming(test) if pool.own else self.store.serving(given.url, test):
             try:
@@ -109,7 +109,7 @@ class Databases:
     @asynccontextmanager
     async def lasting(self, pool: ServicePool, migrations: Tables | None = None) -> AsyncIterator[str]:
         """Give a database that is no single test's, until the block ends."""
-        template = await self._lasting(self._template(pool, migrations))
+        template = await self._template(pool, migrations)
         url = await self._lasting(template.copy(self.worker))
         try:
             yield url
@@ -136,13 +136,19 @@ class Databases:
                 await database.renew()
 
     async def _template(self, pool: ServicePool, migrations: Tables | None) -> PostgresTemplate:
+        """The template on a pool's server; a thread that waits for the server is needed until it is up."""
         migrations = project().migrations() if migrations is None else migrations
-        server = await asyncio.to_thread(pool.get, "postgres")
+        known = self.templates.get((pool.run, migrations))
+        if known is not None and any(service.name == "postgres" for service in pool.in_use):
+            return known
+        server = await self._lasting(asyncio.to_thread(pool.get, "postgres"))
         made = PostgresTemplate(server.url, pool.stack, migrations=migrations)
         return self.templates.setdefault((pool.run, migrations), made)
 
     def _database(self, template: PostgresTemplate) -> WorkerDatabase:
-        return self._databases.setdefault(template, WorkerDatabase(template, self.worker, self.costs))
+        if template not in self._databases:
+            self._databases[template] = WorkerDatabase(template, self.worker, self.costs)
+        return self._databases[template]
 
 
 @asynccontextmanager

@@ -72,6 +72,11 @@ class WorkerDatabase:
         self._connection: asyncpg.Connection | None = None
         self._watches_schema = False
 
+    @property
+    def known_url(self) -> str:
+        """Where it is, or nothing before it was first asked for."""
+        return self._url
+
     async def url(self) -> str:
         """Where it is; made when first asked for."""
         if not self._url:

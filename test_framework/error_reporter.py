@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from test_framework.errors.failure import PROPERTY, Failure
 
 if TYPE_CHECKING:
-    from test_framework.errors.diagnosis import Diagnosis
+    from test_framework.errors.diagnosis import RunDiagnosis
 
 __all__ = ["ErrorReporter", "Failure"]
 
@@ -19,7 +19,7 @@ __all__ = ["ErrorReporter", "Failure"]
 class ErrorReporter:
     """Explains failures, alone and together."""
 
-    def explain(self, failures: Iterable[Failure]) -> Diagnosis:
+    def explain(self, failures: Iterable[Failure]) -> RunDiagnosis:
         """Say of each failure what kind it is and why, and which causes they have in common."""
         from test_framework.errors.causes import diagnose
 

@@ -1,6 +1,6 @@
 """What this machine and this checkout need, one check each: it says what it saw, and the command that mends it.
 
-A check is a plain function that returns a `Diagnosis`. Whoever knows another thing to look at appends to `CHECKS`.
+A check is a plain function that returns a `CheckResult`. Whoever knows another thing to look at appends to `CHECKS`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOM_WANTED = 2 * 1024**3
 NEVER_IN_GIT = (".env.local", ".env.dynamic", ".env", "*.pem", "*.key", "id_rsa", "id_ed25519")
 
 
-class Verdict(Enum):
+class CheckVerdict(Enum):
     """How a check came out; `NOTE` is worth knowing and fails nothing."""
 
     GOOD = "✓"
@@ -35,10 +35,10 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class CheckResult:
     """What a check saw, and the command that mends it where something is to be mended."""
 
-    verdict: Verdict
+    verdict: CheckVerdict
     seen: str
     remedy: str = ""
 
@@ -48,22 +48,22 @@ class Check:
     """One thing to look at, by its name."""
 
     name: str
-    look: Callable[[], Diagnosis]
+    look: Callable[[], CheckResult]
 
 
-def good(seen: str) -> Diagnosis:
-    return Diagnosis(Verdict.GOOD, seen)
+def good(seen: str) -> CheckResult:
+    return CheckResult(CheckVerdict.GOOD, seen)
 
 
-def bad(seen: str, remedy: str) -> Diagnosis:
-    return Diagnosis(Verdict.BAD, seen, remedy)
+def bad(seen: str, remedy: str) -> CheckResult:
+    return CheckResult(CheckVerdict.BAD, seen, remedy)
 
 
-def note(seen: str, remedy: str = "") -> Diagnosis:
-    return Diagnosis(Verdict.NOTE, seen, remedy)
+def note(seen: str, remedy: str = "") -> CheckResult:
+    return CheckResult(CheckVerdict.NOTE, seen, remedy)
 
 
-def examine(checks: list[Check]) -> Iterator[tuple[Check, Diagnosis]]:
+def examine(checks: list[Check]) -> Iterator[tuple[Check, CheckResult]]:
     """Run the checks in order; one that breaks is a bad sign itself, and hides none of the others."""
     for check in checks:
         try:
@@ -72,7 +72,7 @@ def examine(checks: list[Check]) -> Iterator[tuple[Check, Diagnosis]]:
             yield check, bad(f"the check broke: {type(error).__name__}: {error}", "python -m pip check")
 
 
-def python_version(running: tuple[int, ...] = sys.version_info[:3], root: Path = CHECKOUT) -> Diagnosis:
+def python_version(running: tuple[int, ...] = sys.version_info[:3], root: Path = CHECKOUT) -> CheckResult:
     """Look whether this Python is one that pyproject.toml allows."""
     lowest, shown = lowest_python(root), ".".join(map(str, running))
     if running < lowest:
@@ -83,15 +83,15 @@ def python_version(running: tuple[int, ...] = sys.version_info[:3], root: Path =
     return good(shown)
 
 
-def asserts(optimize: int = sys.flags.optimize) -> Diagnosis:
+def asserts(optimize: int = sys.flags.optimize) -> CheckResult:
     """Look whether Python keeps the asserts that tests are made of."""
     return bad("Python drops asserts, so tests could not fail", "unset PYTHONOPTIMIZE") if optimize else good("kept")
 
 
-def tool(name: str, without_it: str, remedy: str, *, required: bool) -> Callable[[], Diagnosis]:
+def tool(name: str, without_it: str, remedy: str, *, required: bool) -> Callable[[], CheckResult]:
     """Make a check that looks for a program."""
 
-    def look() -> Diagnosis:
+    def look() -> CheckResult:
         found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
         if found:
             return good(found)
@@ -100,7 +100,7 @@ def tool(name: str, without_it: str, remedy: str, *, required: bool) -> Callable
     return look
 
 
-def locks(root: Path = CHECKOUT) -> Diagnosis:
+def locks(root: Path = CHECKOUT) -> CheckResult:
     """Look whether pyproject.toml, the locks and what is installed agree."""
     from test_framework.guards import lockfile
     from test_framework.guards.source import Source
@@ -112,7 +112,7 @@ def locks(root: Path = CHECKOUT) -> Diagnosis:
     return bad(f"{what}{_and_more(findings)}", remedy)
 
 
-def env_files(root: Path = CHECKOUT) -> Diagnosis:
+def env_files(root: Path = CHECKOUT) -> CheckResult:
     """Look whether every .env file says what the service understands."""
     from test_framework.environment.env_files import check_tree
 
@@ -124,7 +124,7 @@ def env_files(root: Path = CHECKOUT) -> Diagnosis:
     )
 
 
-def own_settings(root: Path = CHECKOUT) -> Diagnosis:
+def own_settings(root: Path = CHECKOUT) -> CheckResult:
     """Look whether there are settings of this machine's own, for its owner's eyes."""
     local = root / ".env.local"
     if not local.exists():
@@ -134,7 +134,7 @@ def own_settings(root: Path = CHECKOUT) -> Diagnosis:
     return good(".env.local is there, for its owner's eyes")
 
 
-def secrets_in_git(root: Path = CHECKOUT) -> Diagnosis:
+def secrets_in_git(root: Path = CHECKOUT) -> CheckResult:
     """Look whether git tracks what must never leave this machine."""
     command = ["git", "ls-files", "-z", "--", *NEVER_IN_GIT, *(f"**/{name}" for name in NEVER_IN_GIT)]
     try:
@@ -147,7 +147,7 @@ def secrets_in_git(root: Path = CHECKOUT) -> Diagnosis:
     return good("none tracked")
 
 
-def disk_space(root: Path = CHECKOUT, wanted: int = ROOM_WANTED) -> Diagnosis:
+def disk_space(root: Path = CHECKOUT, wanted: int = ROOM_WANTED) -> CheckResult:
     """Look whether there is room to install, to build and to run databases."""
     for place in {root, Path(tempfile.gettempdir())}:
         free = shutil.disk_usage(place).free
@@ -156,7 +156,7 @@ def disk_space(root: Path = CHECKOUT, wanted: int = ROOM_WANTED) -> Diagnosis:
     return good("enough free")
 
 
-def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
+def port_to_listen_on(root: Path = CHECKOUT) -> CheckResult:
     """Look whether the service's port can be had."""
     from test_framework.project import project
     from test_framework.services.occupants import listener_on
@@ -171,7 +171,7 @@ def port_to_listen_on(root: Path = CHECKOUT) -> Diagnosis:
 def optional(name: str, need: Need) -> Check:
     """Make a check for what tests can do without; where it is missing, say what it would add."""
 
-    def look() -> Diagnosis:
+    def look() -> CheckResult:
         why = need.lacking()
         if why is None:
             return good("here")
@@ -185,7 +185,7 @@ def optional(name: str, need: Need) -> Check:
 declared_needs = functools.cache(count_needs)
 
 
-def leftovers() -> Diagnosis:
+def leftovers() -> CheckResult:
     """Look for what ended runs have left behind."""
     from test_framework.services.run import sweep
 

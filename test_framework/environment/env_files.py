@@ -35,7 +35,7 @@ ASKED_OF_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
 
 
 @dataclass(frozen=True)
-class Entry:
+class EnvLine:
     """One line `KEY=value` of a .env file; the value is None where there is no equals sign."""
 
     key: str
@@ -70,16 +70,16 @@ def file_for_tests(root: Path, environment: Mapping[str, str] = os.environ) -> P
     return root / (".env.ci" if environment.get("CI", "").lower() in {"1", "true"} else ".env.test")
 
 
-def read_entries(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[EnvLine]:
     """Read the entries of a .env file; what cannot be read comes back as an entry without a key."""
     with path.open(encoding="utf-8") as stream:
         bindings = list(parse_stream(stream))
-    entries: list[Entry] = []
+    entries: list[EnvLine] = []
     for binding in bindings:
         leading = len(binding.original.string) - len(binding.original.string.lstrip("\r\n"))
         line = binding.original.line + binding.original.string[:leading].count("\n")
         if binding.key is not None or binding.error:
-            entries.append(Entry(binding.key or "", binding.value, line))
+            entries.append(EnvLine(binding.key or "", binding.value, line))
     return entries
 
 
@@ -109,7 +109,7 @@ def masked(key: str, value: str) -> str:
     return PASSWORD_IN_URL.sub(lambda found: f"{found[1]}:{MASK}" if found[2] is None else f"{found[2]}{MASK}", value)
 
 
-def _bad_keys(entries: Iterable[Entry], also_known: frozenset[str]) -> Iterator[tuple[int, str]]:
+def _bad_keys(entries: Iterable[EnvLine], also_known: frozenset[str]) -> Iterator[tuple[int, str]]:
     known = {*setting_names(), *also_known}
     seen: dict[str, int] = {}
     for entry in entries:
@@ -127,7 +127,7 @@ def _bad_keys(entries: Iterable[Entry], also_known: frozenset[str]) -> Iterator[
         seen.setdefault(entry.key, entry.line)
 
 
-def _bad_values(path: Path, entries: list[Entry]) -> Iterator[tuple[int, str]]:
+def _bad_values(path: Path, entries: list[EnvLine]) -> Iterator[tuple[int, str]]:
     try:
         isolated_settings(_env_file=path)
     except ValidationError as invalid:
@@ -139,7 +139,7 @@ def _bad_values(path: Path, entries: list[Entry]) -> Iterator[tuple[int, str]]:
             yield _line_of(key, reason, entries), _refusal(key, reason, entries)
 
 
-def _refusal(key: str, reason: str, entries: list[Entry]) -> str:
+def _refusal(key: str, reason: str, entries: list[EnvLine]) -> str:
     field = _fields().get(key)
     if field is None:
         return reason
@@ -148,27 +148,27 @@ def _refusal(key: str, reason: str, entries: list[Entry]) -> str:
     return f"{key}={masked(key, value)}: {reason[0].lower()}{reason[1:]}; it is {field.description}{allowed}"
 
 
-def _line_of(key: str, reason: str, entries: list[Entry]) -> int:
+def _line_of(key: str, reason: str, entries: list[EnvLine]) -> int:
     """Find the line that a refusal is about: its key's, or that of a key which the reason names."""
     about = [entry.line for entry in entries if entry.key and (entry.key == key or entry.key in reason)]
     return about[-1] if about else 1
 
 
-def _without_effect(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
+def _without_effect(entries: Iterable[EnvLine]) -> Iterator[tuple[int, str]]:
     needless = set_by_fixtures()
     for entry in entries:
         if entry.key in needless:
             yield entry.line, f"{entry.key} has no effect here, since each test has its own; delete it"
 
 
-def _missing(entries: Iterable[Entry], needless: frozenset[str]) -> Iterator[tuple[int, str]]:
+def _missing(entries: Iterable[EnvLine], needless: frozenset[str]) -> Iterator[tuple[int, str]]:
     here = {entry.key for entry in entries} | needless
     for name, declared in _fields().items():
         if name not in here:
             yield 1, f"{name} is missing; add it with a line on what it does: {declared.description}"
 
 
-def _published(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
+def _published(entries: Iterable[EnvLine]) -> Iterator[tuple[int, str]]:
     secret = secret_names()
     for entry in entries:
         if entry.value and (entry.key in secret or masked(entry.key, entry.value) != entry.value):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from test_framework.errors.categories import REPRODUCE, TABLE, Category, Fault
-from test_framework.errors.diagnosis import Cause, Diagnosis, Explanation
-from test_framework.errors.evidence import Evidence, Finding
+from test_framework.errors.categories import REPRODUCE, TABLE, Category, Responsibility
+from test_framework.errors.diagnosis import Cause, Explanation, RunDiagnosis
+from test_framework.errors.evidence import Evidence, RuleFinding
 from test_framework.errors.failure import Failure
 from test_framework.errors.reproduce import command
 from test_framework.errors.rules import recognise
@@ -17,7 +17,7 @@ AT_ONCE_SECONDS = 10.0
 TOGETHER = 0.05  # what each other test that saw the same adds to how sure we are
 
 
-def diagnose(failures: Sequence[Failure]) -> Diagnosis:
+def diagnose(failures: Sequence[Failure]) -> RunDiagnosis:
     """Explain failures together: each alone first, then in the light of the others."""
     found = [recognise(Evidence(failure)) for failure in failures]
     found = beside_a_dead_service(failures, found)
@@ -29,17 +29,17 @@ def diagnose(failures: Sequence[Failure]) -> Diagnosis:
     explained: dict[int, Explanation] = {}
     for one, places in zip(causes, ordered, strict=True):
         explained |= {place: explanation(failures[place], found[place], one) for place in places}
-    return Diagnosis(tuple(explained[place] for place in range(len(failures))), tuple(causes))
+    return RunDiagnosis(tuple(explained[place] for place in range(len(failures))), tuple(causes))
 
 
-def beside_a_dead_service(failures: Sequence[Failure], found: Sequence[Finding]) -> list[Finding]:
+def beside_a_dead_service(failures: Sequence[Failure], found: Sequence[RuleFinding]) -> list[RuleFinding]:
     """Blame a service that others found dead at the same time for what a test could not tell by itself."""
     dead = [
         (one.key.removeprefix("service "), failure, one)
         for failure, one in zip(failures, found, strict=True)
-        if one.key.startswith("service ") and one.fault is Fault.INFRASTRUCTURE
+        if one.key.startswith("service ") and one.fault is Responsibility.INFRASTRUCTURE
     ]
-    better: list[Finding] = []
+    better: list[RuleFinding] = []
     for failure, one in zip(failures, found, strict=True):
         match = next(
             (known for known in dead if vague(one) and touches(failure, known[0]) and at_once(failure, known[1])), None
@@ -52,7 +52,7 @@ def beside_a_dead_service(failures: Sequence[Failure], found: Sequence[Finding])
     return better
 
 
-def vague(finding: Finding) -> bool:
+def vague(finding: RuleFinding) -> bool:
     """Say whether a finding may as well be an echo of something that was away."""
     echoes = {Category.TIMEOUT, Category.WEBSOCKET, Category.UNKNOWN, Category.SERVICE, Category.STARTUP_ORDER}
     return finding.category in echoes and finding.confidence < 0.9 and not finding.key.startswith("service ")
@@ -72,13 +72,13 @@ def at_once(one: Failure, other: Failure) -> bool:
     return one.began - AT_ONCE_SECONDS <= other.ended and other.began <= one.ended + AT_ONCE_SECONDS
 
 
-def weight(finding: Finding, count: int, first: Failure) -> tuple[int, int, float]:
+def weight(finding: RuleFinding, count: int, first: Failure) -> tuple[int, int, float]:
     """Order causes: infrastructure first, since it hides the rest; then by how many; then by time."""
-    rank = {Fault.INFRASTRUCTURE: 0, Fault.CODE: 1, Fault.TEST: 1, Fault.UNKNOWN: 2}
+    rank = {Responsibility.INFRASTRUCTURE: 0, Responsibility.CODE: 1, Responsibility.TEST: 1, Responsibility.UNKNOWN: 2}
     return rank[finding.fault], -count, first.ended
 
 
-def cause(number: int, places: Sequence[int], failures: Sequence[Failure], found: Sequence[Finding]) -> Cause:
+def cause(number: int, places: Sequence[int], failures: Sequence[Failure], found: Sequence[RuleFinding]) -> Cause:
     best = max((found[place] for place in places), key=lambda one: one.confidence)
     first = failures[places[0]]
     tests = tuple(dict.fromkeys(failures[place].test for place in places))
@@ -100,7 +100,7 @@ def cause(number: int, places: Sequence[int], failures: Sequence[Failure], found
     )
 
 
-def explanation(failure: Failure, finding: Finding, of: Cause) -> Explanation:
+def explanation(failure: Failure, finding: RuleFinding, of: Cause) -> Explanation:
     line = reproduce(failure, finding)
     return Explanation(
         test=failure.test,
@@ -116,10 +116,10 @@ def explanation(failure: Failure, finding: Finding, of: Cause) -> Explanation:
     )
 
 
-def reproduce(failure: Failure, finding: Finding) -> str:
+def reproduce(failure: Failure, finding: RuleFinding) -> str:
     return command(failure, whole_file=finding.category is Category.ISOLATION)
 
 
-def next_command(finding: Finding, line: str) -> str:
+def next_command(finding: RuleFinding, line: str) -> str:
     first = finding.next_command or TABLE[finding.category].first_command
     return line if first == REPRODUCE else first

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -20,7 +20,7 @@ class Judgement:
     """What went wrong, whose fault it is, how sure that is, and what to do next."""
 
     category: Category
-    fault: Fault
+    fault: Responsibility
     root_cause: str
     confidence: float
     next_command: str
@@ -54,7 +54,7 @@ class Cause(Judgement):
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class RunDiagnosis:
     """All that is said about a red run: `failures` as they were given, `causes` in the order to look at them."""
 
     failures: tuple[Explanation, ...] = ()
@@ -64,7 +64,7 @@ class Diagnosis:
         return asdict(self)
 
     @staticmethod
-    def from_json(kept: Mapping[str, Any]) -> Diagnosis:
+    def from_json(kept: Mapping[str, Any]) -> RunDiagnosis:
         """Read what `to_json` gave."""
         return _adapter().validate_python(kept)
 
@@ -77,7 +77,7 @@ def how_sure(confidence: float) -> str:
 
 
 @cache
-def _adapter() -> TypeAdapter[Diagnosis]:
+def _adapter() -> TypeAdapter[RunDiagnosis]:
     from pydantic import TypeAdapter  # only who reads a record needs it
 
-    return TypeAdapter(Diagnosis)
+    return TypeAdapter(RunDiagnosis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from test_framework import CHECKOUT
-from test_framework.errors.categories import REPRODUCE, TABLE, Entry
+from test_framework.errors.categories import REPRODUCE, TABLE, CategoryEntry
 
 FILE = CHECKOUT / "docs" / "troubleshooting.md"
 HEAD = """\
@@ -44,7 +44,7 @@ def text() -> str:
     return HEAD + "\n".join(_section(str(name), TABLE[name]) for name in TABLE) + "\n" + TAIL
 
 
-def _section(name: str, entry: Entry) -> str:
+def _section(name: str, entry: CategoryEntry) -> str:
     first = "the `again` line" if entry.first_command == REPRODUCE else f"`{entry.first_command}`"
     rows = [
         f"Means: {entry.means}.",

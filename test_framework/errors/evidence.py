@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from test_framework import SERVICE
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.errors.failure import Failure, Frame, Link, Owner, ServiceState
 from test_framework.errors.frames import innermost
 
@@ -19,11 +19,11 @@ NAMED = re.compile(rf"(?<![\w/])({'|'.join(SERVICE)}|tests|test_framework/tests)
 
 
 @dataclass(frozen=True)
-class Finding:
+class RuleFinding:
     """What a rule says: `key` is what failures of one cause have in common."""
 
     category: Category
-    fault: Fault
+    fault: Responsibility
     root_cause: str
     confidence: float
     key: str
@@ -90,14 +90,14 @@ class Evidence:
         return next((frame for link in reversed(told) if (frame := innermost(link.frames, *wanted))), None)
 
     @cached_property
-    def blamed(self) -> Fault:
+    def blamed(self) -> Responsibility:
         """Whose the innermost line of the app or the test is."""
         frame = self.place("test", "app")
         if frame is None and (named := NAMED.search(self.text)):
-            return Fault.CODE if named.group(1) in SERVICE else Fault.TEST
+            return Responsibility.CODE if named.group(1) in SERVICE else Responsibility.TEST
         if frame is None:
-            return Fault.TEST if self.place("kit") else Fault.UNKNOWN
-        return Fault.CODE if frame.owner == "app" else Fault.TEST
+            return Responsibility.TEST if self.place("kit") else Responsibility.UNKNOWN
+        return Responsibility.CODE if frame.owner == "app" else Responsibility.TEST
 
     @property
     def unwell(self) -> tuple[ServiceState, ...]:

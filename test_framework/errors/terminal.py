@@ -7,19 +7,19 @@ import shutil
 from typing import TYPE_CHECKING
 
 from test_framework.errors.capture import of_report, with_circumstances
-from test_framework.errors.categories import Fault
+from test_framework.errors.categories import Responsibility
 from test_framework.errors.causes import diagnose
-from test_framework.errors.diagnosis import Cause, Diagnosis
+from test_framework.errors.diagnosis import Cause, RunDiagnosis
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 SHOWN, BRIEFLY = 3, 6
 WHOSE = {
-    Fault.INFRASTRUCTURE: "the machine or its services are at fault, not the code",
-    Fault.CODE: "the code is at fault",
-    Fault.TEST: "the test is at fault",
-    Fault.UNKNOWN: "whose fault it is, is not known",
+    Responsibility.INFRASTRUCTURE: "the machine or its services are at fault, not the code",
+    Responsibility.CODE: "the code is at fault",
+    Responsibility.TEST: "the test is at fault",
+    Responsibility.UNKNOWN: "whose fault it is, is not known",
 }
 
 
@@ -41,7 +41,7 @@ def show(reporter: TerminalReporter) -> None:
             reporter.write_line(annotation(cause))
 
 
-def title(diagnosis: Diagnosis) -> str:
+def title(diagnosis: RunDiagnosis) -> str:
     failures, causes = len(diagnosis.failures), len(diagnosis.causes)
     of = "one cause" if causes == 1 else f"{causes} causes"
     return f"why: {failures} failure{'s' if failures > 1 else ''} of {of}"

@@ -20,7 +20,7 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class Need:
+class DeclaredRequirement:
     """One requirement and who has it; `by` is empty for pyproject.toml's own."""
 
     requirement: Requirement
@@ -42,7 +42,7 @@ Lookup = Callable[[NormalizedName], Distribution | None]
 class Walk:
     """Every need that holds in this environment, and every distribution that was found for one."""
 
-    needs: list[Need] = field(default_factory=list)
+    needs: list[DeclaredRequirement] = field(default_factory=list)
     found: dict[NormalizedName, Distribution] = field(default_factory=dict)
     missing: set[NormalizedName] = field(default_factory=set)
 
@@ -63,7 +63,7 @@ def installed_distribution(name: NormalizedName) -> Distribution | None:
 def walk(direct: Iterable[Requirement], lookup: Lookup) -> Walk:
     """Follow requirements, their extras and their markers through what is installed."""
     result = Walk()
-    waiting = deque(Need(requirement) for requirement in direct if _holds(requirement, frozenset()))
+    waiting = deque(DeclaredRequirement(requirement) for requirement in direct if _holds(requirement, frozenset()))
     followed: set[tuple[NormalizedName, frozenset[str]]] = set()
     while waiting:
         need = waiting.popleft()
@@ -77,7 +77,7 @@ def walk(direct: Iterable[Requirement], lookup: Lookup) -> Walk:
             result.missing.add(need.name)
             continue
         result.found[need.name] = distribution
-        waiting.extend(Need(then, need.name) for then in distribution.requires if _holds(then, extras))
+        waiting.extend(DeclaredRequirement(then, need.name) for then in distribution.requires if _holds(then, extras))
     return result
 
 

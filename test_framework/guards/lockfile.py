@@ -43,7 +43,7 @@ def check(files: Sequence[Source], lookup: Lookup = installed_distribution) -> l
     absent = [Finding(path, 1, f"does not exist; {RELOCK}") for path in FILES if path not in by_path]
     if absent:
         return absent
-    project, engine = (_Project(tomllib.loads(by_path[path].text)) for path in (PYPROJECT, ENGINE))
+    project, engine = (_ProjectFile(tomllib.loads(by_path[path].text)) for path in (PYPROJECT, ENGINE))
     direct = {PYPROJECT: project.runtime, ENGINE: engine.runtime}
     runtime = _Lock(by_path[RUNTIME_LOCK], direct, lookup)
     dev = _Lock(by_path[DEV_LOCK], {**direct, PYPROJECT: [*project.runtime, *project.dev]}, lookup)
@@ -51,7 +51,7 @@ def check(files: Sequence[Source], lookup: Lookup = installed_distribution) -> l
     return sorted({*runtime.faults(own), *dev.faults(own), *_disagreements(runtime, dev)})
 
 
-class _Project:
+class _ProjectFile:
     """What one pyproject.toml asks for."""
 
     def __init__(self, pyproject: Mapping[str, Mapping[str, object]]) -> None:

@@ -32,7 +32,7 @@ def is_local(family: int, address: object) -> bool:
         return host == "localhost"
 
 
-class Gate:
+class ConnectionGate:
     """Knows which places this process has opened, and judges where it wants to go."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ def places_of_the_family() -> set[Place]:
 @contextmanager
 def loopback_only() -> Iterator[None]:
     """Refuse connections and look-ups that would leave this machine or what this process has opened on it."""
-    gate = Gate()
+    gate = ConnectionGate()
 
     def method(judge: Callable[..., object]) -> Callable[..., object]:
         return lambda own, *arguments: judge(own, *arguments)  # noqa: PLW0108 - a bound method would not be told of the socket

@@ -16,7 +16,7 @@ from typing import Any
 
 from test_framework.guards import offences
 from test_framework.guards.leaks.arrivals import Arrivals
-from test_framework.guards.leaks.ledger import Ledger, Verdict
+from test_framework.guards.leaks.ledger import LeakVerdict, Ledger
 from test_framework.guards.leaks.origins import Origins, listen, settle_on
 from test_framework.guards.leaks.owners import Owner, at_work
 from test_framework.guards.loops.homes import Homes
@@ -31,7 +31,7 @@ DEBUG_LINES = 10
 class RuntimeGuards:
     """One per process of a run."""
 
-    def __init__(self, root: Path, leaks: Verdict, basetemp: Callable[[], str], *, async_debug: bool) -> None:
+    def __init__(self, root: Path, leaks: LeakVerdict, basetemp: Callable[[], str], *, async_debug: bool) -> None:
         self._root = root
         self._async_debug = async_debug
         self._arrivals = Arrivals()
@@ -43,7 +43,7 @@ class RuntimeGuards:
         self._owner = Owner("no test")
         self.verdict = leaks
         self._origins = Origins()
-        self.ledger = Ledger(leaks, self._origins, self._arrivals, basetemp) if leaks is not Verdict.OFF else None
+        self.ledger = Ledger(leaks, self._origins, self._arrivals, basetemp) if leaks is not LeakVerdict.OFF else None
 
     def start(self) -> None:
         """Begin to watch, before the first test module is imported."""
@@ -132,7 +132,7 @@ class RuntimeGuards:
 
     def worth_telling(self, test: str, facts: dict[str, list[str]]) -> Iterator[str]:
         """What the end of the run should say of a test, where no failure has said it."""
-        if self.verdict is Verdict.WARN:
+        if self.verdict is LeakVerdict.WARN:
             yield from (f"{test} left behind {line}" for line in facts.get("guards.leaks", ()))
         yield from (f"{test} held up the loop: {line}" for line in facts.get("guards.slow_callbacks", ()))
 

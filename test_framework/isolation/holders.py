@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Holder:
+class ConnectionHolder:
     """One checked-out connection."""
 
     pool: int
@@ -52,7 +52,7 @@ class Holders:
 
     def __init__(self, test: Callable[[], str]) -> None:
         self._test = test
-        self._held: dict[int, Holder] = {}
+        self._held: dict[int, ConnectionHolder] = {}
         self._get = QueuePool._do_get
 
     def begin(self) -> None:
@@ -86,7 +86,7 @@ class Holders:
             task = asyncio.current_task()
         except RuntimeError:
             task = None
-        self._held[id(record)] = Holder(
+        self._held[id(record)] = ConnectionHolder(
             id(proxy._pool), self._test() or "no test", task.get_name() if task else "", caller(), time.monotonic()
         )
 

@@ -35,12 +35,12 @@ class Outer:
         """Forget all that the test and the app wrote."""
         await self._transaction.rollback()
 
-    async def share(self, *arguments: object, **options: object) -> Share:
+    async def share(self, *arguments: object, **options: object) -> ConnectionProxy:
         """What SQLAlchemy takes for a connection of its own."""
-        return Share(self)
+        return ConnectionProxy(self)
 
 
-class Share:
+class ConnectionProxy:
     """One of several who use the connection, a transaction at a time."""
 
     def __init__(self, outer: Outer) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from test_framework.modes import Mode, obstacle
 from test_framework.mutants.patches import Mutant, StaleMutant, read
-from test_framework.mutants.trial import TRIAL_SECONDS, Control, Outcome, Verdict, try_out
+from test_framework.mutants.trial import TRIAL_SECONDS, Control, MutantVerdict, TrialOutcome, try_out
 
 LIST = "mutants.md"
 """The name of a list; each folder of tests may have one."""
@@ -24,9 +24,9 @@ TESTS = ["tests"]
 TESTS += ["commitstream/tests"]  # template only
 
 NEXT = {
-    Verdict.ELSEWHERE: f"name that test in {LIST}",
-    Verdict.SURVIVED: "write the test that notices it",
-    Verdict.BROKEN: f"correct it in {LIST}",
+    MutantVerdict.ELSEWHERE: f"name that test in {LIST}",
+    MutantVerdict.SURVIVED: "write the test that notices it",
+    MutantVerdict.BROKEN: f"correct it in {LIST}",
 }
 
 Say = Callable[[str], None]
@@ -65,15 +65,15 @@ async def run(root: Path, words: Sequence[str], jobs: int, say: Say = say) -> in
     return _sum_up(outcomes, len(untried), say)
 
 
-def _stale(mutants: Sequence[Mutant], root: Path, say: Say) -> list[Outcome]:
+def _stale(mutants: Sequence[Mutant], root: Path, say: Say) -> list[TrialOutcome]:
     """Report the ways that no longer fit the code."""
-    found: list[Outcome] = []
+    found: list[TrialOutcome] = []
     for mutant in mutants:
         try:
             for patch in mutant.patches:
                 patch.lines(root)
         except StaleMutant as stale:
-            found.append(_report(Outcome(mutant.name, Verdict.BROKEN, str(stale), 0.0), say))
+            found.append(_report(TrialOutcome(mutant.name, MutantVerdict.BROKEN, str(stale), 0.0), say))
     return found
 
 
@@ -93,27 +93,27 @@ async def _red_without_a_mutant(mutants: Sequence[Mutant], control: Control) -> 
     return ""
 
 
-async def _try_all(mutants: Sequence[Mutant], root: Path, control: Control, jobs: int, say: Say) -> list[Outcome]:
+async def _try_all(mutants: Sequence[Mutant], root: Path, control: Control, jobs: int, say: Say) -> list[TrialOutcome]:
     places = asyncio.Semaphore(jobs)
 
-    async def trial(mutant: Mutant) -> Outcome:
+    async def trial(mutant: Mutant) -> TrialOutcome:
         async with places:
             return _report(await try_out(mutant, root, control, TRIAL_SECONDS), say)
 
     return await asyncio.gather(*(trial(mutant) for mutant in mutants))
 
 
-def _report(outcome: Outcome, say: Say) -> Outcome:
+def _report(outcome: TrialOutcome, say: Say) -> TrialOutcome:
     say(f"{outcome.verdict:<16} {outcome.seconds:5.1f} s  {outcome.name}: {outcome.detail}")
     return outcome
 
 
-def _sum_up(outcomes: Sequence[Outcome], untried: int, say: Say) -> int:
+def _sum_up(outcomes: Sequence[TrialOutcome], untried: int, say: Say) -> int:
     counted = Counter(outcome.verdict for outcome in outcomes)
-    noticed = counted[Verdict.CAUGHT] + counted[Verdict.ELSEWHERE]
+    noticed = counted[MutantVerdict.CAUGHT] + counted[MutantVerdict.ELSEWHERE]
     say(
         f"\n{noticed} of {len(outcomes)} ways to break the service were noticed,"
-        f" {counted[Verdict.ELSEWHERE]} of them elsewhere, {untried} not tried"
+        f" {counted[MutantVerdict.ELSEWHERE]} of them elsewhere, {untried} not tried"
     )
     for outcome in outcomes:
         if outcome.verdict in NEXT:

@@ -31,7 +31,7 @@ LOG = ".mutant.jsonl"
 NOT_FOR_A_TRIAL = ("PYTEST_", "PYTHONPATH", "TEST_MODE")
 
 
-class Verdict(StrEnum):
+class MutantVerdict(StrEnum):
     CAUGHT = "caught"
     ELSEWHERE = "caught elsewhere"
     SURVIVED = "survived"
@@ -39,11 +39,11 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """What became of a mutant, and the test that noticed it or the reason why it proves nothing."""
 
     name: str
-    verdict: Verdict
+    verdict: MutantVerdict
     detail: str
     seconds: float
 
@@ -93,29 +93,31 @@ class Control:
             yield tree
 
 
-async def try_out(mutant: Mutant, root: Path, control: Control, timeout: float) -> Outcome:
+async def try_out(mutant: Mutant, root: Path, control: Control, timeout: float) -> TrialOutcome:
     """Break a copy of the tree in one way; run the named tests, and if none fails, all tests of behaviour."""
     clock = asyncio.get_running_loop().time
     began = clock()
     with copied(root) as copy:
         mutant.apply(copy)
         run = await run_tests(copy, mutant.mode, mutant.tests.split(), timeout, "-x")
-        verdict = Verdict.CAUGHT
+        verdict = MutantVerdict.CAUGHT
         if run.code == 0:
             judges, seconds = await control.judges_of_source(mutant.mode)
-            timeout, verdict = max(timeout, SLOWER * seconds), Verdict.ELSEWHERE
+            timeout, verdict = max(timeout, SLOWER * seconds), MutantVerdict.ELSEWHERE
             run = await _first_witness(copy, mutant.mode, timeout, judges)
     took = clock() - began
     if run.caught_by:
-        return Outcome(mutant.name, verdict, run.caught_by, took)
+        return TrialOutcome(mutant.name, verdict, run.caught_by, took)
     if run.code is None:
-        return Outcome(mutant.name, verdict, f"the tests did not end within {timeout:g} s", took)
+        return TrialOutcome(mutant.name, verdict, f"the tests did not end within {timeout:g} s", took)
     if run.code != 0:
-        return Outcome(mutant.name, Verdict.BROKEN, f"pytest ended with {run.code}:\n{run.said[-1500:]}", took)
-    return Outcome(mutant.name, Verdict.SURVIVED, "no test of behaviour failed", took)
+        return TrialOutcome(
+            mutant.name, MutantVerdict.BROKEN, f"pytest ended with {run.code}:\n{run.said[-1500:]}", took
+        )
+    return TrialOutcome(mutant.name, MutantVerdict.SURVIVED, "no test of behaviour failed", took)
 
 
-async def _first_witness(copy: Path, mode: Mode, timeout: float, judges: Sequence[str]) -> Run:
+async def _first_witness(copy: Path, mode: Mode, timeout: float, judges: Sequence[str]) -> TrialRun:
     """Run all tests but the judges of source, until one fails that also fails when it is run alone."""
     left_out = [*judges]
     while True:
@@ -127,7 +129,7 @@ async def _first_witness(copy: Path, mode: Mode, timeout: float, judges: Sequenc
 
 
 @dataclass(frozen=True)
-class Run:
+class TrialRun:
     """One run of pytest: how it ended (None: not in time), which tests failed and when, and the end of its output."""
 
     code: int | None
@@ -141,7 +143,7 @@ class Run:
         return test if phase == "call" else f"{test} (its {phase})"
 
 
-async def run_tests(root: Path, mode: Mode, tests: Sequence[str], timeout: float, *options: str) -> Run:
+async def run_tests(root: Path, mode: Mode, tests: Sequence[str], timeout: float, *options: str) -> TrialRun:
     """Run tests in a tree, or all of them where none is named."""
     log = root / LOG
     log.unlink(missing_ok=True)
@@ -157,10 +159,10 @@ async def run_tests(root: Path, mode: Mode, tests: Sequence[str], timeout: float
     try:
         said, _ = await asyncio.wait_for(process.communicate(), timeout)
     except TimeoutError:
-        return Run(None, {}, "")
+        return TrialRun(None, {}, "")
     finally:
         await _end(process)
-    return Run(process.returncode, _failures(log), said.decode(errors="replace"))
+    return TrialRun(process.returncode, _failures(log), said.decode(errors="replace"))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

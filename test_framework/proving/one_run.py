@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from test_framework.proving.verdicts import FAILED, SKIPPED, Done, Plan
+from test_framework.proving.verdicts import FAILED, SKIPPED, Done, ProvingPlan
 
 ENDING_SECONDS = 60.0
 LINES = 25
 
 
-def once(plan: Plan, seconds: float) -> Done:
+def once(plan: ProvingPlan, seconds: float) -> Done:
     """Run pytest as planned, and read from its report log how each test ended; it is asked to end when its time is up."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

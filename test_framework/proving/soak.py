@@ -17,14 +17,14 @@ from itertools import cycle, islice
 
 from test_framework.modes import WITHOUT_MODEL, Mode
 from test_framework.proving.one_run import once
-from test_framework.proving.verdicts import FAILED, Done, Plan, Verdicts
+from test_framework.proving.verdicts import FAILED, Done, ProvingPlan, Verdicts
 from test_framework.running.interrupts import AS_CTRL_C
 
 RUN_SECONDS = 3600.0
 INTERRUPTED = 130
 
 
-def carry_out(verdicts: Verdicts, plans: Sequence[Plan], seconds: float, *, fail_fast: bool = False) -> None:
+def carry_out(verdicts: Verdicts, plans: Sequence[ProvingPlan], seconds: float, *, fail_fast: bool = False) -> None:
     """Make the whole runs, one after another."""
     for number, plan in enumerate(plans, 1):
         verdicts.runs.append(done := once(plan, seconds))
@@ -33,13 +33,13 @@ def carry_out(verdicts: Verdicts, plans: Sequence[Plan], seconds: float, *, fail
             return
 
 
-def carry_out_alone(verdicts: Verdicts, first: Plan, seconds: float, *, tests: int, files: bool) -> None:
+def carry_out_alone(verdicts: Verdicts, first: ProvingPlan, seconds: float, *, tests: int, files: bool) -> None:
     """Run each file in a process of its own, and some tests: what leans on a neighbour falls."""
     known = verdicts.tests
     alone = sorted({test.partition("::")[0] for test in known}) if files else []
     alone += random.Random(first.seed).sample(known, min(tests, len(known)))
     for number, what in enumerate(alone, 1):
-        plan = Plan(first.mode, first.seed + number, 0, "random", 0.0, (*_demands(first.mode), what))
+        plan = ProvingPlan(first.mode, first.seed + number, 0, "random", 0.0, (*_demands(first.mode), what))
         verdicts.alone.append(done := once(plan, seconds))
         _tell(verdicts, done, f"alone {number}/{len(alone)} {what}")
 
@@ -57,20 +57,22 @@ def _demands(mode: str) -> tuple[str, ...]:
     return (WITHOUT_MODEL,) if mode == Mode.FULL else ()
 
 
-def plans_for_repeat(mode: str, times: int, seed: int, selection: Sequence[str]) -> list[Plan]:
+def plans_for_repeat(mode: str, times: int, seed: int, selection: Sequence[str]) -> list[ProvingPlan]:
     """Serial and parallel by turns, in random order, and in each of the two once in reverse order too."""
     rest = (*_demands(mode), *selection)
     random_ones = [
-        Plan(mode, seed + n, workers, "random", 0.0, rest) for n, workers in enumerate(islice(cycle((0, 2)), times * 2))
+        ProvingPlan(mode, seed + n, workers, "random", 0.0, rest)
+        for n, workers in enumerate(islice(cycle((0, 2)), times * 2))
     ]
-    return [*random_ones, *(Plan(mode, seed, workers, "reverse", 0.0, rest) for workers in (0, 2))]
+    return [*random_ones, *(ProvingPlan(mode, seed, workers, "reverse", 0.0, rest) for workers in (0, 2))]
 
 
-def plans_for_soak(given: argparse.Namespace, rest: Sequence[str]) -> list[Plan]:
+def plans_for_soak(given: argparse.Namespace, rest: Sequence[str]) -> list[ProvingPlan]:
     """The same shape again and again, with another seed each time."""
     selection = tuple(rest) if any(not word.startswith("-") for word in rest) else (*rest, "tests/mission_critical")
     return [
-        Plan(given.mode, given.seed + n, given.workers, "random", given.delays, selection) for n in range(given.runs)
+        ProvingPlan(given.mode, given.seed + n, given.workers, "random", given.delays, selection)
+        for n in range(given.runs)
     ]
 
 

@@ -14,7 +14,7 @@ FAILED, SKIPPED = "failed", "skipped"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProvingPlan:
     """One run: what makes it differ from the others."""
 
     mode: str
@@ -46,7 +46,7 @@ class Plan:
 class Done:
     """How one run ended, test by test."""
 
-    plan: Plan
+    plan: ProvingPlan
     code: int
     seconds: float
     outcomes: dict[str, str]

@@ -69,7 +69,7 @@ class JobOutcome:
 
 
 @dataclass
-class Look:
+class JobsSnapshot:
     """What one look at CI found."""
 
     jobs: int = 0
@@ -103,9 +103,9 @@ class GitHubActions:
             int(own) if own.isdigit() else 0,
         )
 
-    def take_in(self, history: History, now: float) -> Look:
+    def take_in(self, history: History, now: float) -> JobsSnapshot:
         """Add to the history the jobs and the records of the runs that it does not know."""
-        look = Look()
+        look = JobsSnapshot()
         known = history.known_ci_runs()
         newest = history.newest_ci_job()
         since = max(now - FIRST_LOOK_SECONDS, newest - OVERLAP_SECONDS if newest else 0.0)
@@ -143,7 +143,7 @@ class GitHubActions:
             if artifact["name"].startswith(RECORDS) and not artifact["expired"]:
                 yield artifact
 
-    def _take_record(self, artifact: Mapping[str, Any], history: History, look: Look) -> None:
+    def _take_record(self, artifact: Mapping[str, Any], history: History, look: JobsSnapshot) -> None:
         packed = self._get(f"/actions/artifacts/{artifact['id']}/zip")
         try:
             with zipfile.ZipFile(io.BytesIO(packed)) as archive, tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from test_framework.reporting.history import Glance
-from test_framework.reporting.model import Change, ChangeKind
+from test_framework.reporting.model import BaselineChange, ChangeKind
 from test_framework.reporting.outcome import OF_LETTER, Outcome
 from test_framework.reporting.past import Column
 
@@ -22,7 +22,7 @@ def choose_baseline(past: Sequence[Column], now: Column, branch: str) -> Column 
     return best[-1] if best else None
 
 
-def changes(before: Column, now: Column, usual: Mapping[str, float] | None = None) -> Iterator[Change]:
+def changes(before: Column, now: Column, usual: Mapping[str, float] | None = None) -> Iterator[BaselineChange]:
     """Yield every difference; `usual` is each test's median time, which says more than one run."""
     for test, glance in now.tests.items():
         known = before.tests.get(test)
@@ -33,29 +33,29 @@ def changes(before: Column, now: Column, usual: Mapping[str, float] | None = Non
     if now.measurable:
         for test, glance in before.tests.items():
             if test not in now.tests:
-                yield Change(ChangeKind.REMOVED, test, OF_LETTER[glance.letter], "not there")
+                yield BaselineChange(ChangeKind.REMOVED, test, OF_LETTER[glance.letter], "not there")
 
 
-def _of_outcome(test: str, before: Glance | None, now: Glance) -> Iterator[Change]:
+def _of_outcome(test: str, before: Glance | None, now: Glance) -> Iterator[BaselineChange]:
     after = OF_LETTER[now.letter]
     earlier = OF_LETTER[before.letter] if before else None
     said = earlier or "not there"
     failing = after in (Outcome.FAILED, Outcome.ERROR)
     failed = earlier in (Outcome.FAILED, Outcome.ERROR)
     if failing and not failed:
-        yield Change(ChangeKind.NEWLY_FAILING, test, said, after)
+        yield BaselineChange(ChangeKind.NEWLY_FAILING, test, said, after)
     elif failed and after in (Outcome.PASSED, Outcome.RETRIED, Outcome.XPASSED):
-        yield Change(ChangeKind.FIXED, test, said, after)
+        yield BaselineChange(ChangeKind.FIXED, test, said, after)
     elif after is Outcome.SKIPPED and earlier is not Outcome.SKIPPED:
-        yield Change(ChangeKind.NEWLY_SKIPPED, test, said, after)
+        yield BaselineChange(ChangeKind.NEWLY_SKIPPED, test, said, after)
     elif earlier is None:
-        yield Change(ChangeKind.NEW, test, said, after)
+        yield BaselineChange(ChangeKind.NEW, test, said, after)
 
 
-def _of_time(test: str, before: Glance, now: Glance, usual: float) -> Iterator[Change]:
+def _of_time(test: str, before: Glance, now: Glance, usual: float) -> Iterator[BaselineChange]:
     if {OF_LETTER[before.letter], OF_LETTER[now.letter]} & _SILENT:
         return
     if now.seconds > usual * SLOWER_TIMES and now.seconds - usual > SLOWER_SECONDS:
-        yield Change(ChangeKind.SLOWER, test, f"{usual:.2f} s", f"{now.seconds:.2f} s")
+        yield BaselineChange(ChangeKind.SLOWER, test, f"{usual:.2f} s", f"{now.seconds:.2f} s")
     elif usual > now.seconds * SLOWER_TIMES and usual - now.seconds > SLOWER_SECONDS:
-        yield Change(ChangeKind.FASTER, test, f"{usual:.2f} s", f"{now.seconds:.2f} s")
+        yield BaselineChange(ChangeKind.FASTER, test, f"{usual:.2f} s", f"{now.seconds:.2f} s")

@@ -1,6 +1,6 @@
 """What a record says about a run, its tests and its machine: the ground on which every report is computed.
 
-A `Part` is one record: the whole of a run, or one shard or one repeated attempt of it. Times are Unix seconds, durations
+A `RunPart` is one record: the whole of a run, or one shard or one repeated attempt of it. Times are Unix seconds, durations
 are seconds, sizes are bytes.
 """
 
@@ -152,7 +152,7 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """All that one record says. `problems` are what was wrong with it, in words."""
 
     run: RunFacts

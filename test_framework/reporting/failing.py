@@ -7,11 +7,10 @@ from typing import Any, cast
 
 from test_framework.error_reporter import ErrorReporter
 from test_framework.errors import reproduce
-from test_framework.errors.failure import PROPERTY, Circumstances, Phase
-from test_framework.errors.failure import Failure as Fallen
+from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Phase
 from test_framework.reporting.facts import RunFacts, TestResult
 from test_framework.reporting.merging import Merged
-from test_framework.reporting.model import Cause, Failure, Matrix
+from test_framework.reporting.model import FailedTest, FailureCause, Matrix
 from test_framework.reporting.outcome import ABSENT, OF_LETTER, Outcome
 
 EXPLAINED = 2000
@@ -19,7 +18,7 @@ EXPLAINED = 2000
 TEXT_LETTERS = 1500
 
 
-def failures_and_causes(merged: Merged, matrix: Matrix) -> tuple[tuple[Failure, ...], tuple[Cause, ...]]:
+def failures_and_causes(merged: Merged, matrix: Matrix) -> tuple[tuple[FailedTest, ...], tuple[FailureCause, ...]]:
     """List what fell or never ran, what reddens the run first, and group it by cause."""
     fell = sorted(
         (result for result in merged.results if result.outcome.fell or result.outcome is Outcome.NOT_RUN), key=_weight
@@ -29,7 +28,7 @@ def failures_and_causes(merged: Merged, matrix: Matrix) -> tuple[tuple[Failure, 
     explained = [result for result in fell if result.falls][:EXPLAINED]
     diagnosis = ErrorReporter().explain(_kept(result, merged.run) for result in explained)
     causes = tuple(
-        Cause(
+        FailureCause(
             title=cause.root_cause,
             category=str(cause.category),
             fault=str(cause.fault),
@@ -49,7 +48,7 @@ def failures_and_causes(merged: Merged, matrix: Matrix) -> tuple[tuple[Failure, 
         since, commit = _since(history.get(result.id, ""), matrix)
         last = result.falls[-1] if result.falls else None
         failures.append(
-            Failure(
+            FailedTest(
                 test=result.id,
                 outcome=result.outcome,
                 phase=last.phase if last else "",
@@ -75,14 +74,14 @@ def _weight(result: TestResult) -> tuple[int, str]:
     return order.index(result.outcome), result.id
 
 
-def _kept(result: TestResult, run: RunFacts) -> Fallen:
+def _kept(result: TestResult, run: RunFacts) -> Failure:
     """Take what was kept where it failed, or what can be said without it."""
     kept = result.facts.get(PROPERTY, ())
     if kept:
-        return Fallen.from_json(cast("Mapping[str, Any]", kept[-1]))
+        return Failure.from_json(cast("Mapping[str, Any]", kept[-1]))
     fall = result.falls[-1]
     phase = fall.phase if fall.phase in ("setup", "call", "teardown", "collect") else "run"
-    return Fallen(
+    return Failure(
         test=result.id,
         phase=cast("Phase", phase),
         worker=result.worker,
@@ -93,7 +92,7 @@ def _kept(result: TestResult, run: RunFacts) -> Fallen:
 
 
 def _again(result: TestResult, run: RunFacts) -> str:
-    return reproduce.command(Fallen(test=result.id, phase="run", circumstances=_circumstances(run)))
+    return reproduce.command(Failure(test=result.id, phase="run", circumstances=_circumstances(run)))
 
 
 def _circumstances(run: RunFacts) -> Circumstances:

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from test_framework.reporting.model import FlakyTest, Steadiness
 from test_framework.reporting.outcome import ABSENT, OF_LETTER, Outcome
-from test_framework.reporting.quarantine import Entry
+from test_framework.reporting.quarantine import QuarantinedTest
 
 ENOUGH_RUNS = 10
 SUSPICIOUS_FLIP_RATE = 0.05
@@ -28,7 +28,7 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True)
-class Look:
+class SeenOutcome:
     """One outcome of one test: on which code (empty where that can't be known), and what it cost."""
 
     letter: str
@@ -59,7 +59,9 @@ def is_infrastructure(outcomes: Iterable[Outcome]) -> bool:
     return fell >= INFRASTRUCTURE_TESTS and fell >= INFRASTRUCTURE_SHARE * judged
 
 
-def judge(test: str, looks: Sequence[Look], entry: Entry | None = None, days_left: int | None = None) -> FlakyTest:
+def judge(
+    test: str, looks: Sequence[SeenOutcome], entry: QuarantinedTest | None = None, days_left: int | None = None
+) -> FlakyTest:
     """Judge one test by its outcomes, oldest first."""
     fair = [look for look in looks if look.letter != ABSENT and look.outcome.tells and not look.infrastructure]
     all_falls = sum(look.letter != ABSENT and look.outcome.fell for look in looks)
@@ -100,7 +102,7 @@ def _steadiness(fell: Sequence[bool], low: float, same_commit: int, retried: int
     return Steadiness.STEADY if len(fell) >= ENOUGH_RUNS else Steadiness.NOT_ENOUGH_DATA
 
 
-def _commits_of_two_minds(looks: Iterable[Look]) -> int:
+def _commits_of_two_minds(looks: Iterable[SeenOutcome]) -> int:
     seen: dict[str, set[bool]] = defaultdict(set)
     for look in looks:
         if look.code:

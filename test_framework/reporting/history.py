@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from test_framework.reporting.facts import Part, RunFacts
+from test_framework.reporting.facts import RunFacts, RunPart
 from test_framework.reporting.model import AlertState
 from test_framework.reporting.naming import RECORD
 from test_framework.reporting.outcome import Outcome
@@ -131,7 +131,7 @@ class History:
         self._ingest(path, intake)
         return intake
 
-    def keep(self, part: Part, size: int) -> Intake:
+    def keep(self, part: RunPart, size: int) -> Intake:
         """Take in a part that was read already; `size` is its record's."""
         intake = Intake()
         self._store(part, size, intake)
@@ -150,7 +150,7 @@ class History:
                 intake.refused.append(f"{other} can't be read: {damage}")
         return intake
 
-    def parts(self, run: str) -> list[Part]:
+    def parts(self, run: str) -> list[RunPart]:
         """Give all parts of a run, every attempt of every shard."""
         rows = self._connection.execute("SELECT document FROM parts WHERE run = ? ORDER BY shard, attempt", (run,))
         return [_unpack(document) for (document,) in rows]
@@ -263,7 +263,7 @@ class History:
         except (OSError, UnreadableRecordError) as error:
             intake.refused.append(str(error))
 
-    def _store(self, part: Part, size: int, intake: Intake) -> None:
+    def _store(self, part: RunPart, size: int, intake: Intake) -> None:
         run = part.run
         ran = sum(result.outcome is not Outcome.NOT_RUN for result in part.results)
         changed = self._connection.execute(
@@ -322,7 +322,7 @@ def _key_in(path: Path) -> str:
         return ""
 
 
-def digest(part: Part) -> PastPart:
+def digest(part: RunPart) -> PastPart:
     """Keep of a part what later runs want to know."""
     return PastPart(
         run=part.run,
@@ -336,7 +336,7 @@ def digest(part: Part) -> PastPart:
     )
 
 
-def _digested(part: Part) -> bytes:
+def _digested(part: RunPart) -> bytes:
     kept = digest(part)
     tests = {test: (glance.letter, glance.seconds, glance.lost) for test, glance in kept.tests.items()}
     content = [tests, kept.memory_bytes, kept.cleanup_seconds, kept.service_seconds]
@@ -349,15 +349,15 @@ def _past(facts: str, digested: bytes) -> PastPart:
 
 
 @cache
-def _adapter() -> TypeAdapter[Part]:
+def _adapter() -> TypeAdapter[RunPart]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Part)
+    return TypeAdapter(RunPart)
 
 
-def _pack(part: Part) -> bytes:
+def _pack(part: RunPart) -> bytes:
     return zlib.compress(_adapter().dump_json(part), 1)
 
 
-def _unpack(document: bytes) -> Part:
+def _unpack(document: bytes) -> RunPart:
     return _adapter().validate_json(zlib.decompress(document))

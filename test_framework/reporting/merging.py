@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from test_framework.reporting.facts import Part, RunFacts, TestResult
+from test_framework.reporting.facts import RunFacts, RunPart, TestResult
 from test_framework.reporting.model import ShardTrust, SkipReason, Trust
 from test_framework.reporting.outcome import Outcome
-from test_framework.reporting.quarantine import Entry, today
+from test_framework.reporting.quarantine import QuarantinedTest, today
 
 _WORST_FIRST = (
     Outcome.ERROR,
@@ -32,7 +32,7 @@ class Merged:
     """One run, put together."""
 
     run: RunFacts
-    parts: tuple[Part, ...]
+    parts: tuple[RunPart, ...]
     """Those that count, by shard."""
     results: tuple[TestResult, ...]
     shard_of: dict[str, int]
@@ -42,9 +42,9 @@ class Merged:
     """Which shard this is, where it is looked at by itself."""
 
 
-def merge(parts: Sequence[Part], entries: Sequence[Entry] = (), *, by_itself: bool = False) -> Merged:
+def merge(parts: Sequence[RunPart], entries: Sequence[QuarantinedTest] = (), *, by_itself: bool = False) -> Merged:
     """Put the parts of one run together, or look at a shard by itself: it does not miss the others."""
-    latest: dict[int, Part] = {}
+    latest: dict[int, RunPart] = {}
     for part in sorted(parts, key=lambda part: part.run.attempt):
         latest[part.run.shard] = part
     counting = tuple(latest[shard] for shard in sorted(latest))
@@ -70,7 +70,7 @@ def merge(parts: Sequence[Part], entries: Sequence[Entry] = (), *, by_itself: bo
     return Merged(_facts(counting, missing), counting, results, shard_of, trust, missing, share)
 
 
-def _facts(parts: Sequence[Part], missing: Sequence[int]) -> RunFacts:
+def _facts(parts: Sequence[RunPart], missing: Sequence[int]) -> RunFacts:
     first = parts[0].run
     runs = [part.run for part in parts]
     ends = [run.ended for run in runs if run.ended is not None]
@@ -90,7 +90,7 @@ def _facts(parts: Sequence[Part], missing: Sequence[int]) -> RunFacts:
     )
 
 
-def _results(parts: Sequence[Part]) -> tuple[tuple[TestResult, ...], dict[str, int], tuple[str, ...]]:
+def _results(parts: Sequence[RunPart]) -> tuple[tuple[TestResult, ...], dict[str, int], tuple[str, ...]]:
     """Each test once; one that ran in two shards shows its worse side, and is named."""
     kept: dict[str, TestResult] = {}
     shard_of: dict[str, int] = {}
@@ -107,7 +107,7 @@ def _results(parts: Sequence[Part]) -> tuple[tuple[TestResult, ...], dict[str, i
     return tuple(kept.values()), shard_of, tuple(dict.fromkeys(doubled))
 
 
-def _trust(part: Part, superseded: int) -> ShardTrust:
+def _trust(part: RunPart, superseded: int) -> ShardTrust:
     return ShardTrust(
         shard=part.run.shard,
         attempt=part.run.attempt,
@@ -130,7 +130,7 @@ def _skips(results: Iterable[TestResult]) -> tuple[SkipReason, ...]:
     return tuple(SkipReason(reason, tuple(names)) for reason, names in by_count)
 
 
-def _problems(parts: Sequence[Part], missing: Sequence[int], doubled: Sequence[str]) -> Iterable[str]:
+def _problems(parts: Sequence[RunPart], missing: Sequence[int], doubled: Sequence[str]) -> Iterable[str]:
     shards = max(part.run.shards for part in parts)
     for shard in missing:
         yield f"shard {shard} of {shards} has no record"

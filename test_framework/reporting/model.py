@@ -26,7 +26,7 @@ class Colour(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     """The run in one word and one sentence. `next_command` is empty where there is nothing to do."""
 
     colour: Colour
@@ -75,7 +75,7 @@ class ChangeKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class BaselineChange:
     """One difference from the baseline run, with both sides in words."""
 
     kind: ChangeKind
@@ -85,7 +85,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedTest:
     """One test that did not pass: failed, error, quarantined, not run, or passed only after a retry.
 
     `history` has a letter per run of `Report.matrix.runs`; `since` is the first run of the unbroken row of falls that
@@ -110,7 +110,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Cause:
+class FailureCause:
     """Why some tests failed together, as the error reporter explains it. `fault`: infrastructure, test, code or unknown."""
 
     title: str
@@ -428,13 +428,13 @@ class Report:
     run: RunFacts
     """Of all its parts together: earliest start, latest end, complete only if every shard is."""
     generated: float
-    verdict: Verdict
+    verdict: RunVerdict
     counts: Counts
     gates: tuple[Gate, ...] = ()
     baseline: PastRun | None = None
-    changes: tuple[Change, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    causes: tuple[Cause, ...] = ()
+    changes: tuple[BaselineChange, ...] = ()
+    failures: tuple[FailedTest, ...] = ()
+    causes: tuple[FailureCause, ...] = ()
     results: tuple[TestResult, ...] = ()
     matrix: Matrix = field(default_factory=Matrix)
     flaky: tuple[FlakyTest, ...] = ()

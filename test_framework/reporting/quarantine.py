@@ -26,7 +26,7 @@ class QuarantineError(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class QuarantinedTest:
     """One test, or with its parameters left out all of a function's."""
 
     test: str
@@ -46,9 +46,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Quarantine:
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[QuarantinedTest, ...] = ()
 
-    def of(self, nodeid: str) -> Entry | None:
+    def of(self, nodeid: str) -> QuarantinedTest | None:
         """Find the entry that covers a test."""
         return next((entry for entry in self.entries if entry.covers(nodeid)), None)
 
@@ -82,23 +82,23 @@ def load(file: Path, root: Path, on: date, most_days: int) -> Quarantine:
         raise QuarantineError(f"{file}: holds more than entries ({', '.join(document)}); an entry is: {EXAMPLE}")
     faults = [f"{file}: entry {n}: {fault}" for n, table in enumerate(tables, 1) for fault in _faults_of_form(table)]
     if not faults:
-        entries = tuple(Entry(**table) for table in tables)
+        entries = tuple(QuarantinedTest(**table) for table in tables)
         faults = [f"{file}: {fault}" for fault in _faults_of_content(entries, root, on, most_days)]
         if not faults:
             return Quarantine(entries)
     raise QuarantineError("\n".join(faults))
 
 
-def load_even_if_expired(file: Path) -> tuple[Entry, ...]:
+def load_even_if_expired(file: Path) -> tuple[QuarantinedTest, ...]:
     """Read the entries for a report, which shows an expired one and must not fail of it."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8")).get("quarantined", [])
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return ()
-    return tuple(Entry(**table) for table in tables if not list(_faults_of_form(table)))
+    return tuple(QuarantinedTest(**table) for table in tables if not list(_faults_of_form(table)))
 
 
-def mark(item: pytest.Item, report: pytest.TestReport, entry: Entry) -> None:
+def mark(item: pytest.Item, report: pytest.TestReport, entry: QuarantinedTest) -> None:
     """Tell with the report that its test is in quarantine, and keep its fall from reddening the run."""
     told = (QUARANTINE, {"owner": entry.owner, "reason": entry.reason, "expires": entry.expires.isoformat()})
     if told not in item.user_properties:
@@ -122,7 +122,7 @@ def _faults_of_form(table: object) -> Iterator[str]:
         yield f"has what nobody knows: {', '.join(sorted(unknown))}"
 
 
-def _faults_of_content(entries: Sequence[Entry], root: Path, on: date, most_days: int) -> Iterator[str]:
+def _faults_of_content(entries: Sequence[QuarantinedTest], root: Path, on: date, most_days: int) -> Iterator[str]:
     seen: set[str] = set()
     for entry in entries:
         left = entry.days_left(on)

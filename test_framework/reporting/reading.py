@@ -1,4 +1,4 @@
-"""From a record's lines to a `Part`.
+"""From a record's lines to a `RunPart`.
 
 A record is read as far as it goes: one that was cut is a run that did not end, a line that can't be read is named among the
 problems, and neither takes anything else away. Only a file without a readable first line is refused.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from test_framework.reporting.attempts import Phases, results_of
-from test_framework.reporting.facts import Part, RunFacts, Sample, ServiceTime, WorkerFacts
+from test_framework.reporting.facts import RunFacts, RunPart, Sample, ServiceTime, WorkerFacts
 
 NEWEST_FORMAT = 1
 Line = dict[str, Any]
@@ -25,7 +25,7 @@ class UnreadableRecordError(Exception):
     """A file that is no record of a run."""
 
 
-def read_record(path: Path) -> Part:
+def read_record(path: Path) -> RunPart:
     """Read one record, plain or gzipped."""
     try:
         with _opened(path) as file:
@@ -36,7 +36,7 @@ def read_record(path: Path) -> Part:
         raise UnreadableRecordError(f"{path} {error}") from None
 
 
-def parse(lines: Iterable[str | bytes]) -> Part:
+def parse(lines: Iterable[str | bytes]) -> RunPart:
     """Make a part of a record's lines."""
     gathered = Gathered()
     for number, line in enumerate(_parsed(lines, gathered.problems), start=1):
@@ -84,7 +84,7 @@ class Gathered:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self.problems.append(f"a {kind} line does not say what it should ({error!r})")
 
-    def part(self) -> Part:
+    def part(self) -> RunPart:
         """Put together what was read."""
         complete = self.exit_code is not None
         if not complete:
@@ -95,7 +95,7 @@ class Gathered:
         ended = self.finish.get("time") or self.last_seen or None
         known = {name: value for name, value in self.start.items() if name in RunFacts.__dataclass_fields__}
         run = RunFacts(**known, started=self.start["time"], ended=ended, complete=complete, exit_code=self.exit_code)
-        return Part(
+        return RunPart(
             run=run,
             results=tuple(results_of(self.collection, self.phases)),
             samples=tuple(self.samples),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pytest_reportlog.plugin import ReportLogPlugin
 
-from test_framework.reporting.facts import Part
+from test_framework.reporting.facts import RunPart
 from test_framework.reporting.naming import RunName
 from test_framework.reporting.sampler import Sampler
 
@@ -35,7 +35,7 @@ class Recorder(ReportLogPlugin):  # type: ignore[misc]
         self.name = name
         self.trouble: OSError | None = None
         self.dead_workers: list[str] = []
-        self.part: Part | None = None
+        self.part: RunPart | None = None
         self.exit_code: int | None = None
         self._lock = threading.Lock()
         self._running = ""

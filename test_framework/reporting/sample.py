@@ -15,11 +15,11 @@ from datetime import date
 from pydantic import JsonValue
 
 from test_framework.errors.failure import PROPERTY, Circumstances, Failure, Frame, Link, ServiceState
-from test_framework.reporting.facts import Attempt, Part, RunFacts, Sample, ServiceTime, TestResult, WorkerFacts
+from test_framework.reporting.facts import Attempt, RunFacts, RunPart, Sample, ServiceTime, TestResult, WorkerFacts
 from test_framework.reporting.history import Glance, PastPart
 from test_framework.reporting.model import Report
 from test_framework.reporting.outcome import OF_LETTER, Outcome
-from test_framework.reporting.quarantine import Entry
+from test_framework.reporting.quarantine import QuarantinedTest
 from test_framework.reporting.summary import summarise
 
 BEGINNING = 1_790_000_000.0
@@ -71,9 +71,9 @@ class World:
     skipped: frozenset[str] = field(default_factory=frozenset)
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[QuarantinedTest, ...]:
         """The quarantine of this world."""
-        return (Entry(self.quarantined, "@ada", "waits for the clock of the container", date(2099, 1, 31)),)
+        return (QuarantinedTest(self.quarantined, "@ada", "waits for the clock of the container", date(2099, 1, 31)),)
 
 
 def world(seed: int = 1, size: Size | None = None) -> World:
@@ -123,21 +123,21 @@ def past(made_up: World) -> Iterator[PastPart]:
         )
 
 
-def green(seed: int = 1, size: Size | None = None) -> Part:
+def green(seed: int = 1, size: Size | None = None) -> RunPart:
     """Make up a run in which all goes well."""
     made_up = world(seed, size)
     outcomes = {test: Outcome.SKIPPED if test in made_up.skipped else Outcome.PASSED for test in made_up.tests}
     return _part(made_up, outcomes)
 
 
-def red(seed: int = 1, size: Size | None = None) -> Part:
+def red(seed: int = 1, size: Size | None = None) -> RunPart:
     """Make up the last run of a world: something of everything."""
     made_up = world(seed, size)
     outcomes = {test: OF_LETTER[letter] for test, letter in _letters(made_up, made_up.size.runs - 1)}
     return _part(made_up, outcomes)
 
 
-def killed(seed: int = 1, size: Size | None = None) -> Part:
+def killed(seed: int = 1, size: Size | None = None) -> RunPart:
     """Make up a run that was killed half-way."""
     whole = green(seed, size)
     half = len(whole.results) // 2
@@ -154,7 +154,7 @@ def killed(seed: int = 1, size: Size | None = None) -> Part:
     )
 
 
-def sharded(seed: int = 1, size: Size | None = None, shards: int = 4, missing: Sequence[int] = ()) -> list[Part]:
+def sharded(seed: int = 1, size: Size | None = None, shards: int = 4, missing: Sequence[int] = ()) -> list[RunPart]:
     """Make up a run in shards, some of which may have been lost."""
     whole = red(seed, size)
     return [
@@ -242,7 +242,7 @@ def _facts(made_up: World, number: int) -> RunFacts:
     )
 
 
-def _part(made_up: World, outcomes: dict[str, Outcome]) -> Part:
+def _part(made_up: World, outcomes: dict[str, Outcome]) -> RunPart:
     number = made_up.size.runs - 1
     facts = _facts(made_up, number)
     seconds = _seconds(made_up, number)
@@ -255,7 +255,7 @@ def _part(made_up: World, outcomes: dict[str, Outcome]) -> Part:
         free[worker] += sum(attempt.seconds for attempt in result.attempts) + 0.002
         results.append(result)
     ended = max(free) + 1
-    return Part(
+    return RunPart(
         run=replace(facts, ended=ended, exit_code=_exit_code(results)),
         results=tuple(_told(made_up, results)),
         samples=tuple(_samples(made_up, facts.started, ended, results)),

@@ -56,7 +56,7 @@ def read_proofs(directory: Path) -> list[Proof]:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedShards:
     """What the shards were together."""
 
     outcomes: Mapping[str, str]
@@ -72,7 +72,7 @@ class Merged:
         return sorted(node_id for node_id, outcome in self.outcomes.items() if outcome == "failed")
 
 
-def merge(proofs: Iterable[Proof]) -> Merged:
+def merge(proofs: Iterable[Proof]) -> MergedShards:
     """Find what is missing, doubled, empty or at odds; of a shard that ran again, the later run counts."""
     latest: dict[int, Proof] = {}
     remarks = []
@@ -81,7 +81,7 @@ def merge(proofs: Iterable[Proof]) -> Merged:
             remarks.append(f"shard {proof.shard} ran again: the later run counts")
         latest[proof.shard] = proof
     if not latest:
-        return Merged({}, ["there is no shard's proof: did any run with --shard?"], remarks)
+        return MergedShards({}, ["there is no shard's proof: did any run with --shard?"], remarks)
     found = list(latest.values())
     faults = [*_at_odds(found), *_missing(found)]
     outcomes: dict[str, str] = {}
@@ -93,7 +93,7 @@ def merge(proofs: Iterable[Proof]) -> Merged:
         outcomes |= proof.outcomes
     collected = {node_id for proof in found for node_id in proof.collected}
     faults += [f"collected and never run: {node_id}" for node_id in sorted(collected - outcomes.keys())]
-    return Merged(outcomes, faults, remarks)
+    return MergedShards(outcomes, faults, remarks)
 
 
 def _at_odds(proofs: Sequence[Proof]) -> list[str]:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from test_framework.modes import OF_THE_SERVICE
 from test_framework.reporting import compare, flakes, gates, rates, timing, told, trends
 from test_framework.reporting.config import ReportConfig
-from test_framework.reporting.facts import Part
+from test_framework.reporting.facts import RunPart
 from test_framework.reporting.failing import failures_and_causes
 from test_framework.reporting.history import PastPart, digest
 from test_framework.reporting.merging import Merged, merge
 from test_framework.reporting.model import (
     AlertState,
-    Change,
+    BaselineChange,
     ChangeKind,
     Colour,
     FlakyTest,
@@ -24,13 +24,13 @@ from test_framework.reporting.model import (
     GateState,
     Matrix,
     Report,
+    RunVerdict,
     Steadiness,
     Trend,
-    Verdict,
 )
 from test_framework.reporting.outcome import OF_LETTER, Counts
 from test_framework.reporting.past import Column, column_of, columns, matrix
-from test_framework.reporting.quarantine import Entry, today
+from test_framework.reporting.quarantine import QuarantinedTest, today
 from test_framework.running.exits import GATE_BROKEN
 
 PATIENCE_FOR_MEDIANS = 5
@@ -39,10 +39,10 @@ TREND_SECONDS = 0.1
 
 
 def summarise(
-    parts: Sequence[Part],
+    parts: Sequence[RunPart],
     past: Iterable[PastPart] = (),
     config: ReportConfig | None = None,
-    entries: Sequence[Entry] = (),
+    entries: Sequence[QuarantinedTest] = (),
     alerts: Sequence[AlertState] = (),
     *,
     baseline_run: str | None = None,
@@ -127,7 +127,7 @@ def summarise(
     )
 
 
-def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict:
+def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> RunVerdict:
     """Say the worst first: what is missing, what failed, what needs a look."""
     said = []
     if merged.missing:
@@ -142,12 +142,12 @@ def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict
         said.append(f"no test failed, and yet pytest ended with {merged.run.exit_code}")
     if said:
         next_command = f"invoke report.open --run {merged.run.run}"
-        return Verdict(Colour.RED, f"{'; '.join(said)} (of {counts.collected} tests{merged.share})", next_command)
+        return RunVerdict(Colour.RED, f"{'; '.join(said)} (of {counts.collected} tests{merged.share})", next_command)
     if broken := [gate.title for gate in checked if gate.state is GateState.BROKEN]:
         gates_said = (
             f"no test failed, but a gate is broken: {', '.join(broken)} (of {counts.collected} tests{merged.share})"
         )
-        return Verdict(Colour.RED, gates_said, f"invoke report.gates --run {merged.run.run}")
+        return RunVerdict(Colour.RED, gates_said, f"invoke report.gates --run {merged.run.run}")
     said = _numbered(
         (counts.retried, "passed only after a retry"),
         (counts.quarantined, "failed in quarantine"),
@@ -156,9 +156,11 @@ def _verdict(merged: Merged, counts: Counts, checked: Sequence[Gate]) -> Verdict
     if merged.trust.doubled:
         said.append(f"{len(merged.trust.doubled)} ran in more than one shard")
     if said:
-        return Verdict(Colour.ATTENTION, f"{counts.collected} tests{merged.share}, none failed, but {'; '.join(said)}")
+        return RunVerdict(
+            Colour.ATTENTION, f"{counts.collected} tests{merged.share}, none failed, but {'; '.join(said)}"
+        )
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    return Verdict(Colour.GREEN, f"all {counts.collected} tests{merged.share} did what they should{skipped}")
+    return RunVerdict(Colour.GREEN, f"all {counts.collected} tests{merged.share} did what they should{skipped}")
 
 
 def _added_up(several: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
@@ -171,7 +173,7 @@ def _numbered(*counted: tuple[int, str]) -> list[str]:
     return [f"{count} {words}" for count, words in counted if count]
 
 
-def _flaky(runs: Sequence[Column], laid: Matrix, entries: Sequence[Entry]) -> tuple[FlakyTest, ...]:
+def _flaky(runs: Sequence[Column], laid: Matrix, entries: Sequence[QuarantinedTest]) -> tuple[FlakyTest, ...]:
     """Judge every test that ever fell or is in quarantine, the flaky first."""
     in_quarantine = {test: entry for entry in entries for test in laid.tests if entry.covers(test)}
     cells = dict(zip(laid.tests, laid.cells, strict=True))
@@ -197,15 +199,15 @@ def _fallen(runs: Sequence[Column]) -> set[str]:
     }
 
 
-def _looks(runs: Sequence[Column], tests: Set[str]) -> dict[str, list[flakes.Look]]:
+def _looks(runs: Sequence[Column], tests: Set[str]) -> dict[str, list[flakes.SeenOutcome]]:
     """Gather every outcome of some tests, repeated shards included, in the order in which they came."""
-    looks: dict[str, list[flakes.Look]] = {test: [] for test in sorted(tests)}
+    looks: dict[str, list[flakes.SeenOutcome]] = {test: [] for test in sorted(tests)}
     for column in runs:
         for part in sorted(column.parts, key=lambda part: part.run.started):
             code = part.run.code
             for test in tests & part.tests.keys():
                 glance = part.tests[test]
-                looks[test].append(flakes.Look(glance.letter, code, glance.lost, column.run.infrastructure))
+                looks[test].append(flakes.SeenOutcome(glance.letter, code, glance.lost, column.run.infrastructure))
     return looks
 
 
@@ -239,7 +241,7 @@ def _baseline(before: Sequence[Column], now: Column, config: ReportConfig, wante
 
 def _changes(
     baseline: Column, now: Column, usual: dict[str, float], flaky: Sequence[FlakyTest], before: Sequence[Column]
-) -> Iterable[Change]:
+) -> Iterable[BaselineChange]:
     yield from compare.changes(baseline, now, usual)
     earlier = [column for column in before if column.run.started <= baseline.run.started]
     now_flaky = [test for test in flaky if test.steadiness is Steadiness.FLAKY]
@@ -247,7 +249,7 @@ def _changes(
     for test in now_flaky:
         was = flakes.judge(test.test, looks[test.test]).steadiness
         if was is not Steadiness.FLAKY:
-            yield Change(ChangeKind.NEWLY_FLAKY, test.test, was, test.steadiness)
+            yield BaselineChange(ChangeKind.NEWLY_FLAKY, test.test, was, test.steadiness)
 
 
 def _trends(runs: Sequence[Column], now: Column) -> Iterable[Trend]:

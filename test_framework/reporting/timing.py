@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from test_framework.reporting.facts import Part, RunFacts, TestResult
+from test_framework.reporting.facts import RunFacts, RunPart, TestResult
 from test_framework.reporting.model import Bar, Durations, ResourceCurve, SlowTest, WorkerLane
 
 SLOWEST = 25
@@ -37,7 +37,7 @@ def percentile(ordered: Sequence[float], percent: int) -> float | None:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def lanes(parts: Sequence[Part]) -> Iterator[WorkerLane]:
+def lanes(parts: Sequence[RunPart]) -> Iterator[WorkerLane]:
     """Yield each worker's line of time. A worker is idle while no test is at work on it: importing and waiting, too."""
     for part in parts:
         by_worker: dict[str, list[Bar]] = defaultdict(list)
@@ -59,7 +59,7 @@ def lanes(parts: Sequence[Part]) -> Iterator[WorkerLane]:
             )
 
 
-def resources(parts: Sequence[Part]) -> Iterator[ResourceCurve]:
+def resources(parts: Sequence[RunPart]) -> Iterator[ResourceCurve]:
     """Yield what each part's processes used."""
     for part in parts:
         if part.samples:

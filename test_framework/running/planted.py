@@ -26,7 +26,7 @@ OURS_ALONE = ("TEST_MODE", "PYTEST_", "PYTHONOPTIMIZE")
 
 
 @dataclass
-class Outcome:
+class PlantedOutcome:
     """What became of one test, or of a file: how its calls ended, why phases failed, and what it told the reports."""
 
     results: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Ended:
     code: int
     said: str
     complained: str
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, PlantedOutcome] = field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -58,7 +58,7 @@ class Ended:
         assert found is not None, f"no line has {words}; it said:\n{self.said}\n{self.complained}"
         return found
 
-    def of(self, test: str) -> Outcome:
+    def of(self, test: str) -> PlantedOutcome:
         """What became of a test, by its name."""
         found = [outcome for name, outcome in self.outcomes.items() if name.endswith(f"::{test}")]
         assert len(found) == 1, f"{test} did not run:\n{self.output}"
@@ -126,7 +126,9 @@ class Planted:
                 process.kill()
 
 
-def outcomes_of_cases(factory: pytest.TempPathFactory, name: str, sources: Mapping[str, str]) -> Mapping[str, Outcome]:
+def outcomes_of_cases(
+    factory: pytest.TempPathFactory, name: str, sources: Mapping[str, str]
+) -> Mapping[str, PlantedOutcome]:
     """What becomes of each source, as a file of its own in one lightweight run: once, however many workers ask."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     base = factory.getbasetemp()
@@ -137,7 +139,7 @@ def outcomes_of_cases(factory: pytest.TempPathFactory, name: str, sources: Mappi
             for file, case in files.items():
                 planted.file(file, sources[case])
             planted.run("--mode=lightweight", "-p", "no:randomly")
-    found = {case: Outcome() for case in sources}
+    found = {case: PlantedOutcome() for case in sources}
     for test, outcome in outcomes_in(planted.log).items():
         if of := files.get(test.partition("::")[0]):
             found[of].results += outcome.results
@@ -145,14 +147,14 @@ def outcomes_of_cases(factory: pytest.TempPathFactory, name: str, sources: Mappi
     return found
 
 
-def outcomes_in(log: Path) -> dict[str, Outcome]:
+def outcomes_in(log: Path) -> dict[str, PlantedOutcome]:
     """Read from a run's log what became of each test, and of each file that could not be collected."""
-    found: dict[str, Outcome] = {}
+    found: dict[str, PlantedOutcome] = {}
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
         report = json.loads(line)
         if report["$report_type"] not in {"TestReport", "CollectReport"}:
             continue
-        outcome = found.setdefault(report["nodeid"], Outcome())
+        outcome = found.setdefault(report["nodeid"], PlantedOutcome())
         phase = report.get("when", "collect")
         if phase == "call":
             outcome.results.append(report["outcome"])

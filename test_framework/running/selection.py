@@ -22,7 +22,7 @@ from test_framework.running import needs
 ORDERS = ("random", "file", "reverse")
 
 
-class Record(TypedDict):
+class SelectionRecord(TypedDict):
     """A selection as a worker sends it."""
 
     ignored: list[str]
@@ -68,7 +68,7 @@ class Selection:
         items[:] = kept
         return away
 
-    def record(self) -> Record:
+    def record(self) -> SelectionRecord:
         unmet = [(need, why, count) for (need, why), count in self.unmet.items()]
         return {
             "ignored": [str(path) for path in self.ignored],
@@ -78,7 +78,7 @@ class Selection:
             "selected": self.selected,
         }
 
-    def adopt(self, record: Record) -> None:
+    def adopt(self, record: SelectionRecord) -> None:
         """Take over what a worker of this run counted."""
         self.ignored = {Path(path) for path in record["ignored"]}
         self.unmet = Counter({(need, why): count for need, why, count in record["unmet"]})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from test_framework.guards.leaks.ledger import Verdict, name_of_wider, verdict_on
+from test_framework.guards.leaks.ledger import LeakVerdict, name_of_wider, verdict_on
 from test_framework.guards.runtime import RuntimeGuards
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ def guards_of(config: pytest.Config) -> RuntimeGuards:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("guards")
-    group.addoption("--leaks", default="fail", choices=[*Verdict], help="what becomes of a test that leaves something")
+    group.addoption(
+        "--leaks", default="fail", choices=[*LeakVerdict], help="what becomes of a test that leaves something"
+    )
     group.addoption(
         "--async-debug", action="store_true", help="asyncio's debug mode, and what held up the loop for 0.1 s"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    verdict, debug = Verdict(config.getoption("--leaks")), config.getoption("--async-debug")
+    verdict, debug = LeakVerdict(config.getoption("--leaks")), config.getoption("--async-debug")
     basetemp = partial(_temporary_folder, config)
     config.stash[GUARDS] = RuntimeGuards(config.rootpath, verdict, basetemp, async_debug=debug)
     config.stash[GUARDS].start()
@@ -79,7 +81,7 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     ended = not node.stash.get(FAILED, False) and node.session.exitstatus != pytest.ExitCode.INTERRUPTED
     if left and ended:
         node.user_properties.append(("guards.leaks", left))
-        if guards.verdict is Verdict.FAIL:
+        if guards.verdict is LeakVerdict.FAIL:
             pytest.fail(verdict_on(left, node.nodeid), pytrace=False)
 
 
@@ -124,7 +126,7 @@ def _with_offences(item: pytest.Item) -> Generator[None, Any, Any]:
         pytest.fail(offence, pytrace=False)
     if late := guards.late():
         item.user_properties.append(("guards.leaks", late))
-        if guards.verdict is Verdict.FAIL:
+        if guards.verdict is LeakVerdict.FAIL:
             pytest.fail(verdict_on(late, "what outlives a test"), pytrace=False)
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from test_framework.environment.checkup import Check, Diagnosis, bad, good, note
+from test_framework.environment.checkup import Check, CheckResult, bad, good, note
 from test_framework.services import bundled, engine, native
 from test_framework.services.choice import candidates, wanted_provider
 from test_framework.services.compose import ComposeProvider
@@ -15,7 +15,7 @@ from test_framework.services.stack import ROOM_NEEDED, Stack, runtime_root
 from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, State
 
 
-def container_engine() -> Diagnosis:
+def container_engine() -> CheckResult:
     """Look whether an engine answers, and which."""
     try:
         version = engine.look("/version")["Version"]
@@ -25,7 +25,7 @@ def container_engine() -> Diagnosis:
     return good(f"version {version}")
 
 
-def compose() -> Diagnosis:
+def compose() -> CheckResult:
     """Look whether compose is here."""
     try:
         return good(" ".join(engine.compose_command()))
@@ -33,7 +33,7 @@ def compose() -> Diagnosis:
         return note(f"{reason}; services run without it", "see https://docs.docker.com/compose/install")
 
 
-def images() -> Diagnosis:
+def images() -> CheckResult:
     """Look whether the services' images are here."""
     try:
         missing = [spec.image for spec in service_specs().values() if engine.look(f"/images/{spec.image}/json") is None]
@@ -42,7 +42,7 @@ def images() -> Diagnosis:
     return note(f"{', '.join(missing)} not here", f"docker pull {missing[0]}") if missing else good("both here")
 
 
-def servers() -> Diagnosis:
+def servers() -> CheckResult:
     """Look which servers can be run without containers."""
     bundled_ones = [name for name in SERVICE_NAMES if not isinstance(bundled.find(name), str)]
     native_ones = [name for name in SERVICE_NAMES if not isinstance(native.find(name), str)]
@@ -50,7 +50,7 @@ def servers() -> Diagnosis:
     return good(seen) if len(bundled_ones) == len(SERVICE_NAMES) else note(seen, "nox -s setup")
 
 
-def services() -> Diagnosis:
+def services() -> CheckResult:
     """Look whether something here can run each service, and what."""
     try:
         found = [(name, next(candidates(name, Stack.of_a_run(), wanted_provider()))) for name in SERVICE_NAMES]
@@ -59,7 +59,7 @@ def services() -> Diagnosis:
     return good("; ".join(f"{name}: {choice.provider.name} ({choice.reason})" for name, choice in found))
 
 
-def room_for_data() -> Diagnosis:
+def room_for_data() -> CheckResult:
     """Look whether there is room where runs keep their data."""
     root = runtime_root()
     free = shutil.disk_usage(root).free
@@ -68,13 +68,13 @@ def room_for_data() -> Diagnosis:
     return good(f"{free >> 20} MiB free in {root}")
 
 
-def port_leases() -> Diagnosis:
+def port_leases() -> CheckResult:
     """Look which ports are leased."""
     count = len(leased())
     return good(f"{count} leased" if count else "none leased")
 
 
-def dev_stack() -> Diagnosis:
+def dev_stack() -> CheckResult:
     """Look whether something of this checkout's dev stack is broken that its next command would heal."""
     try:
         engine.look("/version")

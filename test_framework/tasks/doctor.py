@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from test_framework.environment import checkup
-from test_framework.environment.checkup import Diagnosis, Verdict, examine
+from test_framework.environment.checkup import CheckResult, CheckVerdict, examine
 from test_framework.services.checks import SERVICE_CHECKS
 
 CHECKS = [*checkup.CHECKS, *SERVICE_CHECKS]
 
-COLOURS = {Verdict.GOOD: "green", Verdict.BAD: "red", Verdict.NOTE: "yellow"}
-OPTIONAL = f"Lines with {Verdict.NOTE.value} are optional: nox -s dev needs none of them."
+COLOURS = {CheckVerdict.GOOD: "green", CheckVerdict.BAD: "red", CheckVerdict.NOTE: "yellow"}
+OPTIONAL = f"Lines with {CheckVerdict.NOTE.value} are optional: nox -s dev needs none of them."
 IN_ASCII = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "."})
 
 
@@ -29,15 +29,15 @@ def check(context: Context) -> None:
     for check, diagnosis in examine(CHECKS):
         text = line(check.name.ljust(width), diagnosis)
         console.print(text.translate(IN_ASCII) if in_ascii else text)
-        bad += diagnosis.verdict is Verdict.BAD
-        notes += diagnosis.verdict is Verdict.NOTE
+        bad += diagnosis.verdict is CheckVerdict.BAD
+        notes += diagnosis.verdict is CheckVerdict.NOTE
     if notes:
         console.print(OPTIONAL.translate(IN_ASCII) if in_ascii else OPTIONAL)
     if bad:
         raise Exit(f"{bad} to mend", 1)
 
 
-def line(name: str, diagnosis: Diagnosis) -> str:
+def line(name: str, diagnosis: CheckResult) -> str:
     """Write one line of the report, with the command that mends it where there is one."""
     colour = COLOURS[diagnosis.verdict]
     remedy = f" → [bold]{escape(diagnosis.remedy)}[/]" if diagnosis.remedy else ""

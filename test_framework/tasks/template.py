@@ -43,7 +43,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Change:
+class TemplateChange:
     """A file that the template changed and this project didn't, with the commits that changed it."""
 
     path: str
@@ -173,7 +173,7 @@ def existing(clone: Path, address: str, version: str) -> str:
     return version
 
 
-def compare(project: Path, clone: Path, old: str, new: str) -> tuple[list[Change], int]:
+def compare(project: Path, clone: Path, old: str, new: str) -> tuple[list[TemplateChange], int]:
     """Return what the project lacks of the changes, and how many of them are in files that it has removed."""
     names = git(clone, "diff", "--name-status", "--no-renames", "-z", old, new, "--", *OWN).split("\0")[:-1]
     missing, elsewhere = [], 0
@@ -184,7 +184,7 @@ def compare(project: Path, clone: Path, old: str, new: str) -> tuple[list[Change
         elif not has_change(clone, here, f"{old}:{path}", f"{new}:{path}", status):
             what = {"A": "added", "D": "removed"}.get(status, "changed")
             commits = git(clone, "log", "--reverse", "--format=%h %s", f"{old}..{new}", "--", path).splitlines()
-            missing.append(Change(path, what, commits))
+            missing.append(TemplateChange(path, what, commits))
     return missing, elsewhere
 
 

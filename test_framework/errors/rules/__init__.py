@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from test_framework.errors.categories import Category, Fault
-from test_framework.errors.evidence import Evidence, Finding
+from test_framework.errors.categories import Category, Responsibility
+from test_framework.errors.evidence import Evidence, RuleFinding
 from test_framework.errors.rules import data, files, general, leftovers, loops, machine, traffic
 
-Rule = Callable[[Evidence], Finding | None]
+Rule = Callable[[Evidence], RuleFinding | None]
 
 RULES: Sequence[Rule] = (
     *files.RULES,
@@ -23,7 +23,7 @@ RULES: Sequence[Rule] = (
 )
 
 
-def recognise(evidence: Evidence) -> Finding:
+def recognise(evidence: Evidence) -> RuleFinding:
     """Return what the first rule that knows such a failure says; unknown rather than wrong."""
     for rule in RULES:
         if found := rule(evidence):
@@ -32,9 +32,9 @@ def recognise(evidence: Evidence) -> Finding:
             return replace(found, rule=f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}")
     raised = evidence.raised
     kind = raised.type if raised else "no exception"
-    return Finding(
+    return RuleFinding(
         Category.UNKNOWN,
-        Fault.UNKNOWN,
+        Responsibility.UNKNOWN,
         f"nothing known fits: {evidence.said(raised)}",
         0.0,
         f"{kind} {evidence.place() or ''}",

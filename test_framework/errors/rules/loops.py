@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import REPRODUCE, Category, Fault
-from test_framework.errors.evidence import Evidence, Finding
+from test_framework.errors.categories import REPRODUCE, Category, Responsibility
+from test_framework.errors.evidence import Evidence, RuleFinding
 
 FIXTURES = (
     r"fixture '[^']*' not found|ScopeMismatch|recursive dependency involving fixture|fixture function has more than one 'yield'"
@@ -19,7 +19,7 @@ LOOPS = (
 )
 
 
-def fixture_used_wrongly(seen: Evidence) -> Finding | None:
+def fixture_used_wrongly(seen: Evidence) -> RuleFinding | None:
     """pytest refuses a fixture: it does not exist, or can't be used so."""
     link = seen.link("_pytest.fixtures.FixtureLookupError", "_pytest.fixtures.FixtureLookupErrorRepr")
     match = seen.says(FIXTURES)
@@ -28,39 +28,39 @@ def fixture_used_wrongly(seen: Evidence) -> Finding | None:
     if link is not None and link.fact("argname"):
         name = str(link.fact("argname"))
         said = f"no fixture is named {name!r}" if not seen.says("recursive") else seen.said(link)
-        return Finding(
+        return RuleFinding(
             Category.FIXTURE,
-            Fault.TEST,
+            Responsibility.TEST,
             f"{said}, which {seen.failure.test.rpartition('::')[2]} needs",
             0.97,
             f"fixture {name}",
         )
     said = next(line.strip() for line in seen.text.splitlines() if match and match.group().lower() in line.lower())
-    return Finding(
+    return RuleFinding(
         Category.FIXTURE,
-        Fault.TEST,
+        Responsibility.TEST,
         said.removeprefix("E ").strip()[:200],
         0.95,
         f"fixture {seen.failure.fixture or said[:60]}",
     )
 
 
-def wrong_loop(seen: Evidence) -> Finding | None:
+def wrong_loop(seen: Evidence) -> RuleFinding | None:
     """Something of asyncio in another loop than its own, in none, or in one that runs."""
     match = seen.says(LOOPS)
     if match is None:
         return None
     cause = f"something of asyncio is used where it can't be, at {seen.place()}: {match.group()}"
-    return Finding(Category.EVENT_LOOP, seen.blamed, cause, 0.93, f"loop {match.group()} {seen.place()}", REPRODUCE)
+    return RuleFinding(Category.EVENT_LOOP, seen.blamed, cause, 0.93, f"loop {match.group()} {seen.place()}", REPRODUCE)
 
 
-def never_awaited(seen: Evidence) -> Finding | None:
+def never_awaited(seen: Evidence) -> RuleFinding | None:
     """A coroutine that was made and forgotten."""
     match = seen.says(r"coroutine '([^']*)' was never awaited")
     if match is None:
         return None
     fault = fault_of_name(seen, match.group(1))
-    return Finding(
+    return RuleFinding(
         Category.EVENT_LOOP,
         fault,
         f"{match.group(1)}() was called and never awaited",
@@ -70,22 +70,22 @@ def never_awaited(seen: Evidence) -> Finding | None:
     )
 
 
-def blocked_loop(seen: Evidence) -> Finding | None:
+def blocked_loop(seen: Evidence) -> RuleFinding | None:
     """A call that holds up everything else in its loop."""
     if seen.link("blockbuster.blockbuster.BlockingError") is None and not seen.says(
         r"blocking call to|blocks? the (?:event )?loop|stops? everything else on the loop"
     ):
         return None
     cause = f"the loop was held up at {seen.place()}: {seen.said()}"
-    return Finding(Category.EVENT_LOOP, seen.blamed, cause, 0.92, f"blocked {seen.place()}", REPRODUCE)
+    return RuleFinding(Category.EVENT_LOOP, seen.blamed, cause, 0.92, f"blocked {seen.place()}", REPRODUCE)
 
 
-def fault_of_name(seen: Evidence, name: str) -> Fault:
+def fault_of_name(seen: Evidence, name: str) -> Responsibility:
     """Whose a function is of which only the name is known: the app's where the app has one."""
     defined = seen.fact("coroutine_owner")
     if defined:
-        return Fault.CODE if defined == "app" else Fault.TEST
-    return seen.blamed if seen.blamed is not Fault.UNKNOWN else Fault.TEST
+        return Responsibility.CODE if defined == "app" else Responsibility.TEST
+    return seen.blamed if seen.blamed is not Responsibility.UNKNOWN else Responsibility.TEST
 
 
 RULES = (fixture_used_wrongly, never_awaited, wrong_loop, blocked_loop)

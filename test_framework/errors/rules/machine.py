@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from test_framework.errors.categories import REPRODUCE, Category, Fault
-from test_framework.errors.evidence import Evidence, Finding
+from test_framework.errors.categories import REPRODUCE, Category, Responsibility
+from test_framework.errors.evidence import Evidence, RuleFinding
 
 FEW_DESCRIPTORS = 256
 STATE = "test_framework.services.state."
@@ -16,23 +16,23 @@ TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, 10048)
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
-def out_of_memory(seen: Evidence) -> Finding | None:
+def out_of_memory(seen: Evidence) -> RuleFinding | None:
     if seen.link("MemoryError") is None and seen.sqlstate != "53200":
         return None
     limited = bool(seen.fact("limit"))
-    fault = Fault.INFRASTRUCTURE if limited or seen.sqlstate else seen.blamed
+    fault = Responsibility.INFRASTRUCTURE if limited or seen.sqlstate else seen.blamed
     why = "this process may use little of it" if limited else f"asked for at {seen.place()}"
-    return Finding(Category.RESOURCES, fault, f"there is not enough memory: {why}", 0.9, f"memory {seen.place()}")
+    return RuleFinding(Category.RESOURCES, fault, f"there is not enough memory: {why}", 0.9, f"memory {seen.place()}")
 
 
-def recursion(seen: Evidence) -> Finding | None:
+def recursion(seen: Evidence) -> RuleFinding | None:
     if seen.link("RecursionError") is None:
         return None
     cause = f"a function calls itself without end, at {seen.place()}"
-    return Finding(Category.RESOURCES, seen.blamed, cause, 0.93, f"recursion {seen.place()}", REPRODUCE)
+    return RuleFinding(Category.RESOURCES, seen.blamed, cause, 0.93, f"recursion {seen.place()}", REPRODUCE)
 
 
-def disk_full(seen: Evidence) -> Finding | None:
+def disk_full(seen: Evidence) -> RuleFinding | None:
     found = (
         seen.errno(*DISK_FULL)
         or seen.sqlstate in {"53100", "53400"}
@@ -40,9 +40,9 @@ def disk_full(seen: Evidence) -> Finding | None:
     )
     if not found:
         return None
-    return Finding(
+    return RuleFinding(
         Category.RESOURCES,
-        Fault.INFRASTRUCTURE,
+        Responsibility.INFRASTRUCTURE,
         f"the disk, or what may be written to it, is full: {seen.said()}",
         0.93,
         "disk",
@@ -50,7 +50,7 @@ def disk_full(seen: Evidence) -> Finding | None:
     )
 
 
-def no_descriptors(seen: Evidence) -> Finding | None:
+def no_descriptors(seen: Evidence) -> RuleFinding | None:
     """Few allowed is the machine's matter, all of many used is ours."""
     link = seen.errno(*NO_DESCRIPTORS)
     if link is None and not seen.says("too many open files"):
@@ -58,9 +58,9 @@ def no_descriptors(seen: Evidence) -> Finding | None:
     limit = seen.fact("limit")
     few = isinstance(limit, int) and limit < FEW_DESCRIPTORS
     why = f"only {limit} are allowed" if few else f"all {limit or ''} are used, at {seen.place()}"
-    return Finding(
+    return RuleFinding(
         Category.RESOURCES,
-        Fault.INFRASTRUCTURE if few else seen.blamed,
+        Responsibility.INFRASTRUCTURE if few else seen.blamed,
         f"no file descriptor is left: {why}",
         0.9,
         "descriptors",
@@ -68,12 +68,12 @@ def no_descriptors(seen: Evidence) -> Finding | None:
     )
 
 
-def no_threads(seen: Evidence) -> Finding | None:
+def no_threads(seen: Evidence) -> RuleFinding | None:
     if not seen.says(r"can't start new thread|resource temporarily unavailable.*fork|BlockingIOError.*fork"):
         return None
-    return Finding(
+    return RuleFinding(
         Category.RESOURCES,
-        Fault.INFRASTRUCTURE,
+        Responsibility.INFRASTRUCTURE,
         f"no more threads or processes may be started: {seen.said()}",
         0.85,
         "threads",
@@ -81,17 +81,22 @@ def no_threads(seen: Evidence) -> Finding | None:
     )
 
 
-def forbidden(seen: Evidence) -> Finding | None:
+def forbidden(seen: Evidence) -> RuleFinding | None:
     link = seen.errno(*FORBIDDEN)
     if link is None or seen.through("asyncpg", "redis", "docker"):
         return None
     cause = f"this user may not do that: {seen.said(link)}"
-    return Finding(
-        Category.RESOURCES, Fault.INFRASTRUCTURE, cause, 0.85, f"permission {link.fact('file') or seen.place()}", "id"
+    return RuleFinding(
+        Category.RESOURCES,
+        Responsibility.INFRASTRUCTURE,
+        cause,
+        0.85,
+        f"permission {link.fact('file') or seen.place()}",
+        "id",
     )
 
 
-def port_taken(seen: Evidence) -> Finding | None:
+def port_taken(seen: Evidence) -> RuleFinding | None:
     link = seen.errno(*TAKEN)
     match = seen.says(
         r"address already in use|port is already allocated|ports? .{0,60}(?:is|are all) taken|can't listen on port|cannot assign requested address|test_framework\S*PortError"
@@ -102,16 +107,20 @@ def port_taken(seen: Evidence) -> Finding | None:
     direct = (
         place is not None
         and place.owner == "test"
-        and seen.blamed is Fault.TEST
+        and seen.blamed is Responsibility.TEST
         and not seen.link("docker.errors.", "RuntimeError")
     )
     cause = f"the port can't be had: {seen.said(link)}"
-    return Finding(
-        Category.PORT, Fault.TEST if direct else Fault.INFRASTRUCTURE, cause, 0.92, f"port {place if direct else ''}"
+    return RuleFinding(
+        Category.PORT,
+        Responsibility.TEST if direct else Responsibility.INFRASTRUCTURE,
+        cause,
+        0.92,
+        f"port {place if direct else ''}",
     )
 
 
-def service_error(seen: Evidence) -> Finding | None:
+def service_error(seen: Evidence) -> RuleFinding | None:
     """The kit's own words, which name the thing, the reason and the next command."""
     link = seen.link(f"{STATE}ServiceError", f"{STATE}EngineDownError")
     if link is None:
@@ -122,8 +131,8 @@ def service_error(seen: Evidence) -> Finding | None:
     service = next((name for name in ("redis", "postgres") if name in what.lower() or name in cause.lower()), "")
     text = f"{what} {why}".lower()
 
-    def found(category: Category, key: str) -> Finding:
-        return Finding(category, Fault.INFRASTRUCTURE, cause, 0.93, key, next_command)
+    def found(category: Category, key: str) -> RuleFinding:
+        return RuleFinding(category, Responsibility.INFRASTRUCTURE, cause, 0.93, key, next_command)
 
     if any(word in text for word in ("_url is not set", "names no ", " is unknown", "_url is of no use")):
         if any(word in text for word in ("password", "authentication")):
@@ -143,7 +152,7 @@ def service_error(seen: Evidence) -> Finding | None:
     return found(Category.SERVICE, f"service {service}" if service else f"service {what}")
 
 
-def engine(seen: Evidence) -> Finding | None:
+def engine(seen: Evidence) -> RuleFinding | None:
     """The container engine through its SDK, or through its command."""
     link = seen.link(
         "docker.errors.",
@@ -171,17 +180,19 @@ def engine(seen: Evidence) -> Finding | None:
         cause, key, command = f"a container is not as it should be: {seen.said(link)}", "container", "docker ps --all"
     else:
         cause, key, command = f"the container engine can't be used: {seen.said(link)}", "engine", "invoke doctor"
-    return Finding(Category.CONTAINER, Fault.INFRASTRUCTURE, cause, 0.9, key, command)
+    return RuleFinding(Category.CONTAINER, Responsibility.INFRASTRUCTURE, cause, 0.9, key, command)
 
 
-def blocked_by_the_guard(seen: Evidence) -> Finding | None:
+def blocked_by_the_guard(seen: Evidence) -> RuleFinding | None:
     link = seen.link("test_framework.guards.network.NetworkBlocked", "pytest_socket.SocketBlockedError")
     if link is None:
         return None
-    return Finding(Category.NETWORK, Fault.TEST, seen.said(link), 0.97, f"blocked {seen.place()}", REPRODUCE)
+    return RuleFinding(
+        Category.NETWORK, Responsibility.TEST, seen.said(link), 0.97, f"blocked {seen.place()}", REPRODUCE
+    )
 
 
-def network(seen: Evidence) -> Finding | None:
+def network(seen: Evidence) -> RuleFinding | None:
     """Names, routes and certificates."""
     link = seen.link("socket.gaierror", "ssl.SSLError", "ssl.CertificateError") or seen.errno(*UNREACHABLE)
     match = seen.says(
@@ -195,10 +206,12 @@ def network(seen: Evidence) -> Finding | None:
         what = "a name can't be resolved"
     else:
         what = "a host can't be reached"
-    return Finding(Category.NETWORK, Fault.INFRASTRUCTURE, f"{what}: {seen.said(link)}", 0.88, f"network {what}")
+    return RuleFinding(
+        Category.NETWORK, Responsibility.INFRASTRUCTURE, f"{what}: {seen.said(link)}", 0.88, f"network {what}"
+    )
 
 
-def setting_refused(seen: Evidence) -> Finding | None:
+def setting_refused(seen: Evidence) -> RuleFinding | None:
     """The service's settings, or a variable that somebody reads and nobody sets."""
     link = seen.link("commitstream.settings.SettingsError")
     invalid = seen.link("pydantic_core._pydantic_core.ValidationError", "pydantic_settings.")
@@ -206,25 +219,25 @@ def setting_refused(seen: Evidence) -> Finding | None:
         return None
     by_the_test = link is None and seen.failure.phase == "call"
     said = " ".join((link or invalid or seen.links[0]).message.split())[:200]
-    return Finding(
+    return RuleFinding(
         Category.CONFIGURATION,
-        Fault.TEST if by_the_test else Fault.INFRASTRUCTURE,
+        Responsibility.TEST if by_the_test else Responsibility.INFRASTRUCTURE,
         f"a setting is refused: {said}",
         0.9,
         f"setting {said[:60]}",
     )
 
 
-def variable_missing(seen: Evidence) -> Finding | None:
+def variable_missing(seen: Evidence) -> RuleFinding | None:
     link = seen.link("KeyError")
     if link is None or not any(
         frame.file in {"os.py", "<frozen os>"} and frame.function == "__getitem__" for frame in link.frames
     ):
         return None
     name = link.message.strip("'\"\n ")
-    return Finding(
+    return RuleFinding(
         Category.CONFIGURATION,
-        Fault.INFRASTRUCTURE,
+        Responsibility.INFRASTRUCTURE,
         f"the environment variable {name} is not set",
         0.9,
         f"variable {name}",
@@ -232,7 +245,7 @@ def variable_missing(seen: Evidence) -> Finding | None:
     )
 
 
-def program_missing(seen: Evidence) -> Finding | None:
+def program_missing(seen: Evidence) -> RuleFinding | None:
     """A program that somebody wants to start and this machine does not have."""
     link = seen.exactly("FileNotFoundError")
     if link is None or not any(frame.file == "subprocess.py" for frame in link.frames):
@@ -241,7 +254,9 @@ def program_missing(seen: Evidence) -> Finding | None:
     starting = seen.place("kit")
     category = Category.SERVICE if starting and "/services/" in starting.file else Category.CONFIGURATION
     cause = f"a program is not installed, or not on the PATH, at {place}: {seen.said(link)}"
-    return Finding(category, Fault.INFRASTRUCTURE, cause, 0.8, f"program {seen.said(link)}", "invoke doctor")
+    return RuleFinding(
+        category, Responsibility.INFRASTRUCTURE, cause, 0.8, f"program {seen.said(link)}", "invoke doctor"
+    )
 
 
 RULES = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import dropwhile
 
-from test_framework.errors.categories import REPRODUCE, Category, Fault
-from test_framework.errors.evidence import Evidence, Finding, shortened
+from test_framework.errors.categories import REPRODUCE, Category, Responsibility
+from test_framework.errors.evidence import Evidence, RuleFinding, shortened
 
 MISSING = (
     r"[^\n]{1,200} did not come(?: within|; )|no [a-z][a-z0-9_]* of \S+ within [\d.]+ s; what came|the stream is broken"
@@ -30,12 +30,12 @@ TIMED_OUT = (
 )  # fmt: skip
 
 
-def startup_plan(seen: Evidence) -> Finding | None:
+def startup_plan(seen: Evidence) -> RuleFinding | None:
     link = seen.link("commitstream.lifecycle.plan.StartupPlanError")
     if link is None:
         return None
     fault = plan_owner(seen)
-    return Finding(
+    return RuleFinding(
         Category.STARTUP_ORDER,
         fault,
         f"the plan of the start can't be kept: {seen.said(link)}",
@@ -45,7 +45,7 @@ def startup_plan(seen: Evidence) -> Finding | None:
     )
 
 
-def plan_owner(seen: Evidence) -> Fault:
+def plan_owner(seen: Evidence) -> Responsibility:
     """Whose plan it is: the test's own, unless it went through what the app plans for itself."""
     places = [
         frame
@@ -59,28 +59,28 @@ def plan_owner(seen: Evidence) -> Fault:
         or seen.failure.phase != "call"
         or (seen.failure.subject == "app" and "create_app(" in seen.failure.expression)
     )
-    return Fault.CODE if via_app else Fault.TEST
+    return Responsibility.CODE if via_app else Responsibility.TEST
 
 
-def startup_component(seen: Evidence) -> Finding | None:
+def startup_component(seen: Evidence) -> RuleFinding | None:
     link = seen.link("commitstream.lifecycle.startup.StartupError")
     waiting = seen.says(r"not ready within [\d.]+ s: ([^\n]*)")
     if link is None and waiting is None:
         return None
     if waiting:
-        return Finding(
+        return RuleFinding(
             Category.STARTUP_ORDER,
-            Fault.CODE,
+            Responsibility.CODE,
             f"the service is not ready: {shortened(waiting.group(1))}",
             0.85,
             f"start {waiting.group(1)[:40]}",
         )
     component, phase = (link.fact("component"), link.fact("phase")) if link else ("", "")
     cause = f"{component} did not start in phase {phase}: {seen.said(link)}"
-    return Finding(Category.STARTUP_ORDER, Fault.CODE, cause, 0.88, f"start {component}")
+    return RuleFinding(Category.STARTUP_ORDER, Responsibility.CODE, cause, 0.88, f"start {component}")
 
 
-def server_process(seen: Evidence) -> Finding | None:
+def server_process(seen: Evidence) -> RuleFinding | None:
     """The service as a process of its own, which ended too early or not at all."""
     match = seen.says(
         r"the server did not (start|end) within|everything had been cleaned up|TooLateError|comes too late, everything was cleaned up"
@@ -96,9 +96,9 @@ def server_process(seen: Evidence) -> Finding | None:
         ),
         "",
     )
-    return Finding(
+    return RuleFinding(
         Category.SERVICE,
-        Fault.CODE,
+        Responsibility.CODE,
         f"{said}{f' {shortened(last)}' if last else ''}",
         0.85,
         f"server {match.group()}",
@@ -106,7 +106,7 @@ def server_process(seen: Evidence) -> Finding | None:
     )
 
 
-def event(seen: Evidence) -> Finding | None:
+def event(seen: Evidence) -> RuleFinding | None:
     """An event that is missing, doubled or out of order; or the grammar that says so."""
     grammar = seen.link("commitstream.topics.OrderError")
     match = seen.says(MISSING)
@@ -114,32 +114,32 @@ def event(seen: Evidence) -> Finding | None:
         return None
     said = seen.said(grammar or seen.raised)
     if dead := dead_service(seen):
-        return Finding(dead.category, Fault.INFRASTRUCTURE, f"{dead.root_cause}, so {said}", 0.8, dead.key)
-    return Finding(
+        return RuleFinding(dead.category, Responsibility.INFRASTRUCTURE, f"{dead.root_cause}, so {said}", 0.8, dead.key)
+    return RuleFinding(
         Category.WEBSOCKET,
-        Fault.CODE,
+        Responsibility.CODE,
         f"the events are not as they should be: {said}",
         0.85,
         f"event {(match.group() if match else said)[:40]}",
     )
 
 
-def websocket(seen: Evidence) -> Finding | None:
+def websocket(seen: Evidence) -> RuleFinding | None:
     link = seen.link(*SOCKETS)
     refused = seen.link("ConnectionError", "TimeoutError") if seen.through("websockets/") else None
     if link is None and refused is None:
         return None
     if link is None:
         cause = f"no socket could be opened at {seen.place('test', 'app')}: {seen.said(refused)}"
-        return Finding(Category.WEBSOCKET, seen.blamed, cause, 0.75, f"socket {seen.place('test', 'app')}")
+        return RuleFinding(Category.WEBSOCKET, seen.blamed, cause, 0.75, f"socket {seen.place('test', 'app')}")
     code, status = link.fact("code"), link.fact("status_code")
     code = (
         code if isinstance(code, int) else next((int(found) for found in re.findall(r"\b(\d{4}) \(", link.message)), 0)
     )
     if dead := dead_service(seen):
-        return Finding(
+        return RuleFinding(
             dead.category,
-            Fault.INFRASTRUCTURE,
+            Responsibility.INFRASTRUCTURE,
             f"{dead.root_cause}, so the socket was closed with {code or status}",
             0.8,
             dead.key,
@@ -148,21 +148,27 @@ def websocket(seen: Evidence) -> Finding | None:
         code in CLIENT_CODES or code in {1002, 1003, 1007, 1009} or (isinstance(status, int) and 400 <= status < 500)
     )
     cause = f"the socket was {'refused' if status else 'closed'} with {status or code or 'no code'}: {seen.said(link)}"
-    fault = (Fault.TEST if seen.blamed is Fault.TEST else seen.blamed) if by_client else Fault.CODE
-    return Finding(Category.WEBSOCKET, fault, cause, 0.8, f"socket {code or status}")
+    fault = (
+        (Responsibility.TEST if seen.blamed is Responsibility.TEST else seen.blamed)
+        if by_client
+        else Responsibility.CODE
+    )
+    return RuleFinding(Category.WEBSOCKET, fault, cause, 0.8, f"socket {code or status}")
 
 
-def routing(seen: Evidence) -> Finding | None:
+def routing(seen: Evidence) -> RuleFinding | None:
     """A route that is not there or refuses its input, a dependency that was replaced or can't be given."""
     if seen.failure.overrides:
         cause = f"a dependency is still replaced: {', '.join(seen.failure.overrides)}"
-        return Finding(Category.ROUTING, Fault.TEST, cause, 0.75, f"override {seen.failure.overrides[0]}", REPRODUCE)
+        return RuleFinding(
+            Category.ROUTING, Responsibility.TEST, cause, 0.75, f"override {seen.failure.overrides[0]}", REPRODUCE
+        )
     link = seen.link(
         "starlette.routing.NoMatchFound", "fastapi.exceptions.FastAPIError", "fastapi.exceptions.DependencyScopeError"
     )
     if link is not None:
-        fault = Fault.CODE if seen.blamed is Fault.CODE or not seen.place("test") else seen.blamed
-        return Finding(
+        fault = Responsibility.CODE if seen.blamed is Responsibility.CODE or not seen.place("test") else seen.blamed
+        return RuleFinding(
             Category.ROUTING,
             fault,
             f"a route can't be made or found: {seen.said(link)}",
@@ -174,8 +180,8 @@ def routing(seen: Evidence) -> Finding | None:
         return None
     typed = any(frame.owner == "kit" for frame in seen.frames) and status != 422
     said = seen.said(seen.links[0])
-    fault = Fault.CODE if typed and status in {404, 405} else Fault.TEST
-    return Finding(
+    fault = Responsibility.CODE if typed and status in {404, 405} else Responsibility.TEST
+    return RuleFinding(
         Category.ROUTING,
         fault,
         f"the app answers {status} at {seen.place('test')}: {said}",
@@ -196,18 +202,22 @@ def status_of(seen: Evidence) -> int:
     return int(next(group for group in match.groups() if group)) if match else 0
 
 
-def server_error(seen: Evidence) -> Finding | None:
+def server_error(seen: Evidence) -> RuleFinding | None:
     """The service answers that it failed, or that something of it is away."""
     status = status_of(seen)
     if status < 500:
         return None
     if dead := dead_service(seen):
-        return Finding(
-            dead.category, Fault.INFRASTRUCTURE, f"{dead.root_cause}, so the service answers {status}", 0.85, dead.key
+        return RuleFinding(
+            dead.category,
+            Responsibility.INFRASTRUCTURE,
+            f"{dead.root_cause}, so the service answers {status}",
+            0.85,
+            dead.key,
         )
-    return Finding(
+    return RuleFinding(
         Category.ASSERTION,
-        Fault.CODE,
+        Responsibility.CODE,
         f"the service answers {status} at {seen.place('test')}: its log says why",
         0.8,
         f"status {status}",
@@ -215,7 +225,7 @@ def server_error(seen: Evidence) -> Finding | None:
     )
 
 
-def nobody_listens(seen: Evidence) -> Finding | None:
+def nobody_listens(seen: Evidence) -> RuleFinding | None:
     """An HTTP client that meets no server where ours should be."""
     link = seen.link(
         f"{KIT}websocket.http_errors.NoAnswer",
@@ -228,10 +238,12 @@ def nobody_listens(seen: Evidence) -> Finding | None:
     if link is None:
         return None
     cause = f"nobody listens where {seen.place('test', 'app')} connects to: {seen.said(link)}"
-    return Finding(Category.SERVICE, Fault.INFRASTRUCTURE, cause, 0.72, "server gone", "invoke services.status")
+    return RuleFinding(
+        Category.SERVICE, Responsibility.INFRASTRUCTURE, cause, 0.72, "server gone", "invoke services.status"
+    )
 
 
-def time_out(seen: Evidence) -> Finding | None:
+def time_out(seen: Evidence) -> RuleFinding | None:
     """Whose time-out it is: a service's that was not well, or that of the line where somebody waited."""
     link = seen.link(*TIMED_OUT)
     text = seen.says(
@@ -240,16 +252,18 @@ def time_out(seen: Evidence) -> Finding | None:
     if link is None and text is None:
         return None
     if dead := dead_service(seen):
-        return Finding(dead.category, Fault.INFRASTRUCTURE, f"{dead.root_cause}, so {seen.said()}", 0.85, dead.key)
+        return RuleFinding(
+            dead.category, Responsibility.INFRASTRUCTURE, f"{dead.root_cause}, so {seen.said()}", 0.85, dead.key
+        )
     waited = next((frame for frame in reversed(seen.failure.waiting) if frame.owner in {"test", "app"}), None)
     place = waited or seen.place("app", "test")
     hung = place is not None and place.owner == "app"
     if not hung and any(
         frame.file.startswith(("httpx/", "httpcore/")) for frame in (*seen.failure.waiting, *seen.frames)
     ):
-        return Finding(
+        return RuleFinding(
             Category.TIMEOUT,
-            Fault.CODE,
+            Responsibility.CODE,
             f"the service did not answer in time at {place}",
             0.75,
             "no answer",
@@ -258,25 +272,31 @@ def time_out(seen: Evidence) -> Finding | None:
     if seen.link("commitstream.lifecycle.attempt.OutOfTimeError"):
         hung = True
     if place is None:
-        return Finding(
+        return RuleFinding(
             Category.TIMEOUT,
-            Fault.UNKNOWN,
+            Responsibility.UNKNOWN,
             f"time ran out: {seen.said()}",
             0.6,
             f"time {seen.failure.test}",
             REPRODUCE,
         )
-    fault = Fault.CODE if hung else Fault.TEST
-    return Finding(Category.TIMEOUT, fault, f"time ran out at {place}: {seen.said()}", 0.82, f"time {place}", REPRODUCE)
+    fault = Responsibility.CODE if hung else Responsibility.TEST
+    return RuleFinding(
+        Category.TIMEOUT, fault, f"time ran out at {place}: {seen.said()}", 0.82, f"time {place}", REPRODUCE
+    )
 
 
-def dead_service(seen: Evidence) -> Finding | None:
+def dead_service(seen: Evidence) -> RuleFinding | None:
     """The first service that was not well when the test had failed."""
     for service in seen.unwell:
         name, category = ("Redis", Category.REDIS) if service.name == "redis" else ("Postgres", Category.DATABASE)
         if service.state == "engine down":
-            return Finding(Category.CONTAINER, Fault.INFRASTRUCTURE, "the container engine is down", 0.9, "engine")
-        return Finding(category, Fault.INFRASTRUCTURE, f"{name} was {service.state}", 0.9, f"service {service.name}")
+            return RuleFinding(
+                Category.CONTAINER, Responsibility.INFRASTRUCTURE, "the container engine is down", 0.9, "engine"
+            )
+        return RuleFinding(
+            category, Responsibility.INFRASTRUCTURE, f"{name} was {service.state}", 0.9, f"service {service.name}"
+        )
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from test_framework.guards.leaks.arrivals import Arrivals
-from test_framework.guards.leaks.kinds import Kind
+from test_framework.guards.leaks.kinds import ResourceKind
 from test_framework.guards.leaks.objects import Objects
 from test_framework.guards.leaks.origins import Birth, birth
 
@@ -51,7 +51,7 @@ class CheckedOut:
             after.invalidate()
 
 
-class Clients:
+class ClientKinds:
     """The kinds of clients, and what a client that outlives the test may open while it runs."""
 
     def __init__(self, arrivals: Arrivals) -> None:
@@ -76,7 +76,7 @@ class Clients:
         self.redis_pools.watch(module.ConnectionPool)
 
     @property
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[ResourceKind]:
         return [
             self.services,
             self.subscriptions,

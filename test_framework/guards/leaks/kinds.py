@@ -21,7 +21,7 @@ class Left:
         return f"{self.kind}: {self.what}" + (f", {self.birth}" if self.birth else "")
 
 
-class Kind(Protocol):
+class ResourceKind(Protocol):
     """One kind of thing. A setting can also be left by being changed or taken away; other things only by being new."""
 
     name: str

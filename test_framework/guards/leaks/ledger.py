@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 from test_framework.guards.leaks.arrivals import Arrivals
 from test_framework.guards.leaks.origins import Origins
 from test_framework.guards.leaks.owners import Owner, at_work
-from test_framework.guards.leaks.watch import Change, Look, Watch, named, put_back
+from test_framework.guards.leaks.watch import Look, ResourceChange, Watch, named, put_back
 
 
-class Verdict(StrEnum):
+class LeakVerdict(StrEnum):
     FAIL = "fail"
     WARN = "warn"
     OFF = "off"
@@ -29,13 +29,13 @@ class _Account:
     """What a wider fixture began."""
 
     owner: Owner
-    begun: list[Change] = field(default_factory=list)
+    begun: list[ResourceChange] = field(default_factory=list)
 
 
 class Ledger:
     """Looks before and after each test, and around each fixture that outlives a test."""
 
-    def __init__(self, verdict: Verdict, origins: Origins, arrivals: Arrivals, basetemp: Callable[[], str]) -> None:
+    def __init__(self, verdict: LeakVerdict, origins: Origins, arrivals: Arrivals, basetemp: Callable[[], str]) -> None:
         self.verdict = verdict
         self.watch = Watch(origins, arrivals, basetemp)
         self._accounts: dict[object, _Account] = {}
@@ -81,7 +81,7 @@ class Ledger:
             self._accounts[fixture] = account
             self._accept(account.begun)
 
-    def _accept(self, changes: list[Change]) -> None:
+    def _accept(self, changes: list[ResourceChange]) -> None:
         """What a wider fixture begins while a test runs is not the test's."""
         if self._before is not None:
             for change in changes:
@@ -102,9 +102,9 @@ class Ledger:
         late, self._late = self._late, []
         return late
 
-    def _charge(self, changes: list[Change]) -> list[str]:
+    def _charge(self, changes: list[ResourceChange]) -> list[str]:
         lines = [str(left) for left in named(changes)]
-        if self.verdict is Verdict.FAIL:
+        if self.verdict is LeakVerdict.FAIL:
             put_back(changes)
         return lines
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from test_framework.guards.leaks.arrivals import Arrivals
 from test_framework.guards.leaks.calls import Calls
-from test_framework.guards.leaks.clients import Clients, descriptor_of, thread_of
+from test_framework.guards.leaks.clients import ClientKinds, descriptor_of, thread_of
 from test_framework.guards.leaks.coroutines import Coroutines
-from test_framework.guards.leaks.kinds import Kind, Left
+from test_framework.guards.leaks.kinds import Left, ResourceKind
 from test_framework.guards.leaks.origins import Birth, Origins, at_one_moment
 from test_framework.guards.leaks.owners import Owner
 from test_framework.guards.leaks.processes import Children, Descriptors, Temporary, Threads
@@ -30,10 +30,10 @@ Look = dict[str, dict[Hashable, Any]]
 
 
 @dataclass(frozen=True)
-class Change:
+class ResourceChange:
     """One thing that is not as it was."""
 
-    kind: Kind
+    kind: ResourceKind
     key: Hashable
     before: Any
     after: Any
@@ -47,10 +47,10 @@ class Watch:
         self.tasks = Tasks()
         self.children = Children(origins)
         self.calls = Calls(origins.threads)
-        self.clients = Clients(arrivals)
+        self.clients = ClientKinds(arrivals)
         self._lasting_pools: set[int] = set()
         self._descriptors = Descriptors(origins, self._claimed, self._claimed_files)
-        self.kinds: Sequence[Kind] = (
+        self.kinds: Sequence[ResourceKind] = (
             self.tasks,
             Coroutines(self.tasks),
             *self.clients.kinds,
@@ -74,24 +74,24 @@ class Watch:
         seen = {kind.name: kind.now() for kind in self.kinds if kind is not self._descriptors}
         return {**seen, self._descriptors.name: self._descriptors.before_a_test()}
 
-    def changes(self, before: Look, kinds: Sequence[Kind] | None = None) -> list[Change]:
+    def changes(self, before: Look, kinds: Sequence[ResourceKind] | None = None) -> list[ResourceChange]:
         """See what is not as it was: new things, and settings that differ."""
-        found: list[Change] = []
+        found: list[ResourceChange] = []
         for kind in kinds or self.kinds:
             was, now = before[kind.name], kind.now()
             if was == now:
                 continue
             if kind.setting:
                 found += [
-                    Change(kind, key, was.get(key), now.get(key))
+                    ResourceChange(kind, key, was.get(key), now.get(key))
                     for key in (was.keys() | now.keys())
                     if was.get(key) != now.get(key)
                 ]
             else:
-                found += [Change(kind, key, None, now[key]) for key in now if key not in was]
+                found += [ResourceChange(kind, key, None, now[key]) for key in now if key not in was]
         return found
 
-    def left(self, before: Look, owner: Owner, only: Kind | None = None) -> list[Change]:
+    def left(self, before: Look, owner: Owner, only: ResourceKind | None = None) -> list[ResourceChange]:
         """See what a test left behind, after what is ending has had its time to end."""
         return self._when_settled(
             lambda: [
@@ -101,7 +101,7 @@ class Watch:
             ]
         )
 
-    def left_by(self, owner: Owner, begun: Sequence[Change]) -> list[Change]:
+    def left_by(self, owner: Owner, begun: Sequence[ResourceChange]) -> list[ResourceChange]:
         """See what is still there of what a wider fixture began, in its set-up or later."""
         return self._when_settled(
             lambda: [
@@ -112,7 +112,7 @@ class Watch:
             ]
         )
 
-    def _still_there(self, owner: Owner, begun: Sequence[Change]) -> Iterator[Change]:
+    def _still_there(self, owner: Owner, begun: Sequence[ResourceChange]) -> Iterator[ResourceChange]:
         known = {(change.kind.name, change.key): change for change in begun}
         for kind in self.kinds:
             now = kind.now()
@@ -122,9 +122,9 @@ class Watch:
                     if value == change.after:  # equal, and not the same: a process is known by its number
                         yield change
                 elif not kind.setting and (born := kind.birth(key, value)) is not None and born.owner is owner:
-                    yield Change(kind, key, None, value)
+                    yield ResourceChange(kind, key, None, value)
 
-    def _when_settled(self, see: Callable[[], list[Change]]) -> list[Change]:
+    def _when_settled(self, see: Callable[[], list[ResourceChange]]) -> list[ResourceChange]:
         found = see()
         for wait in GRACE:
             if all(change.kind.setting for change in found):
@@ -136,19 +136,19 @@ class Watch:
             found = see()
         return found
 
-    def _is_anothers(self, change: Change, owner: Owner) -> bool:
+    def _is_anothers(self, change: ResourceChange, owner: Owner) -> bool:
         born = change.kind.birth(change.key, change.after)
         return self._is_of_a_service(change, born) or _is_of_another_fixture(born, owner) or self._is_claimed(change)
 
-    def is_of_another_fixture(self, change: Change, owner: Owner) -> bool:
+    def is_of_another_fixture(self, change: ResourceChange, owner: Owner) -> bool:
         """Whether a fixture that outlives the test began it, and will be asked about it."""
         return _is_of_another_fixture(change.kind.birth(change.key, change.after), owner)
 
-    def _is_of_a_service(self, change: Change, born: Birth | None) -> bool:
+    def _is_of_a_service(self, change: ResourceChange, born: Birth | None) -> bool:
         """Whether it is a part of a service's run, which is looked at as a whole."""
         return born is not None and born.of_a_service and change.kind is not self.clients.services
 
-    def _is_claimed(self, change: Change) -> bool:
+    def _is_claimed(self, change: ResourceChange) -> bool:
         """Whether it belongs to a client that outlives whoever made it open this."""
         lasting = getattr(change.kind, "belongs_to_something_lasting", None)
         if lasting is not None and lasting(change.key):
@@ -180,7 +180,7 @@ def _is_of_another_fixture(born: Birth | None, owner: Owner) -> bool:
     return born is not None and born.owner is not None and born.owner is not owner and born.owner.lasting
 
 
-def named(changes: Sequence[Change]) -> list[Left]:
+def named(changes: Sequence[ResourceChange]) -> list[Left]:
     """Describe what was left, while it is still there to be described."""
     return [
         Left(change.kind.name, change.kind.tell(change.key, change.after), change.kind.birth(change.key, change.after))
@@ -188,7 +188,7 @@ def named(changes: Sequence[Change]) -> list[Left]:
     ]
 
 
-def put_back(changes: Sequence[Change]) -> None:
+def put_back(changes: Sequence[ResourceChange]) -> None:
     """End what was left, so that the next test does not meet it."""
     for change in changes:
         change.kind.clear(change.key, change.before, change.after)

@@ -95,11 +95,11 @@ def watch_locks() -> Callable[[], None]:
 def _kind(name: str, make: Callable[[], Any]) -> type:
     sample = type(make())
 
-    class Kind(type):
+    class LockType(type):
         def __instancecheck__(cls, one: object) -> bool:
             return isinstance(getattr(one, "_lock", one), sample)
 
         def __call__(cls) -> Any:
             return ProjectLock(make()) if project_frame(sys._getframe(1)) else make()
 
-    return Kind(name, (), {"__module__": threading.__name__})
+    return LockType(name, (), {"__module__": threading.__name__})

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from test_framework import CHECKOUT, SERVICE
 from test_framework.error_reporter import ErrorReporter
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.errors.failure import Failure
 
 COPIED = (
@@ -46,7 +46,7 @@ class Scenario:
 
     family: str
     category: Category
-    fault: Fault
+    fault: Responsibility
     test: str
     mode: str = "lightweight"
     patches: tuple[tuple[str, str, str], ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.errors.failure import Failure
 from test_framework.tests.corpus.scenario import is_held_out
 
@@ -20,7 +20,7 @@ class Labelled:
 
     family: str
     category: Category
-    fault: Fault
+    fault: Responsibility
     failure: Failure
 
     @property
@@ -47,6 +47,6 @@ def _labelled(line: dict[str, object]) -> Labelled:
     return Labelled(
         str(line["family"]),
         Category(str(line["category"])),
-        Fault(str(line["fault"])),
+        Responsibility(str(line["fault"])),
         Failure.from_json(line["failure"]),  # type: ignore[arg-type]
     )

@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from test_framework.running.planted import Outcome, outcomes_of_cases
+from test_framework.running.planted import PlantedOutcome, outcomes_of_cases
 
 PRELUDE = """
     import asyncio
@@ -358,7 +358,7 @@ CASES: dict[str, Case] = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, PlantedOutcome]:
     """What became of every case."""
     return outcomes_of_cases(
         tmp_path_factory, "scopes", {name: dedent(PRELUDE) + dedent(case.source) for name, case in CASES.items()}
@@ -366,7 +366,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_so_that(outcomes: Mapping[str, Outcome], name: str) -> None:
+def test_it_is_so_that(outcomes: Mapping[str, PlantedOutcome], name: str) -> None:
     case, outcome = CASES[name], outcomes[name]
 
     assert " ".join(outcome.results) == case.results, outcome.words

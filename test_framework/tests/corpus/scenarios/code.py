@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.tests.corpus.scenario import Scenario
 
-A, CODE = Category.ASSERTION, Fault.CODE
+A, CODE = Category.ASSERTION, Responsibility.CODE
 COUNT = "    return len(text.split())"
 USES = """
         from app.agents.tools import count_words

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.tests.corpus.scenario import Scenario
 
-INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
+INFRASTRUCTURE, TEST, CODE = Responsibility.INFRASTRUCTURE, Responsibility.TEST, Responsibility.CODE
 D, M = Category.DATABASE, Category.MIGRATION
 FIRST = "app/db/migrations/versions/0001_runs.py"
 PLAIN = """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.tests.corpus.scenario import Scenario
 
-INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
+INFRASTRUCTURE, TEST, CODE = Responsibility.INFRASTRUCTURE, Responsibility.TEST, Responsibility.CODE
 B, I, L, U = Category.TEST_BUG, Category.ISOLATION, Category.LEAK, Category.UNKNOWN  # noqa: E741
 
 SCENARIOS = (
@@ -352,13 +352,13 @@ SCENARIOS = (
             left = [task.get_name() for task in asyncio.all_tasks() - before]
             assert not left, f"tasks left running: {left}"
         """),
-    Scenario("worker-ends", U, Fault.UNKNOWN, """
+    Scenario("worker-ends", U, Responsibility.UNKNOWN, """
         import os
 
         def test_exit():
             os._exit(7)
         """, arguments=("-n", "1")),
-    Scenario("said-to-fail", U, Fault.UNKNOWN, """
+    Scenario("said-to-fail", U, Responsibility.UNKNOWN, """
         import pytest
 
         @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.tests.corpus.scenario import Scenario
 
-INFRASTRUCTURE, TEST, CODE = Fault.INFRASTRUCTURE, Fault.TEST, Fault.CODE
+INFRASTRUCTURE, TEST, CODE = Responsibility.INFRASTRUCTURE, Responsibility.TEST, Responsibility.CODE
 W, ORDER, R, T = Category.WEBSOCKET, Category.STARTUP_ORDER, Category.ROUTING, Category.TIMEOUT
 SCRIPTED = "app/agents/scripted.py"
 THINK = 'await turn.think("How long is this message?")\n'

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from test_framework.error_reporter import ErrorReporter
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.tests.corpus.scenario import Scenario, project, run
 from test_framework.tests.corpus.scenarios import SCENARIOS
 
@@ -56,7 +56,7 @@ def test_one_dead_redis_under_many_tests_of_two_workers_is_one_cause(base: Path)
     dead = Scenario(
         "many",
         Category.REDIS,
-        Fault.INFRASTRUCTURE,
+        Responsibility.INFRASTRUCTURE,
         f"""
         import asyncio, pytest, redis, redis.asyncio
 
@@ -95,7 +95,7 @@ def test_what_was_worked_out_of_a_shared_folder_is_not_taken_for_what_another_te
     worked_out = Scenario(
         "worked-out",
         Category.ASSERTION,
-        Fault.CODE,
+        Responsibility.CODE,
         """
         import pytest
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from test_framework.reporting.facts import Part, TestResult
+from test_framework.reporting.facts import RunPart, TestResult
 from test_framework.reporting.naming import DIRECTORY, RECORD
 from test_framework.reporting.reading import read_record
 from test_framework.running.planted import Planted
@@ -53,7 +53,7 @@ class Suite(Planted):
     def records(self) -> list[Path]:
         return sorted((self.root / DIRECTORY).glob(f"*/{RECORD}"))
 
-    def part(self) -> Part:
+    def part(self) -> RunPart:
         """Read the one record that there is."""
         (record,) = self.records
         return read_record(record)
@@ -93,7 +93,7 @@ def report_task(suite: Suite, call: str, **environment: str) -> subprocess.Compl
     )
 
 
-def by_name(part: Part) -> dict[str, TestResult]:
+def by_name(part: RunPart) -> dict[str, TestResult]:
     """Each test under its short name."""
     return {result.id.rpartition("::")[2]: result for result in part.results}
 

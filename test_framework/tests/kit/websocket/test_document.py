@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from test_framework import CHECKOUT
-from test_framework.running.planted import Outcome, outcomes_of_cases
+from test_framework.running.planted import PlantedOutcome, outcomes_of_cases
 from test_framework.tests.unit.websocket.planted import stream
 from test_framework.websocket.difference import unbroken
 
@@ -31,14 +31,14 @@ from tests.agents.conftest import ada, bob
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, PlantedOutcome]:
     return outcomes_of_cases(
         tmp_path_factory, "document", {name: WITH_AGENTS + block for name, block in BLOCKS.items()}
     )
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_block_of_the_document_passes_as_it_stands(outcomes: Mapping[str, Outcome], name: str) -> None:
+def test_a_block_of_the_document_passes_as_it_stands(outcomes: Mapping[str, PlantedOutcome], name: str) -> None:
     tests = BLOCKS[name].count("async def test_")
 
     assert outcomes[name].results == ["passed"] * tests, outcomes[name].words

@@ -13,7 +13,7 @@ import pytest
 from test_framework import CHECKOUT
 from test_framework.error_reporter import ErrorReporter
 from test_framework.errors.chain import links
-from test_framework.errors.diagnosis import Diagnosis
+from test_framework.errors.diagnosis import RunDiagnosis
 from test_framework.errors.failure import Circumstances, Failure, Frame, Link, ServiceState
 from test_framework.errors.frames import Places
 
@@ -34,11 +34,11 @@ def test_a_failure_and_its_diagnosis_survive_json() -> None:
     diagnosis = ErrorReporter().explain([kept])
 
     assert kept == FAILURE
-    assert Diagnosis.from_json(json.loads(json.dumps(diagnosis.to_json()))) == diagnosis
+    assert RunDiagnosis.from_json(json.loads(json.dumps(diagnosis.to_json()))) == diagnosis
 
 
 def test_no_failures_have_no_cause() -> None:
-    assert ErrorReporter().explain([]) == Diagnosis()
+    assert ErrorReporter().explain([]) == RunDiagnosis()
 
 
 def test_what_is_kept_is_small_and_holds_no_secret(tmp_path: Path) -> None:

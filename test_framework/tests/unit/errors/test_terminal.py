@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from test_framework.error_reporter import ErrorReporter
-from test_framework.errors.categories import Category, Fault
+from test_framework.errors.categories import Category, Responsibility
 from test_framework.errors.failure import PROPERTY, Failure, Link, ServiceState
 from test_framework.errors.terminal import annotation, lines, title
 from test_framework.tests.unit.errors.conftest import Run
@@ -36,7 +36,7 @@ def test_one_dead_redis_under_53_failures_is_one_cause() -> None:
     diagnosis = ErrorReporter().explain(reversed(failures))
 
     assert [(cause.category, cause.fault, cause.count) for cause in diagnosis.causes] == [
-        (Category.REDIS, Fault.INFRASTRUCTURE, 53)
+        (Category.REDIS, Responsibility.INFRASTRUCTURE, 53)
     ]
     assert diagnosis.causes[0].first == "tests/test_0.py::test"
     assert title(diagnosis) == "why: 53 failures of one cause"

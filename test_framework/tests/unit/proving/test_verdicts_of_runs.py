@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from test_framework.proving.verdicts import Done, Plan, Verdicts
+from test_framework.proving.verdicts import Done, ProvingPlan, Verdicts
 
 
 @pytest.mark.parametrize(("second", "flips"), [("failed", ["a"]), ("passed", [])])
 def test_only_other_endings_are_flips(second: str, flips: list[str]) -> None:
-    plan = Plan("lightweight", 1, 0, "random", 0.0, ())
+    plan = ProvingPlan("lightweight", 1, 0, "random", 0.0, ())
     runs = [Done(plan, 0, 0.1, {"a": "passed", "b": "passed"}), Done(plan, 0, 0.1, {"a": second})]
 
     assert list(Verdicts(runs).flips) == flips
 
 
 def test_what_ran_by_itself_is_not_compared_with_whole_runs() -> None:
-    plan = Plan("lightweight", 1, 0, "random", 0.0, ("a.py",))
+    plan = ProvingPlan("lightweight", 1, 0, "random", 0.0, ("a.py",))
     whole = [Done(plan, 0, 0.1, {"a.py::a": "passed", "b.py::b": "passed"}) for _ in range(2)]
 
     verdicts = Verdicts(whole, alone=[Done(plan, 1, 0.1, {"a.py::a": "failed"})])
@@ -25,7 +25,7 @@ def test_what_ran_by_itself_is_not_compared_with_whole_runs() -> None:
 
 
 def test_a_test_that_a_run_did_not_show_is_missing_unless_that_run_never_got_so_far() -> None:
-    plan = Plan("lightweight", 1, 0, "random", 0.0, ())
+    plan = ProvingPlan("lightweight", 1, 0, "random", 0.0, ())
     both = Done(plan, 0, 0.1, {"a": "passed", "b": "passed"})
     one = Done(plan, 0, 0.1, {"a": "passed"})
 

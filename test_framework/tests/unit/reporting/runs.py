@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from test_framework.reporting.facts import Attempt, Part, RunFacts, TestResult
+from test_framework.reporting.facts import Attempt, RunFacts, RunPart, TestResult
 from test_framework.reporting.outcome import OF_LETTER, Outcome
 
 MODE = "lightweight"
@@ -25,7 +25,7 @@ def result(test: str, letter: str, seconds: float = 0.1, started: float = 1000.0
     return TestResult(test, outcome, started, call=seconds, reason=reason, attempts=attempts)
 
 
-def part(letters: str | dict[str, str], run: str = "run-1", **facts: object) -> Part:
+def part(letters: str | dict[str, str], run: str = "run-1", **facts: object) -> RunPart:
     """A complete part: a letter for each test, which are named t0, t1 and so on if only letters are given."""
     named = letters if isinstance(letters, dict) else {f"tests/unit/test_a.py::t{n}": x for n, x in enumerate(letters)}
     results = tuple(result(test, letter) for test, letter in named.items())
@@ -33,11 +33,11 @@ def part(letters: str | dict[str, str], run: str = "run-1", **facts: object) -> 
         "started": 1000.0, "ended": 1010.0, "complete": True, "mode": MODE, "branch": "main", "dirty": False,
         "exit_code": int(any(each.outcome.bad for each in results)),
     }  # fmt: skip
-    return Part(RunFacts(run, **given | facts), results)  # type: ignore[arg-type]
+    return RunPart(RunFacts(run, **given | facts), results)  # type: ignore[arg-type]
 
 
 @st.composite
-def parts(draw: st.DrawFn) -> list[Part]:
+def parts(draw: st.DrawFn) -> list[RunPart]:
     """The parts of one run, in some shards, some of them repeated, some tests in two of them."""
     shards = draw(st.integers(1, 3))
     tests = [f"tests/unit/test_{n % 3}.py::test_{n}[{'é<&'[n % 3]}]" for n in range(draw(st.integers(0, 12)))]

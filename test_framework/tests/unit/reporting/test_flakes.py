@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from test_framework.reporting.flakes import Look, is_infrastructure, judge, wilson
+from test_framework.reporting.flakes import SeenOutcome, is_infrastructure, judge, wilson
 from test_framework.reporting.model import Steadiness
 from test_framework.reporting.outcome import Outcome
 
@@ -18,9 +18,9 @@ BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SEEDS = range(300)
 
 
-def looks(letters: str) -> list[Look]:
+def looks(letters: str) -> list[SeenOutcome]:
     """A history on a new commit each."""
-    return [Look(letter, f"commit {number}") for number, letter in enumerate(letters)]
+    return [SeenOutcome(letter, f"commit {number}") for number, letter in enumerate(letters)]
 
 
 def thrown(seed: int, probability: float, runs: int = 50) -> str:
@@ -64,13 +64,13 @@ def test_a_test_that_goes_on_failing_is_broken_and_not_flaky(since: int) -> None
 
 
 def test_both_outcomes_on_one_commit_are_proof_at_once() -> None:
-    judged = judge("t", [Look(".", "c"), Look("F", "c")])
+    judged = judge("t", [SeenOutcome(".", "c"), SeenOutcome("F", "c")])
 
     assert (judged.steadiness, judged.same_commit) == (Steadiness.FLAKY, 1)
 
 
 def test_two_runs_of_changed_files_are_no_proof() -> None:
-    assert judge("t", [Look("."), Look("F")]).steadiness is Steadiness.NOT_ENOUGH_DATA
+    assert judge("t", [SeenOutcome("."), SeenOutcome("F")]).steadiness is Steadiness.NOT_ENOUGH_DATA
 
 
 def test_a_retry_that_passed_is_proof_at_once() -> None:
@@ -82,7 +82,7 @@ def test_few_runs_are_called_few() -> None:
 
 
 def test_a_fall_together_with_everything_else_is_nobodys_flake() -> None:
-    history = [Look(".", "c"), Look("E", "c", infrastructure=True), Look(".", "c")]
+    history = [SeenOutcome(".", "c"), SeenOutcome("E", "c", infrastructure=True), SeenOutcome(".", "c")]
 
     judged = judge("t", history)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from test_framework.reporting import sample
-from test_framework.reporting.facts import Part
+from test_framework.reporting.facts import RunPart
 from test_framework.reporting.history import FILE, History, HistoryError, digest
 from test_framework.reporting.naming import RECORD
 from test_framework.tests.unit.reporting.runs import MODE, part, parts
@@ -66,7 +66,7 @@ def test_what_is_taken_in_comes_out_again_whole(history: History) -> None:
 
 @given(parts())
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_same_twice_changes_nothing(tmp_path_factory: pytest.TempPathFactory, made: list[Part]) -> None:
+def test_the_same_twice_changes_nothing(tmp_path_factory: pytest.TempPathFactory, made: list[RunPart]) -> None:
     with History.open(tmp_path_factory.mktemp("history")) as history:
         for each in (*made, *made):
             history.keep(each, 1)

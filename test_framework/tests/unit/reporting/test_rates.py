@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from test_framework.reporting.ci_jobs import JobOutcome
-from test_framework.reporting.facts import Part
+from test_framework.reporting.facts import RunPart
 from test_framework.reporting.history import History, digest
 from test_framework.reporting.summary import summarise
 from test_framework.reporting.week import write
@@ -19,7 +19,7 @@ DAY = 86_400.0
 API, DB = "tests/unit/api/test_a.py", "tests/unit/db/test_b.py"
 
 
-def run_on(day: int, api: str, db: str, *, number: int = 0, commit: str = "") -> Part:
+def run_on(day: int, api: str, db: str, *, number: int = 0, commit: str = "") -> RunPart:
     """One run, so many days before noon: a letter for each test of two folders."""
     tests = {f"{API}::t{n}": x for n, x in enumerate(api)} | {f"{DB}::t{n}": x for n, x in enumerate(db)}
     began = NOON - day * DAY + number * 60

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from test_framework.modes import Mode
 from test_framework.reporting import sample
-from test_framework.reporting.facts import Part, Sample, WorkerFacts
+from test_framework.reporting.facts import RunPart, Sample, WorkerFacts
 from test_framework.reporting.history import digest
 from test_framework.reporting.model import Colour, GateState, from_json, to_json
 from test_framework.reporting.summary import summarise
@@ -25,7 +25,7 @@ THOROUGH = settings(max_examples=40, deadline=None, suppress_health_check=[Healt
 
 @given(parts())
 @THOROUGH
-def test_the_numbers_add_up_and_are_the_same_in_every_view(made: list[Part]) -> None:
+def test_the_numbers_add_up_and_are_the_same_in_every_view(made: list[RunPart]) -> None:
     report = summarise(made)
     counts = report.counts
 
@@ -60,7 +60,7 @@ def test_the_numbers_add_up_and_are_the_same_in_every_view(made: list[Part]) -> 
 
 @given(parts())
 @THOROUGH
-def test_only_a_run_without_anything_bad_is_not_red(made: list[Part]) -> None:
+def test_only_a_run_without_anything_bad_is_not_red(made: list[RunPart]) -> None:
     report = summarise(made)
 
     bad = any(result.outcome.bad for result in report.results) or not report.results

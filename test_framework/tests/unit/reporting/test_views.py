@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from test_framework.reporting import sample
-from test_framework.reporting.facts import Part, TestResult
+from test_framework.reporting.facts import RunPart, TestResult
 from test_framework.reporting.model import GateState
 from test_framework.reporting.outcome import Outcome
 from test_framework.reporting.summary import summarise
@@ -21,11 +21,11 @@ from test_framework.reporting.views import ctrf, junit, markdown, table, termina
 from test_framework.tests.unit.reporting.runs import part, result
 
 
-def of(*results: TestResult) -> Part:
+def of(*results: TestResult) -> RunPart:
     return replace(part(""), results=results)
 
 
-def case(report_of: Part, name: str) -> ET.Element:
+def case(report_of: RunPart, name: str) -> ET.Element:
     found = ET.fromstring(junit.write(summarise([report_of]))).find(f".//testcase[@name='{name}']")
     assert found is not None
     return found

@@ -15,7 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from test_framework.environment import checkup
-from test_framework.environment.checkup import Check, Verdict, bad, good, note
+from test_framework.environment.checkup import Check, CheckVerdict, bad, good, note
 from test_framework.running.needs import KNOWN
 from test_framework.services import engine
 from test_framework.services.occupants import holders_of, listener_on
@@ -25,7 +25,7 @@ from test_framework.tasks import doctor
 GIT = pytest.mark.needs("git")
 
 
-def broken() -> checkup.Diagnosis:
+def broken() -> checkup.CheckResult:
     raise RuntimeError("no such thing")
 
 
@@ -105,7 +105,7 @@ def test_an_engine_that_can_not_be_used_is_a_note_with_its_own_command(
 
     diagnosis = next(check for check in doctor.CHECKS if check.name == name).look()
 
-    assert diagnosis.verdict is Verdict.NOTE
+    assert diagnosis.verdict is CheckVerdict.NOTE
     assert diagnosis.seen.startswith(why)
     assert diagnosis.remedy in {remedy, *remedy.split("|")}
 
@@ -117,20 +117,20 @@ def test_an_old_python_is_refused_and_a_newer_one_is_not(tmp_path: Path) -> None
         running: checkup.python_version(running, tmp_path).verdict for running in ((3, 10, 9), (3, 11, 0), (4, 0, 0))
     }
 
-    assert verdicts == {(3, 10, 9): Verdict.BAD, (3, 11, 0): Verdict.GOOD, (4, 0, 0): Verdict.GOOD}
+    assert verdicts == {(3, 10, 9): CheckVerdict.BAD, (3, 11, 0): CheckVerdict.GOOD, (4, 0, 0): CheckVerdict.GOOD}
 
 
 def test_a_python_without_asserts_is_refused() -> None:
     assert checkup.asserts(optimize=2).remedy == "unset PYTHONOPTIMIZE"
-    assert checkup.asserts(optimize=0).verdict is Verdict.GOOD
+    assert checkup.asserts(optimize=0).verdict is CheckVerdict.GOOD
 
 
 def test_a_tool_that_is_missing_is_bad_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     looks = [checkup.tool("no-such-tool", "gone", "get it", required=required)() for required in (True, False)]
 
-    assert [look.verdict for look in looks] == [Verdict.BAD, Verdict.NOTE]
-    assert checkup.tool(Path(sys.executable).name, "gone", "get it", required=True)().verdict is Verdict.GOOD
+    assert [look.verdict for look in looks] == [CheckVerdict.BAD, CheckVerdict.NOTE]
+    assert checkup.tool(Path(sys.executable).name, "gone", "get it", required=True)().verdict is CheckVerdict.GOOD
 
 
 @pytest.mark.parametrize(("name", "program"), [("chromium", "chromium"), ("curl", "curl"), ("git", "git")])
@@ -141,7 +141,7 @@ def test_an_optional_program_that_is_missing_is_a_note(
     monkeypatch.setenv("PATH", str(tmp_path))
     check = next(check for check in checkup.CHECKS if check.name == name)
     missing = check.look()
-    assert missing.verdict is Verdict.NOTE
+    assert missing.verdict is CheckVerdict.NOTE
     assert re.search(rf"{program} is on PATH|{program} is not on PATH|{program}, .* is on PATH", missing.seen)
     assert re.search(r" adds \d+ test functions?$", missing.seen)  # a project may have no test for it
     assert missing.remedy.endswith(f"install {program}")
@@ -172,7 +172,7 @@ def test_locks_that_are_missing_are_made_by_their_session(tmp_path: Path) -> Non
 
     diagnosis = checkup.locks(tmp_path)
 
-    assert (diagnosis.verdict, diagnosis.remedy) == (Verdict.BAD, "nox -s lock")
+    assert (diagnosis.verdict, diagnosis.remedy) == (CheckVerdict.BAD, "nox -s lock")
 
 
 def test_a_bad_env_file_is_quoted(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_bad_env_file_is_quoted(tmp_path: Path) -> None:
 
     diagnosis = checkup.env_files(tmp_path)
 
-    assert diagnosis.verdict is Verdict.BAD
+    assert diagnosis.verdict is CheckVerdict.BAD
     assert diagnosis.remedy == "invoke env.check"
     assert "more)" in diagnosis.seen
 
@@ -194,7 +194,7 @@ def test_settings_of_ones_own_are_for_ones_own_eyes(tmp_path: Path) -> None:
         file.chmod(mode)
         verdicts.append(checkup.own_settings(tmp_path).verdict)
 
-    assert verdicts == [Verdict.NOTE, Verdict.BAD, Verdict.GOOD]
+    assert verdicts == [CheckVerdict.NOTE, CheckVerdict.BAD, CheckVerdict.GOOD]
 
 
 @GIT
@@ -213,12 +213,12 @@ def test_a_tracked_secret_is_named_with_the_command_that_forgets_it(repository: 
 def test_a_secret_that_git_does_not_track_is_where_it_belongs(repository: Path) -> None:
     (repository / ".env.local").touch()
 
-    assert checkup.secrets_in_git(repository).verdict is Verdict.GOOD
+    assert checkup.secrets_in_git(repository).verdict is CheckVerdict.GOOD
 
 
 def test_a_full_disk_is_noticed(tmp_path: Path) -> None:
-    assert checkup.disk_space(tmp_path, wanted=2**62).verdict is Verdict.BAD
-    assert checkup.disk_space(tmp_path, wanted=1).verdict is Verdict.GOOD
+    assert checkup.disk_space(tmp_path, wanted=2**62).verdict is CheckVerdict.BAD
+    assert checkup.disk_space(tmp_path, wanted=1).verdict is CheckVerdict.GOOD
 
 
 def test_whoever_listens_on_a_port_is_named() -> None:
@@ -249,4 +249,4 @@ def test_a_port_that_is_taken_is_a_note_because_dev_takes_the_next(
         monkeypatch.setenv("APP_PORT", str(server.getsockname()[1]))
         diagnosis = checkup.port_to_listen_on(tmp_path)
 
-    assert diagnosis.verdict is Verdict.NOTE
+    assert diagnosis.verdict is CheckVerdict.NOTE

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from pydantic_settings import BaseSettings
-    from sqlalchemy import Executable, MetaData
+    from sqlalchemy import Executable, MetaData, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 TABLE = "[tool.test_framework]"
@@ -50,6 +50,14 @@ class Tables(Hashable, Protocol):
     def versions(self) -> Path | None:
         """The folder of the application's migrations, by which the kit tells applications apart."""
 
+    @property
+    def tables(self) -> Sequence[Table]:
+        """All tables that are declared."""
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The folders of all migrations; none where the tables are made as they are declared."""
+
     async def upgrade(self, engine: AsyncEngine) -> None:
         """Make every table that is missing."""
 
@@ -61,9 +69,14 @@ class TablesOf:
     """The tables of an application without migrations: those that a metadata declares."""
 
     versions: Path | None = None
+    folders: Sequence[Path] = ()
 
     def __init__(self, metadata: MetaData) -> None:
         self._metadata = metadata
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        return self._metadata.sorted_tables
 
     async def upgrade(self, engine: AsyncEngine) -> None:
         async with engine.begin() as connection:

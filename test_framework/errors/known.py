@@ -7,11 +7,10 @@ import inspect
 import re
 import sys
 
-from test_framework import CHECKOUT, SERVICE
+from test_framework import SERVICE
 from test_framework.errors.failure import Fact
+from test_framework.project import Tables, named_project
 
-BASES = ("app.db.base", "commitstream.db.base")
-MIGRATIONS = ("app/db/migrations/versions", "commitstream/db/migrations/versions")
 _MISSING = re.compile(
     r"relation \"(?P<table>[\w.]+)\" does not exist|no such table: (?P<lite_table>[\w.]+)"
     r"|column (?P<column>[\w.]+) does not exist|no such column: (?P<lite_column>[\w.]+)|has no column named (?P<named>\w+)"
@@ -38,15 +37,25 @@ def limits(error: BaseException) -> dict[str, Fact]:
 def schema(said: str) -> dict[str, Fact]:
     """Tell whether the models and the migrations know a table or a column that the database lacks."""
     match = _MISSING.search(said)
-    bases = [sys.modules[name].Base for name in BASES if name in sys.modules]
-    if match is None or not bases:
+    migrations = None if match is None else _migrations()
+    if match is None or migrations is None:
         return {}
     name = next(group for group in match.groups() if group).rpartition(".")[2]
-    tables = (table for base in bases for table in base.metadata.tables.values())
-    in_models = any(name == table.name or name in table.columns for table in tables)
-    files = (file for folder in MIGRATIONS for file in (CHECKOUT / folder).glob("*.py"))
+    in_models = any(name == table.name or name in table.columns for table in migrations.tables)
+    files = (file for folder in migrations.folders for file in folder.glob("*.py"))
     written = any(f'"{name}"' in file.read_text(encoding="utf-8") for file in files)
     return {"missing": name, "in_models": in_models, "in_migrations": written}
+
+
+def _migrations() -> Tables | None:
+    """Return the project's tables and migrations; None where the project is not loaded, or can't be."""
+    if not any(name in sys.modules for name in SERVICE):
+        return None
+    try:
+        adapter = named_project()
+        return None if adapter is None else adapter.migrations()
+    except Exception:  # noqa: BLE001 - a failure is explained also where the application can't be imported
+        return None
 
 
 def forgotten(said: str) -> dict[str, Fact]:

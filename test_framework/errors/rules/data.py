@@ -8,7 +8,6 @@ from test_framework.errors.categories import REPRODUCE, Category, Responsibility
 from test_framework.errors.evidence import Evidence, RuleFinding, short
 
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.EPIPE, errno.ETIMEDOUT, 10061)
-MIGRATIONS = ("app/db/migrations/", "commitstream/db/migrations/")
 GONE_STATES = ("08", "57P", "28", "3D", "53", "55000", "58", "XX")
 MISSING_STATES = ("42P01", "42703")
 WRONG_STATES = ("22", "23", "25", "26", "34", "40", "42", "44", "55P", "57014", "P0", "0A")
@@ -19,7 +18,9 @@ def migration(seen: Evidence) -> RuleFinding | None:
     """Tables that are not those of the code: never migrated, or a migration that is wrong or was never written."""
     behind = seen.link("commitstream.db.migrate.SchemaError")
     alembic = seen.link("alembic.")
-    inside = next((frame for frame in seen.frames if frame.file.startswith(MIGRATIONS)), None)
+    inside = next(
+        (frame for frame in reversed(seen.frames) if frame.owner == "app" and "/migrations/" in frame.file), None
+    )
     if alembic or (inside and not behind):
         where = f" at {inside}" if inside else ""
         return RuleFinding(

@@ -7,7 +7,7 @@ from test_framework.tests.corpus.scenario import Scenario
 
 INFRASTRUCTURE, TEST, CODE = Responsibility.INFRASTRUCTURE, Responsibility.TEST, Responsibility.CODE
 D, M = Category.DATABASE, Category.MIGRATION
-FIRST = "app/db/migrations/versions/0001_runs.py"
+FIRST = "app/agents/migrations/0001_runs.py"
 PLAIN = """
         import asyncio, asyncpg, pytest
         from sqlalchemy import text

@@ -68,7 +68,8 @@ def migrations() -> Migrations:
 @pytest.fixture
 def make_settings(database_url: str, redis_url: str, redis_namespace: str) -> MakeJobsSettings:
     """Makes the settings of the jobs: this test's database and channels."""
-    return partial(jobs_settings, database_url, redis_url, redis_namespace)
+    own = {"database_url": database_url, "redis_url": redis_url, "channel_prefix": redis_namespace}
+    return lambda **changed: jobs_settings(**own | changed)
 
 
 @pytest.fixture

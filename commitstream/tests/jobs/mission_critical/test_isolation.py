@@ -11,23 +11,21 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from commitstream.settings import CONNECTIONS
+from commitstream.tests.jobs.client import ENDED, STARTED, STEP, THE_FIVE, THOUGHT, JobsContext, isolated_users
+from commitstream.tests.jobs.conftest import MakeJobsSettings, ServeJobs
 from commitstream.transports.protocol import CloseCode
 from test_framework.backend_client import UnexpectedAnswer
-from test_framework.fixtures import MakeSettings, Serve
 from test_framework.running.telling import tell_isolation
 from test_framework.servers import Server
 from test_framework.users import TestUserContext
 from test_framework.websocket.line import SocketClosed
-from tests.agents.clients import isolated_users
-from tests.agents.context import AgentsContext
-from tests.agents.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
 
 PATIENCE_SECONDS = 25.0
 
 Matrix = Mapping[str, Counter[str]]
 
 
-def matrix_of(users: Sequence[AgentsContext]) -> Matrix:
+def matrix_of(users: Sequence[JobsContext]) -> Matrix:
     """How many events of whose streams each user was shown."""
     owners = {user.capture.stream: user.user.id for user in users}
     matrix = {
@@ -46,16 +44,14 @@ def assert_diagonal(matrix: Matrix, each: Mapping[str, int]) -> None:
         )
 
 
-async def test_ten_users_at_once_with_runs_of_every_length(shared_server: Server) -> None:
+async def test_ten_users_at_once_with_jobs_of_every_length(shared_server: Server) -> None:
     async with isolated_users(shared_server, 10) as users:
-        runs = await asyncio.gather(
-            *(user.run_agent("!think mine\n" * (number + 1)) for number, user in enumerate(users))
-        )
+        jobs = await asyncio.gather(*(user.do("!think mine\n" * (number + 1)) for number, user in enumerate(users)))
 
         assert_diagonal(matrix_of(users), {user.user.id: number + 3 for number, user in enumerate(users)})
-        for number, (user, run) in enumerate(zip(users, runs, strict=True)):
-            assert user.validate([STARTED, *[THINKING] * (number + 1), ENDED]).valid
-            assert await user.client.events(run.id) == user.capture.events
+        for number, (user, job) in enumerate(zip(users, jobs, strict=True)):
+            assert user.validate([STARTED, *[THOUGHT] * (number + 1), ENDED]).valid
+            assert await user.client.events(job.id) == user.capture.events
 
 
 @pytest.mark.needs("many_files")
@@ -63,12 +59,12 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
     chance = random.Random(50)
     async with isolated_users(shared_server, 50) as users:
 
-        async def work(user: AgentsContext) -> None:
+        async def work(user: JobsContext) -> None:
             user.drop_after(chance.randint(0, 4))
-            run = await user.start_run("how many words are these")
+            job = await user.start("how many words are these")
             await user.wait_for_close(PATIENCE_SECONDS)
             await user.connect(deadline=PATIENCE_SECONDS)
-            await user.wait_for_end(run.id, PATIENCE_SECONDS)
+            await user.wait_for_end(job.id, PATIENCE_SECONDS)
 
         await asyncio.gather(*(work(user) for user in users))
 
@@ -79,20 +75,21 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
 
 
 @pytest.mark.needs("many_files")
-async def test_two_hundred_users_at_once(serve: Serve, make_settings: MakeSettings) -> None:
-    """With as many connections as in production: a small pool would have the last of them wait until its deadline."""
+async def test_two_hundred_users_at_once(serve: ServeJobs, make_settings: MakeJobsSettings) -> None:
+    """With as many connections as in production, and as many who write at a time: a job that waits for one is not safe to repeat."""
+    writing = asyncio.Semaphore(CONNECTIONS)
     async with (
         serve(make_settings(database_pool_size=CONNECTIONS)) as server,
         isolated_users(server, 200) as users,
     ):
 
-        async def work(user: AgentsContext) -> None:
-            """Ask again, and come back, where the service says that it is too busy just now, as its clients do."""
-            user.client.patience = PATIENCE_SECONDS
-            run = await user.start_run("!call current_time", key="one-run")
+        async def work(user: JobsContext) -> None:
+            """Come back where the service says that it is too busy just now, as its clients do."""
+            async with writing:
+                job = await user.start("!step")
             while True:
                 try:
-                    return await user.wait_for_end(run.id, PATIENCE_SECONDS)
+                    return await user.wait_for_end(job.id, PATIENCE_SECONDS)
                 except SocketClosed as sent_away:
                     if sent_away.code != CloseCode.TRY_LATER:
                         raise
@@ -102,7 +99,7 @@ async def test_two_hundred_users_at_once(serve: Serve, make_settings: MakeSettin
 
         assert_diagonal(matrix_of(users), {user.user.id: 4 for user in users})
         for user in users:
-            verdict = user.validate([STARTED, *CALL, ENDED])
+            verdict = user.validate([STARTED, *STEP, ENDED])
             assert verdict.valid, verdict
 
 
@@ -139,48 +136,38 @@ async def test_users_whose_names_are_alike_are_two(shared_server: Server, one: s
     own = secrets.token_hex(4)
     first, second = (TestUserContext(shared_server.settings, name.format(own)) for name in (one, other))
 
-    async with AgentsContext(shared_server, first) as ada, AgentsContext(shared_server, second) as ida:
-        runs = await asyncio.gather(ada.run_agent("hello"), ida.run_agent("hello"))
+    async with JobsContext(shared_server, first) as ada, JobsContext(shared_server, second) as ida:
+        jobs = await asyncio.gather(ada.do("hello"), ida.do("hello"))
         await asyncio.gather(ada.ping(), ida.ping())
 
         assert_diagonal(matrix_of([ada, ida]), {first.id: 5, second.id: 5})
-        for user, own_run, strange in ((ada, runs[0], runs[1]), (ida, runs[1], runs[0])):
-            assert [view.id for view in await user.client.runs()] == [own_run.id]
+        for user, own_run, strange in ((ada, jobs[0], jobs[1]), (ida, jobs[1], jobs[0])):
+            assert [view.id for view in await user.client.jobs()] == [own_run.id]
             with pytest.raises(UnexpectedAnswer, match="got 404"):
                 await user.client.events(strange.id)
 
 
-async def test_nobody_reads_the_run_of_another_by_any_route(shared_server: Server) -> None:
+async def test_nobody_reads_the_job_of_another_by_any_route(shared_server: Server) -> None:
     async with isolated_users(shared_server, 5) as users:
-        runs = [await user.run_agent("!stall 0") for user in users]
+        jobs = [await user.do("!stall 0") for user in users]
 
         for reader in users:
-            for owner, run in zip(users, runs, strict=True):
+            for owner, job in zip(users, jobs, strict=True):
                 answers = [
                     (await reader.client.request(method, path)).status_code
                     for method, path in (
-                        ("GET", f"/api/runs/{run.id}"),
-                        ("GET", f"/api/runs/{run.id}/events"),
-                        ("POST", f"/api/runs/{run.id}/cancel"),
+                        ("GET", f"/api/jobs/{job.id}"),
+                        ("GET", f"/api/jobs/{job.id}/events"),
                     )
                 ]
-                assert answers == ([200, 200, 202] if reader is owner else [404] * 3)
-
-
-async def test_one_key_of_many_users_is_a_run_for_each(shared_server: Server) -> None:
-    async with isolated_users(shared_server, 5) as users:
-        runs = [await user.start_run("!stall 0", key="the-same-key") for user in users]
-        await asyncio.gather(*(user.wait_for_end(run.id) for user, run in zip(users, runs, strict=True)))
-
-        assert len({run.id for run in runs}) == 5
-        assert_diagonal(matrix_of(users), {user.user.id: 2 for user in users})
+                assert answers == ([200, 200] if reader is owner else [404] * 2)
 
 
 async def test_the_numbers_of_each_user_begin_at_one_whatever_others_have_written(
-    ada: AgentsContext, bob: AgentsContext
+    ada: JobsContext, bob: JobsContext
 ) -> None:
-    await asyncio.gather(*(ada.run_agent("hello") for _ in range(3)))
-    await bob.run_agent("!stall 0")
+    await asyncio.gather(*(ada.do("hello") for _ in range(3)))
+    await bob.do("!stall 0")
 
     assert [event.seq for event in bob.capture.events] == [1, 2]
     assert [event.seq for event in ada.capture.events] == list(range(1, 16))

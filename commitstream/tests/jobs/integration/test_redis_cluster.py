@@ -13,15 +13,14 @@ import pytest_asyncio
 from commitstream.bus.base import BusAway
 from commitstream.bus.channels import Channels
 from commitstream.bus.redis import RedisBus
+from commitstream.tests.jobs.client import JobsClient, JobsContext
+from commitstream.tests.jobs.conftest import MakeJobsSettings
+from commitstream.tests.jobs.inside import jobs_in_loop
+from commitstream.tests.jobs.integration.bus_kit import Ear, events, opened, publish_until
+from commitstream.tests.jobs.integration.redis_cluster import Cluster, Master, connections_of, redis_cluster, say
 from commitstream.topics import user_stream
-from test_framework.fixtures import MakeSettings
-from test_framework.servers import in_loop
 from test_framework.service_pool import ServicePool
 from test_framework.waiting import becomes
-from tests.agents.client import AgentsClient
-from tests.agents.context import AgentsContext
-from tests.agents.integration.events.bus_kit import Ear, events, opened, publish_until
-from tests.agents.integration.events.redis_cluster import Cluster, Master, connections_of, redis_cluster, say
 
 STREAMS = [f"user:{number}" for number in range(30)]
 
@@ -158,26 +157,26 @@ async def test_closing_leaves_no_connection_to_any_master(cluster: Cluster, pref
 
 @pytest.mark.parametrize("fault", ["pause", "kill"])
 async def test_the_service_is_degraded_while_a_master_is_away_and_shows_everything_all_the_same(
-    make_settings: MakeSettings, cluster: Cluster, fault: str
+    make_settings: MakeJobsSettings, cluster: Cluster, fault: str
 ) -> None:
     settings = make_settings(redis_url=cluster.url)
     async with AsyncExitStack() as stack:
-        here, there = [await stack.enter_async_context(in_loop(settings)) for _ in range(2)]
-        ada = await stack.enter_async_context(AgentsContext(there))
-        anywhere = await stack.enter_async_context(AgentsClient(here.url, ada.user.token))
+        here, there = [await stack.enter_async_context(jobs_in_loop(settings)) for _ in range(2)]
+        ada = await stack.enter_async_context(JobsContext(there))
+        anywhere = await stack.enter_async_context(JobsClient(here.url, ada.user.token))
         await becomes(lambda: here.engine.bus.healthy and there.engine.bus.healthy, "both healthy")
-        calm = await anywhere.start_run("while all is well")
+        calm = await anywhere.start("while all is well")
         await ada.wait_for_end(calm.id)
         by_bus = there.engine.counters.received
 
         getattr(home_of(cluster, settings.channel_prefix, str(user_stream(ada.user.id))), fault)()
         await becomes(lambda: not (here.engine.bus.healthy or there.engine.bus.healthy), "both degraded")
         readiness = await anywhere.request("GET", "/health/ready")
-        run = await anywhere.start_run("while one of three is away")
-        await ada.wait_for_end(run.id)
+        job = await anywhere.start("while one of three is away")
+        await ada.wait_for_end(job.id)
         await asyncio.to_thread(cluster.heal)
         await becomes(lambda: here.engine.bus.healthy and there.engine.bus.healthy, "both healthy")
-        last = await anywhere.start_run("when it is back")
+        last = await anywhere.start("when it is back")
         await ada.wait_for_end(last.id)
 
         assert (readiness.status_code, readiness.json()["status"]) == (200, "degraded")

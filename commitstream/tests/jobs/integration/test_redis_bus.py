@@ -21,10 +21,10 @@ from commitstream.bus.channels import Channels
 from commitstream.bus.redis import RedisBus
 from commitstream.bus.redis_link import ANSWER_SECONDS
 from commitstream.bus.redis_topology import Server
+from commitstream.tests.jobs.integration.bus_kit import Ear, events, opened, publish_until
 from test_framework.faults.slow_proxy import slow_proxy
 from test_framework.services.service import Service
 from test_framework.waiting import becomes
-from tests.agents.integration.events.bus_kit import Ear, events, opened, publish_until
 
 NOTICED_SECONDS = 1.0
 GRACE_SECONDS = 0.15

@@ -10,16 +10,15 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.agents.events import AgentStarted
-from app.settings import Settings
 from commitstream import hub as hub_module
+from commitstream.tests.jobs.application import JobsSettings, JobStarted
+from commitstream.tests.jobs.client import JobsContext, slow_reader
+from commitstream.tests.jobs.inside import jobs_in_loop
 from commitstream.topics import user_stream
 from commitstream.transports.direct_write import WRITE_BUFFER_LIMIT
-from test_framework.servers import InLoopServer, in_loop
+from test_framework.servers import InLoopServer
 from test_framework.users import TestUserContext
 from test_framework.waiting import becomes
-from tests.agents.clients import slow_reader
-from tests.agents.context import AgentsContext
 
 WRITERS = 8
 TRANSACTIONS = 15
@@ -28,15 +27,15 @@ LARGE_EVENTS = 30
 
 
 @pytest_asyncio.fixture
-async def server(settings: Settings) -> AsyncIterator[InLoopServer]:
-    """The service in this loop, so that a test may write to its journal as a run does."""
-    async with in_loop(settings) as running:
+async def server(settings: JobsSettings) -> AsyncIterator[InLoopServer]:
+    """The service in this loop, so that a test may write to its journal as a job does."""
+    async with jobs_in_loop(settings) as running:
         yield running
 
 
 async def write(server: InLoopServer, user_id: str, *texts: str) -> None:
     async with server.engine.database.transaction() as session:
-        events = (AgentStarted(run_id=uuid.uuid4().hex, message=text) for text in texts)
+        events = (JobStarted(job_id=uuid.uuid4().hex, message=text) for text in texts)
         await server.engine.journal.append(session, user_stream(user_id), *events)
 
 
@@ -50,9 +49,9 @@ async def keep_writing(server: InLoopServer, user_id: str, number: int) -> None:
 async def test_there_is_no_seam_between_replay_and_live_while_many_write(server: InLoopServer) -> None:
     ada = TestUserContext.of(server.settings)
     writing = asyncio.gather(*(keep_writing(server, ada.id, number) for number in range(WRITERS)))
-    contexts: list[AgentsContext] = []
+    contexts: list[JobsContext] = []
     while not writing.done():
-        contexts.append(AgentsContext(server, ada, joined=len(contexts) % 2 == 1))
+        contexts.append(JobsContext(server, ada, joined=len(contexts) % 2 == 1))
         await contexts[-1].connect()
         await asyncio.wait([writing], timeout=0.03)
     await writing
@@ -66,7 +65,7 @@ async def test_there_is_no_seam_between_replay_and_live_while_many_write(server:
 
 
 async def test_a_socket_cut_off_again_and_again_resumes_without_loss_or_repetition(server: InLoopServer) -> None:
-    async with AgentsContext(server) as ada:
+    async with JobsContext(server) as ada:
         for number in range(1, 21):
             ada.drop()
             await asyncio.gather(ada.connect(), write(server, ada.user.id, str(number)))
@@ -77,13 +76,13 @@ async def test_a_socket_cut_off_again_and_again_resumes_without_loss_or_repetiti
 
 async def test_what_a_publisher_took_to_its_grave_is_shown_all_the_same(server: InLoopServer) -> None:
     """A process that dies between its commit and its publishing leaves events that no bus will ever bring."""
-    async with AgentsContext(server) as ada:
+    async with JobsContext(server) as ada:
         server.engine.outbox.feed(None)
 
-        run = await ada.run_agent("how many words are these")
+        job = await ada.do("how many words are these")
 
         ada.capture.assert_unbroken()
-        ada.capture.assert_grammatical(run.id)
+        ada.capture.assert_grammatical(job.id)
         assert server.engine.counters.published == 0
 
 
@@ -91,7 +90,7 @@ async def test_a_socket_that_does_not_read_is_let_go_and_holds_up_nobody(
     server: InLoopServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "SLOW_SECONDS", 0.3)
-    async with AgentsContext(server) as ada, slow_reader(server, ada.user):
+    async with JobsContext(server) as ada, slow_reader(server, ada.user):
         for number in range(LARGE_EVENTS):
             await write(server, ada.user.id, str(number % 10) * LARGE)
         await ada.wait_for_seq(LARGE_EVENTS)

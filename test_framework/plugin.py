@@ -145,8 +145,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is collected stays: no garbage collection need look through it again and again."""
-    gc.collect()
+    """What is collected stays: no garbage collection need look through it again and again, nor when the process ends."""
+    if not session.config.option.collectonly:
+        gc.collect()
     gc.freeze()
 
 

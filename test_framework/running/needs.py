@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from test_framework.modes import FOLDERS, MODEL_VARIABLES, WITH_SERVICES, Mode, folder_of, missing_for_a_model
 from test_framework.running import machine
-from test_framework.services.diagnosis import command_against
 
 if TYPE_CHECKING:
     import pytest
@@ -174,7 +173,11 @@ def unmet(
         if need == MODEL and without_model:
             return need, BY_CHOICE
         if why := answers.lacking(need):
-            return need, f"{why} (next: {command_against(why, known.remedy)})" if known.remedy else why
+            if not known.remedy:
+                return need, why
+            from test_framework.services.diagnosis import command_against
+
+            return need, f"{why} (next: {command_against(why, known.remedy)})"
     return None
 
 

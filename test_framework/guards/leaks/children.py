@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from pathlib import Path
 
@@ -42,7 +41,7 @@ class Orphans:
     """Processes below this one whose parent has ended; on Linux, where /proc shows what a process has inherited."""
 
     def __init__(self) -> None:
-        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._marked: dict[int, bool] = {}
         self._starts_seen = self._starts_without_orphans = 0
 

@@ -106,11 +106,11 @@ async def _on_thread(test: Callable[[int], None], count: int) -> float:
 async def _body(session: AsyncSession, number: int) -> None:
     """What the test itself does, the same for all."""
     await session.execute(
-        text("INSERT INTO streams (stream, last_seq) VALUES (:stream, :seq)"),
+        text("INSERT INTO commitstream_streams (stream, last_seq) VALUES (:stream, :seq)"),
         {"stream": f"user:{number}", "seq": number},
     )
     await session.commit()
-    seen = await session.scalar(text("SELECT count(*) FROM streams"))
+    seen = await session.scalar(text("SELECT count(*) FROM commitstream_streams"))
     if seen != 1:
         raise AssertionError(f"test {number} saw {seen} rows: they are not isolated")
 
@@ -161,6 +161,8 @@ def _by_plugin(url: str, template: str, number: int) -> None:
         user=user, host=host, port=5432, version="18", dbname="tests", template_dbname=template, isolation_level=None
     )
     with janitor, psycopg.connect(host=host, user=user, dbname="tests") as connection:
-        connection.execute("INSERT INTO streams (stream, last_seq) VALUES (%s, %s)", (f"user:{number}", number))
+        connection.execute(
+            "INSERT INTO commitstream_streams (stream, last_seq) VALUES (%s, %s)", (f"user:{number}", number)
+        )
         connection.commit()
-        connection.execute("SELECT count(*) FROM streams")
+        connection.execute("SELECT count(*) FROM commitstream_streams")

@@ -5,10 +5,10 @@ statement. So two transactions lock their common streams in the same order and c
 only from there to the end of the commit. After a savepoint events are written at once, so that a rollback to it removes
 them; such a transaction locks its streams in the order of its calls.
 
-The INSERT statement itself assigns the number. On Postgres the stream's row in `streams` is locked until the commit, so
-numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at a time. The
-same statement of Postgres reads what the order of types is checked against, and only where it waited for a lock is
-that read again.
+The INSERT statement itself assigns the number. On Postgres the stream's row in `commitstream_streams` is locked until
+the commit, so numbers appear in commit order and "everything after n" misses nothing; on SQLite there is one writer at
+a time. The same statement of Postgres reads what the order of types is checked against, and only where it waited for a
+lock is that read again.
 """
 
 from __future__ import annotations
@@ -180,21 +180,25 @@ class Journal:
         return SubjectPage([frame(row.seq, row.body) for row in shown], shown[-1].seq if more else None)
 
 
-_HEAD = text("SELECT max(seq) FROM events WHERE stream = :stream")
+_HEAD = text("SELECT max(seq) FROM commitstream_events WHERE stream = :stream")
 
-_LAST_TYPE = text("SELECT type FROM events WHERE stream = :stream AND subject = :subject ORDER BY seq DESC LIMIT 1")
+_LAST_TYPE = text(
+    "SELECT type FROM commitstream_events WHERE stream = :stream AND subject = :subject ORDER BY seq DESC LIMIT 1"
+)
 
-_HOLDS = text("SELECT seq FROM events WHERE stream = :stream AND subject = :subject AND body = :body")
+_HOLDS = text("SELECT seq FROM commitstream_events WHERE stream = :stream AND subject = :subject AND body = :body")
 
-_HOLDS_WITHOUT_SUBJECT = text("SELECT seq FROM events WHERE stream = :stream AND subject IS NULL AND body = :body")
+_HOLDS_WITHOUT_SUBJECT = text(
+    "SELECT seq FROM commitstream_events WHERE stream = :stream AND subject IS NULL AND body = :body"
+)
 
-_METADATA = text("SELECT metadata FROM events WHERE stream = :stream AND seq = :seq")
+_METADATA = text("SELECT metadata FROM commitstream_events WHERE stream = :stream AND seq = :seq")
 
 _ABOUT = text(
     """
     SELECT seq, body, found FROM (
         SELECT seq, body, count(*) OVER () AS found, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
-            SELECT seq, body FROM events
+            SELECT seq, body FROM commitstream_events
             WHERE stream = :stream AND subject = :subject AND seq > :after ORDER BY seq LIMIT :page
         ) AS page
     ) AS event
@@ -225,11 +229,11 @@ _ASKED = """
 # written so that the index finds one row: IS NOT DISTINCT FROM, IN (SELECT …) or another order would read all
 _LAST = """
     CASE WHEN asked.subject IS NULL THEN (
-        SELECT type FROM events
+        SELECT type FROM commitstream_events
         WHERE stream = asked.stream AND subject IS NULL AND seq < asked.before AND type = ANY(asked.types)
         ORDER BY subject DESC, seq DESC LIMIT 1
     ) ELSE (
-        SELECT type FROM events
+        SELECT type FROM commitstream_events
         WHERE stream = asked.stream AND subject = asked.subject AND seq < asked.before AND type = ANY(asked.types)
         ORDER BY seq DESC LIMIT 1
     ) END
@@ -249,16 +253,16 @@ class _Postgres:
                 CAST(:metadatas AS text[]), CAST(:ats AS timestamptz[])
             ) WITH ORDINALITY AS given(stream, type, subject, body, metadata, at, n)
         ), numbered AS (
-            INSERT INTO streams (stream, last_seq) SELECT DISTINCT stream, count FROM draft ORDER BY stream
-            ON CONFLICT (stream) DO UPDATE SET last_seq = streams.last_seq + excluded.last_seq
+            INSERT INTO commitstream_streams (stream, last_seq) SELECT DISTINCT stream, count FROM draft ORDER BY stream
+            ON CONFLICT (stream) DO UPDATE SET last_seq = commitstream_streams.last_seq + excluded.last_seq
             RETURNING stream, last_seq
         ), written AS (
-            INSERT INTO events (stream, seq, type, subject, body, metadata, at)
+            INSERT INTO commitstream_events (stream, seq, type, subject, body, metadata, at)
             SELECT stream, last_seq - count + place, type, subject, body, metadata, at
             FROM draft JOIN numbered USING (stream)
         ), {_ASKED}
         SELECT stream, last_seq - count + 1 AS first,
-            last_seq - count = coalesce((SELECT last_seq FROM streams WHERE stream = numbered.stream), 0) AS current,
+            last_seq - count = coalesce((SELECT last_seq FROM commitstream_streams WHERE stream = numbered.stream), 0) AS current,
             ARRAY(SELECT {_LAST} FROM asked WHERE asked.stream = numbered.stream ORDER BY place) AS last
         FROM draft JOIN numbered USING (stream)
         WHERE place = 1
@@ -267,7 +271,7 @@ class _Postgres:
     _last_types = text(f"WITH {_ASKED} SELECT {_LAST} FROM asked ORDER BY place")  # noqa: S608 - of constants
     heads = text(
         """
-        SELECT stream, (SELECT max(seq) FROM events WHERE events.stream = given.stream) AS seq
+        SELECT stream, (SELECT max(seq) FROM commitstream_events AS event WHERE event.stream = given.stream) AS seq
         FROM json_array_elements_text(CAST(:streams AS json)) AS given(stream)
         """
     )
@@ -277,8 +281,8 @@ class _Postgres:
         FROM json_each_text(CAST(:positions AS json)) AS position(stream, seq)
         CROSS JOIN LATERAL (
             SELECT stream, seq, body, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
-                SELECT stream, seq, body FROM events
-                WHERE events.stream = position.stream AND events.seq > CAST(position.seq AS bigint)
+                SELECT stream, seq, body FROM commitstream_events AS journaled
+                WHERE journaled.stream = position.stream AND journaled.seq > CAST(position.seq AS bigint)
                 ORDER BY seq LIMIT :page
             ) AS page
         ) AS event
@@ -309,9 +313,9 @@ class _Postgres:
 class _Sqlite:
     _append = text(
         """
-        INSERT INTO events (stream, seq, type, subject, body, metadata, at)
+        INSERT INTO commitstream_events (stream, seq, type, subject, body, metadata, at)
         SELECT draft.value ->> 0,
-            (SELECT coalesce(max(seq), 0) FROM events WHERE stream = draft.value ->> 0) + (draft.value ->> 1),
+            (SELECT coalesce(max(seq), 0) FROM commitstream_events WHERE stream = draft.value ->> 0) + (draft.value ->> 1),
             draft.value ->> 2, draft.value ->> 3, draft.value ->> 4, draft.value ->> 5, draft.value ->> 6
         FROM json_each(:drafts) AS draft
         ORDER BY draft.key
@@ -321,7 +325,7 @@ class _Sqlite:
     _last_types = text(
         """
         SELECT (
-            SELECT type FROM events
+            SELECT type FROM commitstream_events
             WHERE stream = asked.value ->> 0 AND subject IS asked.value ->> 1 AND seq < asked.value ->> 3
             AND type IN (SELECT value FROM json_each(asked.value -> 2))
             ORDER BY seq DESC LIMIT 1
@@ -332,7 +336,7 @@ class _Sqlite:
     )
     heads = text(
         """
-        SELECT given.value AS stream, (SELECT max(seq) FROM events WHERE events.stream = given.value) AS seq
+        SELECT given.value AS stream, (SELECT max(seq) FROM commitstream_events AS event WHERE event.stream = given.value) AS seq
         FROM json_each(:streams) AS given
         """
     )
@@ -340,10 +344,10 @@ class _Sqlite:
         """
         SELECT event.stream, event.seq, event.body
         FROM json_each(:positions) AS position
-        JOIN events AS event ON event.stream = position.key AND event.seq IN (
+        JOIN commitstream_events AS event ON event.stream = position.key AND event.seq IN (
             SELECT seq FROM (
                 SELECT seq, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
-                    SELECT seq, body FROM events
+                    SELECT seq, body FROM commitstream_events
                     WHERE stream = position.key AND seq > position.value ORDER BY seq LIMIT :page
                 )
             ) WHERE before < :size

@@ -108,8 +108,9 @@ class _Postgres:
     due = text(
         """
         SELECT stream.stream
-        FROM streams AS stream
-        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = stream.stream
+        FROM commitstream_streams AS stream
+        LEFT JOIN commitstream_consumer_positions AS position
+            ON position.consumer = :consumer AND position.stream = stream.stream
         WHERE stream.stream > :after
         AND stream.last_seq > coalesce(position.seq, 0) AND coalesce(position.free_at <= clock_timestamp(), true)
         ORDER BY stream.stream LIMIT :limit
@@ -119,26 +120,27 @@ class _Postgres:
         """
         SELECT stream.stream
         FROM json_array_elements_text(CAST(:streams AS json)) AS named(stream)
-        JOIN streams AS stream ON stream.stream = named.stream
-        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = stream.stream
+        JOIN commitstream_streams AS stream ON stream.stream = named.stream
+        LEFT JOIN commitstream_consumer_positions AS position
+            ON position.consumer = :consumer AND position.stream = stream.stream
         WHERE stream.last_seq > coalesce(position.seq, 0) AND coalesce(position.free_at <= clock_timestamp(), true)
         ORDER BY stream.stream LIMIT :limit
         """
     )
     claim = text(
         """
-        INSERT INTO consumer_positions (consumer, stream, seq, attempts, owner, free_at)
+        INSERT INTO commitstream_consumer_positions (consumer, stream, seq, attempts, owner, free_at)
         SELECT :consumer, stream, 0, 1, :token, clock_timestamp() + make_interval(secs => :lease)
         FROM json_array_elements_text(CAST(:streams AS json)) AS named(stream) ORDER BY stream
         ON CONFLICT (consumer, stream) DO UPDATE
-        SET attempts = consumer_positions.attempts + 1, owner = excluded.owner, free_at = excluded.free_at
-        WHERE consumer_positions.free_at <= clock_timestamp()
+        SET attempts = commitstream_consumer_positions.attempts + 1, owner = excluded.owner, free_at = excluded.free_at
+        WHERE commitstream_consumer_positions.free_at <= clock_timestamp()
         RETURNING stream, seq, attempts
         """
     )
     move = text(
         """
-        UPDATE consumer_positions
+        UPDATE commitstream_consumer_positions
         SET seq = :seq, attempts = :attempts, free_at = clock_timestamp() + make_interval(secs => :lease)
         WHERE consumer = :consumer AND stream = :stream AND owner = :token
         RETURNING stream
@@ -146,7 +148,7 @@ class _Postgres:
     )
     store_dead_letter = text(
         """
-        INSERT INTO dead_letters (consumer, stream, seq, event, reason, attempts, at)
+        INSERT INTO commitstream_dead_letters (consumer, stream, seq, event, reason, attempts, at)
         VALUES (:consumer, :stream, :seq, :event, :reason, :attempts, clock_timestamp())
         ON CONFLICT (consumer, stream, seq) DO UPDATE
         SET reason = excluded.reason, attempts = excluded.attempts, at = excluded.at
@@ -160,16 +162,20 @@ class _Sqlite:
     due = text(
         """
         WITH RECURSIVE named (stream) AS (
-            SELECT min(stream) FROM events WHERE stream > :after
+            SELECT min(stream) FROM commitstream_events WHERE stream > :after
             UNION ALL
-            SELECT (SELECT min(stream) FROM events WHERE stream > named.stream) FROM named
+            SELECT (SELECT min(stream) FROM commitstream_events WHERE stream > named.stream) FROM named
             WHERE named.stream IS NOT NULL
         )
         SELECT named.stream
         FROM named
-        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = named.stream
+        LEFT JOIN commitstream_consumer_positions AS position
+            ON position.consumer = :consumer AND position.stream = named.stream
         WHERE named.stream IS NOT NULL
-        AND EXISTS (SELECT 1 FROM events WHERE events.stream = named.stream AND seq > coalesce(position.seq, 0))
+        AND EXISTS (
+            SELECT 1 FROM commitstream_events AS event
+            WHERE event.stream = named.stream AND event.seq > coalesce(position.seq, 0)
+        )
         AND coalesce(position.free_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now'), 1)
         LIMIT :limit
         """
@@ -178,15 +184,19 @@ class _Sqlite:
         """
         SELECT named.value
         FROM json_each(:streams) AS named
-        LEFT JOIN consumer_positions AS position ON position.consumer = :consumer AND position.stream = named.value
-        WHERE EXISTS (SELECT 1 FROM events WHERE events.stream = named.value AND seq > coalesce(position.seq, 0))
+        LEFT JOIN commitstream_consumer_positions AS position
+            ON position.consumer = :consumer AND position.stream = named.value
+        WHERE EXISTS (
+            SELECT 1 FROM commitstream_events AS event
+            WHERE event.stream = named.value AND event.seq > coalesce(position.seq, 0)
+        )
         AND coalesce(position.free_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now'), 1)
         LIMIT :limit
         """
     )
     claim = text(
         """
-        INSERT INTO consumer_positions (consumer, stream, seq, attempts, owner, free_at)
+        INSERT INTO commitstream_consumer_positions (consumer, stream, seq, attempts, owner, free_at)
         SELECT :consumer, value, 0, 1, :token,
             strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', :lease))
         FROM json_each(:streams) WHERE true
@@ -198,7 +208,7 @@ class _Sqlite:
     )
     move = text(
         """
-        UPDATE consumer_positions
+        UPDATE commitstream_consumer_positions
         SET seq = :seq, attempts = :attempts,
             free_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', :lease))
         WHERE consumer = :consumer AND stream = :stream AND owner = :token
@@ -207,7 +217,7 @@ class _Sqlite:
     )
     store_dead_letter = text(
         """
-        INSERT INTO dead_letters (consumer, stream, seq, event, reason, attempts, at)
+        INSERT INTO commitstream_dead_letters (consumer, stream, seq, event, reason, attempts, at)
         VALUES (:consumer, :stream, :seq, :event, :reason, :attempts, strftime('%Y-%m-%d %H:%M:%f000', 'now'))
         ON CONFLICT (consumer, stream, seq) DO UPDATE
         SET reason = excluded.reason, attempts = excluded.attempts, at = excluded.at

@@ -16,7 +16,7 @@ from commitstream.db.base import Base, Moment
 class StreamHead(Base):
     """The number of a stream's last event; on Postgres its row lock orders the commits."""
 
-    __tablename__ = "streams"
+    __tablename__ = "commitstream_streams"
 
     stream: Mapped[str] = mapped_column(Text, primary_key=True)
     last_seq: Mapped[int] = mapped_column(BigInteger)
@@ -25,7 +25,7 @@ class StreamHead(Base):
 class JournalEntry(Base):
     """One event; the body is the text that its watchers get, without the number."""
 
-    __tablename__ = "events"
+    __tablename__ = "commitstream_events"
     __table_args__ = (Index(None, "stream", "subject", "seq"),)
 
     stream: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -40,7 +40,7 @@ class JournalEntry(Base):
 class ConsumerPosition(Base):
     """A consumer's position in a stream, and the lease on it: the owner's, until `free_at`."""
 
-    __tablename__ = "consumer_positions"
+    __tablename__ = "commitstream_consumer_positions"
 
     consumer: Mapped[str] = mapped_column(Text, primary_key=True)
     stream: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -53,7 +53,7 @@ class ConsumerPosition(Base):
 class DeadLetter(Base):
     """An event that a consumer could not handle, and why."""
 
-    __tablename__ = "dead_letters"
+    __tablename__ = "commitstream_dead_letters"
 
     consumer: Mapped[str] = mapped_column(Text, primary_key=True)
     stream: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -81,13 +81,13 @@ async def test_migrate_leaves_a_database_that_is_ahead(database: Database, envir
 async def test_migrate_refuses_a_database_of_other_tables(database: Database, environment: Mapping[str, str]) -> None:
     await set_revision(database, "f00dfeed")
     async with database.engine.begin() as connection:
-        await connection.execute(text("DROP TABLE dead_letters"))
+        await connection.execute(text("DROP TABLE commitstream_dead_letters"))
 
     async with run(environment, "migrate") as process:
         ended = await process.ended()
 
     assert ended.code == 1
-    ended.assert_brief("f00dfeed", "lacks dead_letters", "DATABASE_URL")
+    ended.assert_brief("f00dfeed", "lacks commitstream_dead_letters", "DATABASE_URL")
 
 
 async def test_migrate_gives_up_on_a_database_that_is_away(environment: Mapping[str, str], away: str) -> None:

@@ -35,7 +35,7 @@ async def test_the_tables_as_migrated_are_the_tables_as_declared(database: Datab
 
 async def test_a_table_that_strays_from_its_declaration_is_found(database: Database) -> None:
     async with database.engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE dead_letters ADD COLUMN stray INTEGER"))
+        await connection.execute(text("ALTER TABLE commitstream_dead_letters ADD COLUMN stray INTEGER"))
 
     with pytest.raises(CommandError, match="stray"):
         await migrations.check(database.engine)
@@ -85,11 +85,15 @@ async def test_a_database_of_a_newer_release_is_used_with_a_warning(
 
 
 async def test_an_unknown_migration_without_a_column_of_ours_is_refused(database: Database) -> None:
-    await applied_elsewhere(database, "ALTER TABLE events DROP COLUMN metadata", "DROP TABLE dead_letters")
+    await applied_elsewhere(
+        database, "ALTER TABLE commitstream_events DROP COLUMN metadata", "DROP TABLE commitstream_dead_letters"
+    )
 
-    with pytest.raises(SchemaError, match=r"f00dfeed, which this code doesn't have, and lacks .*events\.metadata"):
+    with pytest.raises(
+        SchemaError, match=r"f00dfeed, which this code doesn't have, and lacks .*commitstream_events\.metadata"
+    ):
         await migrations.require_newest(database.engine)
-    with pytest.raises(SchemaError, match="dead_letters"):
+    with pytest.raises(SchemaError, match="commitstream_dead_letters"):
         await migrations.require_newest(database.engine)
 
 

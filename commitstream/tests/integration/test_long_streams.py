@@ -51,7 +51,7 @@ async def path(database_url: str) -> AsyncIterator[EventPath]:
 
 async def rows_read(session: AsyncSession) -> int:
     """How many events Postgres has read on the connection of a session."""
-    read = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relname = 'events'"
+    read = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relname = 'commitstream_events'"
     return int(await session.scalar(text(read)) or 0)
 
 

@@ -99,7 +99,7 @@ async def test_streams_are_locked_in_sorted_order(path: EventPath) -> None:
                 await path.journal.append(session, stream, said(stream, "after"))
 
     async with path.database.transaction() as holder:
-        lock = text("SELECT last_seq FROM streams WHERE stream = :stream FOR UPDATE")
+        lock = text("SELECT last_seq FROM commitstream_streams WHERE stream = :stream FOR UPDATE")
         await holder.execute(lock, {"stream": str(first)})
         waiting = asyncio.create_task(write(second, first))
         async with asyncio.timeout(SOON_SECONDS):

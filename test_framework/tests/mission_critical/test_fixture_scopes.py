@@ -211,8 +211,8 @@ CASES: dict[str, Case] = {
         async def test_it(database_url, time):
             database = Database(database_url)
             async with database.transaction() as session:
-                assert await session.scalar(text("SELECT count(*) FROM streams")) == 0
-                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('user:ada', 1)"))
+                assert await session.scalar(text("SELECT count(*) FROM commitstream_streams")) == 0
+                await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES ('user:ada', 1)"))
             await database.close()
         """,
         "passed passed",

@@ -85,7 +85,7 @@ async def test_both_events_of_the_document_are_written_with_its_row(world: World
     assert (bid.type, bid.payload, bid.metadata) == ("bid_placed", {"amount": 110}, {"request_id": "c94f"})
     assert (outbid.type, outbid.subject, outbid.payload) == ("outbid", "42", {"amount": 110})
     async with world.engine.database.reading() as session:
-        assert await session.scalar(text("SELECT count(*) FROM dead_letters")) == 1
+        assert await session.scalar(text("SELECT count(*) FROM commitstream_dead_letters")) == 1
 
 
 async def test_a_bid_on_a_closed_lot_breaks_the_order_of_the_document(world: World) -> None:

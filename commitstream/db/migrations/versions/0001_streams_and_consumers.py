@@ -7,7 +7,8 @@ from alembic import op
 
 from commitstream.db.base import Moment
 
-revision = "commitstream_0001"
+# commitstream_0001 made tables of other names: a database that has those is told so, as at an unknown migration
+revision = "commitstream_tables_0001"
 down_revision = None
 branch_labels = ("commitstream",)
 depends_on = None
@@ -15,13 +16,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "streams",
+        "commitstream_streams",
         sa.Column("stream", sa.Text(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("stream", name="pk_streams"),
+        sa.PrimaryKeyConstraint("stream", name="pk_commitstream_streams"),
     )
     op.create_table(
-        "events",
+        "commitstream_events",
         sa.Column("stream", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
@@ -29,21 +30,21 @@ def upgrade() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text()),
         sa.Column("at", Moment(), nullable=False),
-        sa.PrimaryKeyConstraint("stream", "seq", name="pk_events"),
+        sa.PrimaryKeyConstraint("stream", "seq", name="pk_commitstream_events"),
     )
-    op.create_index("ix_events_stream_subject_seq", "events", ["stream", "subject", "seq"])
+    op.create_index("ix_commitstream_events_stream_subject_seq", "commitstream_events", ["stream", "subject", "seq"])
     op.create_table(
-        "consumer_positions",
+        "commitstream_consumer_positions",
         sa.Column("consumer", sa.Text(), nullable=False),
         sa.Column("stream", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("free_at", Moment(), nullable=False),
-        sa.PrimaryKeyConstraint("consumer", "stream", name="pk_consumer_positions"),
+        sa.PrimaryKeyConstraint("consumer", "stream", name="pk_commitstream_consumer_positions"),
     )
     op.create_table(
-        "dead_letters",
+        "commitstream_dead_letters",
         sa.Column("consumer", sa.Text(), nullable=False),
         sa.Column("stream", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -51,12 +52,12 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("at", Moment(), nullable=False),
-        sa.PrimaryKeyConstraint("consumer", "stream", "seq", name="pk_dead_letters"),
+        sa.PrimaryKeyConstraint("consumer", "stream", "seq", name="pk_commitstream_dead_letters"),
     )
 
 
 def downgrade() -> None:
-    op.drop_table("dead_letters")
-    op.drop_table("consumer_positions")
-    op.drop_table("events")
-    op.drop_table("streams")
+    op.drop_table("commitstream_dead_letters")
+    op.drop_table("commitstream_consumer_positions")
+    op.drop_table("commitstream_events")
+    op.drop_table("commitstream_streams")

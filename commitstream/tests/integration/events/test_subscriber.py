@@ -209,11 +209,11 @@ async def test_no_connection_is_held_while_events_are_handled(ours: Ledger) -> N
 async def test_a_round_over_ten_thousand_streams_takes_a_moment(ours: Ledger) -> None:
     async with ours.database.transaction() as session:
         for statement in (
-            "INSERT INTO streams SELECT 'user:' || n, 1 FROM generate_series(1, 10000) AS n",
-            "INSERT INTO consumer_positions SELECT 'audit', stream, 1, 0, '', now() FROM streams "
+            "INSERT INTO commitstream_streams SELECT 'user:' || n, 1 FROM generate_series(1, 10000) AS n",
+            "INSERT INTO commitstream_consumer_positions SELECT 'audit', stream, 1, 0, '', now() FROM commitstream_streams "
             "WHERE stream <> 'user:777'",
-            "ANALYZE streams",
-            "ANALYZE consumer_positions",
+            "ANALYZE commitstream_streams",
+            "ANALYZE commitstream_consumer_positions",
         ):
             await session.execute(text(statement))
     positions = Positions(ours.database, "audit")

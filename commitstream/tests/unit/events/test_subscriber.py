@@ -396,7 +396,7 @@ async def test_a_database_that_is_away_for_a_moment_ends_nothing(
 ) -> None:
     keeper = Keeper()
     async with ours.database.transaction() as session:
-        await session.execute(text("ALTER TABLE consumer_positions RENAME TO elsewhere"))
+        await session.execute(text("ALTER TABLE commitstream_consumer_positions RENAME TO elsewhere"))
 
     async with consuming(ours, keeper):
         await ours.write("user:ada", 2)
@@ -406,7 +406,7 @@ async def test_a_database_that_is_away_for_a_moment_ends_nothing(
 
         await eventually(noticed, "a warning")
         async with ours.database.transaction() as session:
-            await session.execute(text("ALTER TABLE elsewhere RENAME TO consumer_positions"))
+            await session.execute(text("ALTER TABLE elsewhere RENAME TO commitstream_consumer_positions"))
         await keeper.until_kept("user:ada", 2)
 
     assert keeper.kept == {"user:ada": [1, 2]}
@@ -423,7 +423,7 @@ async def test_a_round_over_ten_thousand_users_is_quick(ours: Ledger) -> None:
             text(
                 """
                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-                INSERT INTO events (stream, seq, type, body, at)
+                INSERT INTO commitstream_events (stream, seq, type, body, at)
                 SELECT printf('user:%05d', i), 1, 'counted', '{}', '2026-01-01 00:00:00.000000' FROM n
                 """
             )
@@ -431,8 +431,8 @@ async def test_a_round_over_ten_thousand_users_is_quick(ours: Ledger) -> None:
         await session.execute(
             text(
                 """
-                INSERT INTO consumer_positions (consumer, stream, seq, attempts, owner, free_at)
-                SELECT 'audit', stream, seq, 0, '', '2026-01-01 00:00:00.000000' FROM events
+                INSERT INTO commitstream_consumer_positions (consumer, stream, seq, attempts, owner, free_at)
+                SELECT 'audit', stream, seq, 0, '', '2026-01-01 00:00:00.000000' FROM commitstream_events
                 WHERE stream <> 'user:09999'
                 """
             )

@@ -281,7 +281,7 @@ class ModelCallEntry(Base):'''),)),
         async def test_insert(database_url):
             async with Database(database_url).transaction() as session:
                 for _ in range(2):
-                    await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('user:ada', 1)"))
+                    await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES ('user:ada', 1)"))
         """, mode="integration"),
     Scenario("row-twice-in-the-app", D, CODE, """
         from commitstream.db.database import Database
@@ -291,7 +291,7 @@ class ModelCallEntry(Base):'''),)),
         """, patches=(("commitstream/db/database.py", "    async def ping(self)", '''    async def open_stream(self, user: str) -> None:
         async with self.transaction() as session:
             for _ in range(2):
-                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES (:user, 0)"), {"user": user})
+                await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES (:user, 0)"), {"user": user})
 
     async def ping(self)'''),)),
     Scenario("row-without-what-it-needs", D, TEST, """
@@ -300,7 +300,7 @@ class ModelCallEntry(Base):'''),)),
 
         async def test_not_null(database_url):
             async with Database(database_url).transaction() as session:
-                await session.execute(text("INSERT INTO streams (stream) VALUES ('user:ada')"))
+                await session.execute(text("INSERT INTO commitstream_streams (stream) VALUES ('user:ada')"))
 
         async def test_wrong_value(database_url):
             async with Database(database_url).transaction() as session:
@@ -315,11 +315,11 @@ class ModelCallEntry(Base):'''),)),
         async def test_two_writers(database_url):
             database = Database(database_url)
             async with database.transaction() as session:
-                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('a', 1), ('b', 1)"))
+                await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES ('a', 1), ('b', 1)"))
             async def write(first, second):
                 async with database.transaction() as session:
                     for user in (first, second):
-                        await session.execute(text("UPDATE streams SET last_seq = 2 WHERE stream = :u"), {"u": user})
+                        await session.execute(text("UPDATE commitstream_streams SET last_seq = 2 WHERE stream = :u"), {"u": user})
                         await asyncio.sleep(0.3)
             await asyncio.gather(write("a", "b"), write("b", "a"))
         """, mode="integration"),
@@ -330,9 +330,9 @@ class ModelCallEntry(Base):'''),)),
         async def test_second_lock(database_url):
             database = Database(database_url)
             async with database.transaction() as one, database.transaction() as other:
-                await one.execute(text("LOCK TABLE streams"))
+                await one.execute(text("LOCK TABLE commitstream_streams"))
                 await other.execute(text("SET LOCAL lock_timeout = '200ms'"))
-                await other.execute(text("SELECT * FROM streams"))
+                await other.execute(text("SELECT * FROM commitstream_streams"))
 
         async def test_slow_statement(database_url):
             async with Database(database_url).transaction() as session:

@@ -96,7 +96,7 @@ SCENARIOS = (
                 async with database.transaction() as session:
                     await session.execute(text("PRAGMA max_page_count = 1"))
                     for user in range(5000):
-                        await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES (:u, 1)"), {"u": str(user) * 10})
+                        await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES (:u, 1)"), {"u": str(user) * 10})
             finally:
                 await database.close()
         """),

@@ -24,8 +24,8 @@ from test_framework.isolation.worker_database import IsolationError
 from test_framework.service_pool import ServicePool
 
 TESTS = 30
-WRITE = "INSERT INTO streams (stream, last_seq) VALUES ($1, 1)"
-COUNT = "SELECT count(*) FROM streams"
+WRITE = "INSERT INTO commitstream_streams (stream, last_seq) VALUES ($1, 1)"
+COUNT = "SELECT count(*) FROM commitstream_streams"
 ANOTHER_PROCESS = """
 import asyncio, sys
 from sqlalchemy import text
@@ -36,7 +36,7 @@ from commitstream.db.migrate import Migrations
 async def write():
     database = Database(sys.argv[1])
     async with database.transaction() as session:
-        await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('from another process', 1)"))
+        await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES ('from another process', 1)"))
     await database.close()
 asyncio.run(write())
 """
@@ -78,7 +78,7 @@ async def test_what_several_connections_and_processes_committed_is_seen_by_all_a
         assert await count(again.url) == 0
 
     assert given.url == again.url
-    assert (given.emptied, again.emptied) == (("streams",), ())
+    assert (given.emptied, again.emptied) == (("commitstream_streams",), ())
 
 
 async def test_only_tables_that_were_written_are_emptied_also_where_the_writer_rolled_back(
@@ -90,7 +90,7 @@ async def test_only_tables_that_were_written_are_emptied_also_where_the_writer_r
         await transaction.start()
         await connection.execute("DELETE FROM runs")
         await transaction.rollback()
-        await connection.execute("SELECT * FROM streams")
+        await connection.execute("SELECT * FROM commitstream_streams")
         await connection.close()
 
     assert given.emptied == ("runs",)
@@ -116,7 +116,9 @@ async def test_a_transaction_left_open_is_named_and_the_next_test_finds_an_empty
             left_open.push_async_callback(database.close)
             # its connection was ended under it: a rollback on it would count as a failed connection of this run
             left_open.push_async_callback(session.invalidate)
-            await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('never committed', 1)"))
+            await session.execute(
+                text("INSERT INTO commitstream_streams (stream, last_seq) VALUES ('never committed', 1)")
+            )
 
     left_open = AsyncExitStack()
     with pytest.raises(IsolationError) as caught:
@@ -125,7 +127,7 @@ async def test_a_transaction_left_open_is_named_and_the_next_test_finds_an_empty
     assert "after 200ms" in str(caught.value)
     assert "tests/integration/test_a.py::test_that_leaks (pid " in str(caught.value)
     assert "idle in transaction" in str(caught.value)
-    assert "last query: INSERT INTO streams" in str(caught.value)
+    assert "last query: INSERT INTO commitstream_streams" in str(caught.value)
     async with worker.give(pool, Level.RESET, "next") as given:
         assert await count(given.url) == 0
     await left_open.aclose()
@@ -141,7 +143,7 @@ async def test_a_lock_in_the_way_is_named_hardly_later_than_the_patience_allows(
         async with worker.give(pool, Level.RESET, "locks") as given:
             await write(given.url)
             connection = await connect(given.url, "the one who locks")
-            await connection.execute("BEGIN; LOCK TABLE streams IN SHARE MODE")
+            await connection.execute("BEGIN; LOCK TABLE commitstream_streams IN SHARE MODE")
 
     began = time.perf_counter()
     with pytest.raises(IsolationError, match="the one who locks"):
@@ -170,7 +172,10 @@ async def test_a_changed_schema_is_shown_and_gone_for_the_next_test(worker: Data
         ("CREATE FUNCTION stray() RETURNS int LANGUAGE sql AS 'SELECT 1'", "+ function stray()"),
         ("CREATE TYPE stray AS ENUM ('a', 'b')", "+ type stray a, b"),
         ("CREATE SCHEMA stray", "+ schema stray"),
-        ("DROP INDEX ix_events_stream_subject_seq", "- CREATE INDEX ix_events_stream_subject_seq"),
+        (
+            "DROP INDEX ix_commitstream_events_stream_subject_seq",
+            "- CREATE INDEX ix_commitstream_events_stream_subject_seq",
+        ),
         (
             "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = ''1MB''', current_database()); END $$",
             "work_mem",
@@ -262,5 +267,5 @@ async def test_each_application_gets_its_own_tables(worker: Databases, pool: Ser
         assert await names(given.url, TABLES) == service
 
     assert other < service
-    assert "streams" in other
+    assert "commitstream_streams" in other
     assert before < after, "one application's template was swept by another's"

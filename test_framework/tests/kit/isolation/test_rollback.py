@@ -28,7 +28,7 @@ async def undone(worker: Databases, pool: ServicePool) -> AsyncIterator[EventPat
         outside = await connect(given.url, "somebody outside")
         async with event_path(given.url) as wired:
             yield wired
-            assert await outside.fetchval("SELECT count(*) FROM events") == 0
+            assert await outside.fetchval("SELECT count(*) FROM commitstream_events") == 0
         await outside.close()
 
 

@@ -43,13 +43,13 @@ NOSY = """
             await meet("ready")
 
             async with database.transaction() as session:
-                await session.execute(text("INSERT INTO streams (stream, last_seq) VALUES ('ada', 1)"))
+                await session.execute(text("INSERT INTO commitstream_streams (stream, last_seq) VALUES ('ada', 1)"))
             await redis.set(f"{{redis_namespace}}:mine", who)
             await redis.publish(f"{{redis_namespace}}:events", who)
             await meet("written")
 
             async with database.reading() as session:
-                assert await session.scalar(text("SELECT count(*) FROM streams")) == 1
+                assert await session.scalar(text("SELECT count(*) FROM commitstream_streams")) == 1
             assert await redis.keys("*:mine") == [f"{{redis_namespace}}:mine".encode()]
             heard = []
             while message := await ear.get_message(ignore_subscribe_messages=True, timeout=0.3):

@@ -17,7 +17,7 @@ from app.db.base import Base
 from app.db.schema import migrations
 from test_framework.tasks import db
 
-TABLES = {"streams", "events", "alembic_version"}
+TABLES = {"commitstream_streams", "commitstream_events", "alembic_version"}
 
 
 @pytest.fixture
@@ -136,10 +136,10 @@ def test_a_revision_without_ruff_is_kept_and_says_so(
 def test_a_missing_migration_is_named_with_the_next_command(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declared = MetaData(naming_convention=Base.metadata.naming_convention)
     for table in migrations.tables:
-        if table.name != "dead_letters":
+        if table.name != "commitstream_dead_letters":
             table.to_metadata(declared)
     Table("pets", declared, Column("id", Integer, primary_key=True), Column("name", Text, index=True))
-    events = declared.tables["events"]
+    events = declared.tables["commitstream_events"]
     events.append_column(Column("mood", Text))
     events.append_constraint(CheckConstraint("mood <> ''", name="mood"))
     events.c.body.nullable = True
@@ -150,11 +150,11 @@ def test_a_missing_migration_is_named_with_the_next_command(file: Path, monkeypa
 
     said = str(refusal.value.message)
     for difference in (
-        *("add table pets", "remove table dead_letters", "add column events.mood"),
+        *("add table pets", "remove table commitstream_dead_letters", "add column commitstream_events.mood"),
         *(
-            "add constraint ck_events_mood of events",
+            "add constraint ck_commitstream_events_mood of commitstream_events",
             "add index ix_pets_name of pets",
-            "change nullable of events.body",
+            "change nullable of commitstream_events.body",
         ),
     ):
         assert difference in said
@@ -179,9 +179,9 @@ def test_an_upgrade_of_an_unknown_database_that_lacks_tables_fails(file: Path) -
     db.upgrade(Context())
     execute(file, FOREIGN)
     db.upgrade(Context())  # all that this code needs is there
-    execute(file, "DROP TABLE dead_letters")
+    execute(file, "DROP TABLE commitstream_dead_letters")
 
-    with pytest.raises(Exit, match=r"f00dfeed.*lacks dead_letters.*invoke db\.reset"):
+    with pytest.raises(Exit, match=r"f00dfeed.*lacks commitstream_dead_letters.*invoke db\.reset"):
         db.upgrade(Context())
 
 
@@ -200,11 +200,11 @@ def test_an_unknown_revision_is_said_plainly(file: Path) -> None:
 
 def test_a_reset_of_the_embedded_database_removes_its_data(file: Path) -> None:
     db.upgrade(Context())
-    execute(file, "INSERT INTO streams (stream, last_seq) VALUES ('user:ada', 7)")
+    execute(file, "INSERT INTO commitstream_streams (stream, last_seq) VALUES ('user:ada', 7)")
 
     db.reset(Context())
 
-    assert column(file, "SELECT stream FROM streams") == []
+    assert column(file, "SELECT stream FROM commitstream_streams") == []
     assert tables(file) >= TABLES
 
 
@@ -241,15 +241,15 @@ def test_a_reset_is_refused_while_someone_uses_the_database(file: Path) -> None:
 def test_a_reset_of_anyone_elses_database_needs_a_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = use(tmp_path / "elsewhere.db", tmp_path / "checkout", monkeypatch)
     db.upgrade(Context())
-    execute(file, "INSERT INTO streams (stream, last_seq) VALUES ('user:ada', 7)")
+    execute(file, "INSERT INTO commitstream_streams (stream, last_seq) VALUES ('user:ada', 7)")
 
     with pytest.raises(Exit, match=r"invoke db\.reset --yes"):
         db.reset(Context())
-    kept = column(file, "SELECT stream FROM streams")
+    kept = column(file, "SELECT stream FROM commitstream_streams")
     db.reset(Context(), yes=True)
 
     assert kept == ["user:ada"]
-    assert column(file, "SELECT stream FROM streams") == []
+    assert column(file, "SELECT stream FROM commitstream_streams") == []
 
 
 def test_a_database_that_cannot_be_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

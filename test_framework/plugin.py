@@ -88,7 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         needs.demand_whole_model(config.stash[MODE])
         if config.getoption("--model-if-set") and missing_for_a_model():
             config.option.without_model = True
-        named_project()
+        named_project(config.rootpath)
     except (ValueError, ProjectError) as error:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", needs.MARKER)

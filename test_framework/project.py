@@ -205,9 +205,8 @@ def project() -> ProjectAdapter:
     return load(project_root())
 
 
-def named_project() -> ProjectAdapter | None:
-    """Return the adapter of the project under test, None where it names none; raises ProjectError if it can't be used."""
-    root = project_root()
+def named_project(root: Path) -> ProjectAdapter | None:
+    """Return the adapter of the project in a folder, None where it names none; raises ProjectError if it can't be used."""
     return load(root) if table_of(root) else None
 
 

@@ -9,7 +9,7 @@ import sys
 
 from test_framework import SERVICE
 from test_framework.errors.failure import Fact
-from test_framework.project import Tables, named_project
+from test_framework.project import Tables, project
 
 _MISSING = re.compile(
     r"relation \"(?P<table>[\w.]+)\" does not exist|no such table: (?P<lite_table>[\w.]+)"
@@ -52,8 +52,7 @@ def _migrations() -> Tables | None:
     if not any(name in sys.modules for name in SERVICE):
         return None
     try:
-        adapter = named_project()
-        return None if adapter is None else adapter.migrations()
+        return project().migrations()
     except Exception:  # noqa: BLE001 - a failure is explained also where the application can't be imported
         return None
 

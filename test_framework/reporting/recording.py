@@ -122,7 +122,7 @@ class RecordedRun:
             "leaks_watched": str(getattr(option, "leaks", None) or "off") != "off",
             "command": circumstances.command_line(config.invocation_params.args),
             "whole": _is_whole(config),
-            "event_types": [*adapter.event_types()] if (adapter := named_project()) else [],
+            "event_types": [*adapter.event_types()] if (adapter := named_project(config.rootpath)) else [],
             **circumstances.of_the_code(config.rootpath),
             **circumstances.of_the_machine(),
             **circumstances.of_ci(),

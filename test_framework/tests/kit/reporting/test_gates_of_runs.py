@@ -88,19 +88,9 @@ async def test_that_does_not_look():
 """
 
 
-SILENT = """
-from tests.support.project import Project
-
-class Silent(Project):
-    def event_types(self):
-        return ()
-"""
-
-
 @pytest.mark.parametrize(("numbers", "code"), [((1, 2, 4), GATE_BROKEN), ((1, 2, 3, 4), 0)])
 def test_an_event_that_was_lost_unnoticed_ends_the_run(tmp_path: Path, numbers: tuple[int, ...], code: int) -> None:
-    suite = suite_with(tmp_path, LOSES.format(numbers=numbers), adapter("Silent"))
-    suite.file("adapter.py", SILENT)
+    suite = suite_with(tmp_path, LOSES.format(numbers=numbers))
 
     ended = suite.run()
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from app.db.schema import migrations
 from commitstream.db.database import Database
 from test_framework.faults.breakable import Breakable
-from tests.full.processes import run
+from test_framework.running.service_process import run
 
 pytestmark = [pytest.mark.isolation("clone"), pytest.mark.timeout(60)]
 

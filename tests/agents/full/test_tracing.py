@@ -8,15 +8,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from signal import SIGTERM
 from typing import Any
 
-import httpx
 import pytest
 
 from app.settings import ROOT, Settings
-from test_framework.servers import token
-from tests.full.processes import run
 
 RECORDED_SECONDS = 25.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -90,42 +86,6 @@ def beginning(span: Span, spans: Mapping[str, Span]) -> Span:
     while span["parent_id"] in spans:
         span = spans[span["parent_id"]]
     return span
-
-
-async def test_a_setting_of_opentelemetry_is_enough_for_a_process_to_export(settings: Settings) -> None:
-    environment = {
-        "DATABASE_URL": settings.database_url,
-        "APP_PORT": "0",
-        "APP_TOKEN_SECRET": settings.token_secret.get_secret_value(),
-        "OTEL_TRACES_EXPORTER": "console",
-        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=here",
-    }
-    async with run(environment) as process:
-        async with httpx.AsyncClient(base_url=await process.url(), trust_env=False) as client:
-            headers = {"Authorization": f"Bearer {token(settings, 'ada')}"}
-            await client.post("/api/runs", json={"message": "hello"}, headers=headers)
-        ended = await process.ended(SIGTERM)
-
-    assert ended.code == 0, ended.complained
-    assert '"name": "POST /api/runs"' in ended.said
-    assert '"deployment.environment.name": "here"' in ended.said
-    assert '"service.name": "unknown_service"' not in ended.said
-
-
-async def test_a_process_whose_traces_can_t_be_exported_says_so_and_serves(
-    settings: Settings,
-) -> None:
-    environment = {"DATABASE_URL": settings.database_url, "APP_PORT": "0", "OTEL_TRACES_EXPORTER": "nowhere"}
-    async with run(environment) as process:
-        url = await process.url()
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            ready = await client.get("/health/ready")
-        ended = await process.ended(SIGTERM)
-
-    assert (ready.status_code, ended.code) == (200, 0)
-    [line] = ended.complained.splitlines()
-    assert "no traces" in line
-    assert "pip install opentelemetry-sdk" in line
 
 
 async def test_without_such_a_setting_nothing_of_the_sdk_is_imported(settings: Settings) -> None:

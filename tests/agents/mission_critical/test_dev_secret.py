@@ -12,7 +12,7 @@ import pytest
 from app.dev_secret import NAME, kept_secret
 from app.settings import ROOT
 from test_framework import SERVICE
-from tests.full.processes import run
+from test_framework.running.service_process import run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m app` as a person or an orchestrator runs it: what it says, how it ends, and when."""
+"""A service as a person or an orchestrator runs it: what it says, how it ends, and when."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from signal import Signals
 import httpx
 import psutil
 
-from app.settings import ROOT
+from test_framework import CHECKOUT
 from test_framework.running.hearing import hearing
 
 DEADLINE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedProcess:
     code: int
     seconds: float
     said: str
@@ -46,7 +46,7 @@ def listening(pid: int) -> int | None:
     return next((each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN), None)
 
 
-class Process:
+class ServiceProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._said = ""
@@ -87,7 +87,7 @@ class Process:
     def tell(self, number: Signals) -> None:
         self._process.send_signal(number)
 
-    async def ended(self, number: Signals | None = None) -> Ended:
+    async def ended(self, number: Signals | None = None) -> EndedProcess:
         """Send a signal if asked, and wait for the end."""
         began = time.monotonic()
         if number is not None:
@@ -101,7 +101,7 @@ class Process:
             raise AssertionError(f"it did not end within {DEADLINE_SECONDS:g} s: {complained.decode()}") from None
         seconds = time.monotonic() - began
         assert self._process.returncode is not None
-        return Ended(self._process.returncode, seconds, self._said + said.decode(), complained.decode())
+        return EndedProcess(self._process.returncode, seconds, self._said + said.decode(), complained.decode())
 
     async def kill(self) -> None:
         if self._process.returncode is None:
@@ -110,12 +110,14 @@ class Process:
 
 
 @asynccontextmanager
-async def run(environment: Mapping[str, str], *arguments: str, root: Path = ROOT) -> AsyncIterator[Process]:
-    """Run it with these variables and no others; it is gone when the block ends."""
-    process = Process(
+async def run(
+    environment: Mapping[str, str], *arguments: str, root: Path = CHECKOUT, module: str = "app"
+) -> AsyncIterator[ServiceProcess]:
+    """Run a module with these variables and no others; it is gone when the block ends."""
+    process = ServiceProcess(
         await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "app", *arguments),
+            *("-m", module, *arguments),
             cwd=root,
             env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "APP_LOG_LEVEL": "warning", **environment},
             stdout=asyncio.subprocess.PIPE,

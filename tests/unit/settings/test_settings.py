@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import string
 from pathlib import Path
 
 import pytest
 
 from app.settings import EMBEDDED_DATABASE, Settings, load_settings
-from commitstream.settings import LOOPBACK, SettingsError, guessable
+from commitstream.settings import SettingsError
 
 GOOD = secrets.token_urlsafe(48)
-WEAK = {
-    "missing": "",
-    "short": secrets.token_urlsafe(23)[:31],
-    "blank": " " * 64,
-    "one character": "x" * 64,
-    "few characters": "correcthorse" * 2 + "ccorrectthorsee",
-    "a word over and over": "change-me-" * 4,
-    "digits over and over": "0123456789" * 4,
-    "a word over and over, cut off": ("my very secret secret!" * 3)[:50],
-    "the alphabet": string.ascii_letters[:40],
-    "the alphabet backwards": string.ascii_letters[40::-1],
-}
 
 
 @pytest.fixture(autouse=True)
@@ -34,48 +21,11 @@ def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def production(secret: str) -> Settings:
-    return load_settings(None, {"environment": "production", "token_secret": secret})
-
-
-@pytest.mark.parametrize("secret", WEAK.values(), ids=WEAK.keys())
-def test_production_refuses_a_secret_that_can_be_guessed(secret: str) -> None:
+def test_production_refuses_a_secret_that_can_be_guessed_and_does_not_show_it() -> None:
     with pytest.raises(SettingsError, match="production needs APP_TOKEN_SECRET") as refused:
-        production(secret)
+        load_settings(None, {"environment": "production", "token_secret": "change-me-" * 4})
 
-    assert len(secret) < 10 or secret not in str(refused.value)
-
-
-@pytest.mark.parametrize("make", [secrets.token_urlsafe, secrets.token_hex])
-def test_production_takes_a_random_secret(make: object) -> None:
-    assert callable(make)
-    for _ in range(500):
-        assert not guessable(make(32))
-    assert production(make(32)).signing_key
-
-
-def test_dev_makes_a_secret_of_its_own_that_lives_as_long_as_the_process() -> None:
-    one, two = load_settings(None), load_settings(None)
-
-    assert one.signing_key == two.signing_key
-    assert not guessable(one.signing_key)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.0.1", "example.org", "127.0.0.1.nip.io"])
-def test_dev_refuses_to_listen_beyond_loopback(host: str) -> None:
-    with pytest.raises(SettingsError, match="loopback only"):
-        load_settings(None, {"host": host})
-
-
-@pytest.mark.parametrize("host", sorted(LOOPBACK))
-def test_dev_listens_on_loopback(host: str) -> None:
-    assert load_settings(None, {"host": host}).host == host
-
-
-def test_production_listens_where_it_is_told() -> None:
-    given = {"environment": "production", "token_secret": GOOD, "host": "0.0.0.0"}
-
-    assert load_settings(None, given).host == "0.0.0.0"
+    assert "change-me" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -150,15 +100,3 @@ def test_without_any_setting_everything_is_embedded_and_closed() -> None:
     assert settings.embedded_bus
     assert settings.allowed_origins == ()
     assert set(settings.allowed_hosts) == {"127.0.0.1", "localhost", "[::1]"}
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ("postgres://ada@db/app", "postgresql+asyncpg://ada@db/app"),
-        ("postgresql://ada@db/app", "postgresql+asyncpg://ada@db/app"),
-        ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
-    ],
-)
-def test_a_url_as_the_world_spells_it_gets_its_driver(given: str, kept: str) -> None:
-    assert load_settings(None, {"database_url": given}).database_url == kept

@@ -48,8 +48,8 @@ class Coroutines:
     def _young(self) -> list[Any]:
         """List the coroutines among the objects that are young, or have ceased to be since this was last asked."""
         found = _coroutines_in(gc.get_objects(generation=0))
-        collections = gc.get_stats()[0]["collections"]
-        if collections != self._collections:  # only a collection of the young lets an object grow older
+        collections = sum(generation["collections"] for generation in gc.get_stats())
+        if collections != self._collections:  # only a collection lets an object grow older
             self._collections = collections
             found += _coroutines_in(gc.get_objects(generation=1))
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import statistics
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -87,18 +88,23 @@ async def _widen(worker: Databases, pool: ServicePool, tables: int) -> tuple[str
 
 
 async def _each(test: Callable[[int], Awaitable[None]], count: int) -> float:
-    began = perf_counter()
+    """Return how long the median of some tests takes: the longest tell of other programs."""
+    seconds = []
     for number in range(count):
+        began = perf_counter()
         await test(number)
-    return (perf_counter() - began) / count
+        seconds.append(perf_counter() - began)
+    return statistics.median(seconds)
 
 
 async def _on_thread(test: Callable[[int], None], count: int) -> float:
     def all_of_them() -> float:
-        began = perf_counter()
+        seconds = []
         for number in range(count):
+            began = perf_counter()
             test(number)
-        return (perf_counter() - began) / count
+            seconds.append(perf_counter() - began)
+        return statistics.median(seconds)
 
     return await asyncio.to_thread(all_of_them)
 

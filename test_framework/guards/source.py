@@ -55,7 +55,7 @@ class Source:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """The parsed module; empty when it does not parse, because the syntax guard reports that."""
+        """The parsed module; empty when it does not parse, because ruff reports that."""
         try:
             return ast.parse(self.content, filename=self.path)
         except (SyntaxError, ValueError):

@@ -1,25 +1,17 @@
-"""Every file says what its author wrote, on every Python that the project supports.
-
-Python files must parse under the lowest version that pyproject.toml allows, YAML, TOML and JSON files must parse at all,
-and no text may hold what an editor, a merge or a wrong encoding left in it. A newer parser accepts f-strings that
-Python 3.11 refuses, whatever `feature_version` says, so those are looked for token by token: see `fstrings.py`.
+"""Every file says what its author wrote: YAML, TOML and JSON parse, and no text holds what an editor, a merge or a wrong
+encoding left in it. Ruff parses the Python files, as the `target-version` of pyproject.toml would read them.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import sys
 import tomllib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import yaml
 
-from test_framework.guards.configuration import lowest_python
-from test_framework.guards.fstrings import refused_before_3_12
 from test_framework.guards.source import Finding, Guard, Source, words
 
 TEXT = words(".cfg .css .env .html .in .ini .js .json .lock .mako .md .py .pyi .sh .sql .toml .txt .yaml .yml")
@@ -72,24 +64,6 @@ def _line_at(content: bytes, position: int) -> int:
 Fault = tuple[int, str]
 
 
-def python_faults(source: Source) -> Iterator[Fault]:
-    """Find what the lowest supported Python refuses to compile."""
-    lowest = min(lowest_python(source.root), sys.version_info[:2])  # an older parser knows nothing newer
-    version = ".".join(map(str, lowest))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", SyntaxWarning)
-            ast.parse(source.text, feature_version=(lowest[0], lowest[1]))
-    except SyntaxError as error:
-        yield error.lineno or 1, f"is no Python {version}: {error.msg}; correct it"
-        return
-    except ValueError as error:
-        yield 1, f"is no Python {version}: {error}; correct it"
-        return
-    for line, why in refused_before_3_12(source.text) if lowest < (3, 12) else ():
-        yield line, f"is no Python {version}: {why}; give the value a name on the line before"
-
-
 def toml_faults(source: Source) -> Iterator[Fault]:
     """Find where TOML stops being TOML."""
     try:
@@ -121,8 +95,6 @@ def yaml_faults(source: Source) -> Iterator[Fault]:
 
 
 PARSERS: dict[str, Callable[[Source], Iterator[Fault]]] = {
-    ".py": python_faults,
-    ".pyi": python_faults,
     ".toml": toml_faults,
     ".json": json_faults,
     ".yaml": yaml_faults,

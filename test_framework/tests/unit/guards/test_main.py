@@ -90,7 +90,7 @@ def test_files_that_concern_no_guard_pass(plant: Plant, tmp_path: Path, capsys: 
     assert "no guard is concerned" in capsys.readouterr().out
 
 
-BROKEN, SOUND = "def broken(:\n", "def sound() -> int:\n    return 1\n"
+BROKEN, SOUND = "<<<<<<< HEAD\n", "def sound() -> int:\n    return 1\n"
 
 
 def command(root: Path, *names: str) -> subprocess.CompletedProcess[str]:
@@ -108,14 +108,14 @@ def command(root: Path, *names: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("named", ["pkg", "pkg/", "pkg/deep", ".", "pkg/deep/broken.py"])
-def test_a_syntax_error_below_a_named_folder_is_found(plant: Plant, tmp_path: Path, named: str) -> None:
+def test_a_fault_below_a_named_folder_is_found(plant: Plant, tmp_path: Path, named: str) -> None:
     plant("pkg/sound.py", SOUND)
     plant("pkg/deep/broken.py", f"\n{BROKEN}")
 
     ended = command(tmp_path, named)
 
     assert ended.returncode == 1, ended.stderr
-    assert "pkg/deep/broken.py:2: is no Python " in ended.stdout
+    assert "pkg/deep/broken.py:2: holds a merge marker" in ended.stdout
 
 
 def test_a_named_folder_without_a_fault_passes(plant: Plant, tmp_path: Path) -> None:

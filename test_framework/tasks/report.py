@@ -171,6 +171,7 @@ def open_(context: Context, run: str = "", mode: str = "") -> None:
         show(opened.report(run, mode or None), opened.history.directory / "report")
 
 
+# >>> template only
 @task(help={"seed": "another seed, another sample", "big": "10,000 tests in 50 runs"})
 def demo(context: Context, seed: int = 1, big: bool = False) -> None:
     """Show what reports look like, from made-up runs that touch nothing of yours."""
@@ -181,6 +182,7 @@ def demo(context: Context, seed: int = 1, big: bool = False) -> None:
     show(sample.demo(seed, size), CHECKOUT / DIRECTORY / "demo")
 
 
+# <<< template only
 @task(
     help={
         "paths": "folders with records, or files of history, with commas between them",

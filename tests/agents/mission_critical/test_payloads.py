@@ -113,24 +113,3 @@ async def test_what_can_not_be_stored_is_refused_and_leaves_no_event(
     run = await ada.run_agent("hello")
     assert ada.capture.runs == [run.id]
     ada.capture.assert_unbroken()
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b'{"message": "cut off', 422),
-        (b'{"message": "\\ud800"}', 422),
-        (b'{"message": "\xff"}', 422),
-        (b'{"message": 5}', 422),
-        (b'{"message": "m", "more": 1}', 422),
-        (b'["message"]', 422),
-        (b"", 422),
-    ],
-    ids=["cut off", "half a character", "not UTF-8", "no text", "more than asked", "no object", "nothing"],
-)
-async def test_a_body_that_is_none_is_refused_and_leaves_no_event(ada: AgentsContext, body: bytes, status: int) -> None:
-    answer = await ada.client.request("POST", "/api/runs", content=body, headers={"Content-Type": "application/json"})
-
-    assert answer.status_code in {status, 400}, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert await ada.client.runs() == []

@@ -1,9 +1,4 @@
-"""How fast the service is, as ratios: its times divided by those of something plain, on the same machine at the same time.
-
-A request is compared with one to a bare application behind the same uvicorn, what writes or reads with an insert and its
-commit. Each round measures everything once, so that other load on the machine slows all of it; a look is the medians of
-40 rounds. An operation is slower when the median of several looks exceeds its baseline by more than the limit.
-"""
+"""How fast the service is: a request beside one to a bare application, what writes or reads beside an insert and its commit."""
 
 from __future__ import annotations
 
@@ -11,14 +6,13 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Self, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, cast
 
 from app.agents.events import AgentStarted
 from app.agents.tables import Run, RunStatus
@@ -26,6 +20,7 @@ from app.settings import Settings
 from commitstream.service.server import listen, server_for
 from commitstream.topics import user_stream
 from test_framework.servers import InLoopServer, in_loop
+from test_framework.speed import HttpLine, Times, timed
 from tests.agents.context import AgentsContext
 
 if TYPE_CHECKING:
@@ -35,8 +30,6 @@ if TYPE_CHECKING:
 BASELINE = Path(__file__).with_name("baseline.json")
 ROUNDS = 40
 WARM_UP_ROUNDS = 10
-LIMIT = 1.5
-DEADLINE_SECONDS = 10.0
 
 BARE, COMMIT = "a bare application answers", "a row is inserted and committed"
 MEASURED_BY: Mapping[str, str] = {
@@ -48,36 +41,6 @@ MEASURED_BY: Mapping[str, str] = {
     "from request to the end of its run": COMMIT,
 }
 
-Ratios = Mapping[str, float]
-Times = Mapping[str, float]
-
-
-class Line:
-    """A connection that is kept open and says HTTP with as little ado as possible, so that the server is what takes the time."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
-        self._reader, self._writer, self._head = reader, writer, head
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str, token: str = "") -> AsyncIterator[Self]:
-        address = urlsplit(url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        try:
-            yield cls(reader, writer, f"Host: {address.netloc}\r\nAuthorization: Bearer {token}\r\n")
-        finally:
-            writer.close()
-            await writer.wait_closed()
-
-    async def ask(self, request: str, body: str = "") -> bytes:
-        """Send a request, and return the body of its answer."""
-        length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            self._writer.write(f"{request} HTTP/1.1\r\n{self._head}{length}\r\n{body}".encode())
-            head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-            assert head.startswith(b"http/1.1 20"), head
-            return await self._reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
-
 
 @dataclass
 class Bench:
@@ -85,8 +48,8 @@ class Bench:
 
     server: InLoopServer
     ada: AgentsContext
-    line: Line
-    bare: Line
+    line: HttpLine
+    bare: HttpLine
     seq: int = 0
 
     async def round(self) -> Times:
@@ -144,40 +107,16 @@ class Bench:
         return {name: median(times[name] for times in seen) for name in seen[0]}
 
 
-async def timed(call: Callable[[], Awaitable[object]]) -> float:
-    began = time.perf_counter()
-    await call()
-    return time.perf_counter() - began
-
-
-def ratios(times: Times) -> Ratios:
-    """What takes how many times as long as the plain thing that it is measured by."""
-    return {name: round(times[name] / times[plain], 3) for name, plain in MEASURED_BY.items()}
-
-
-def slower(baseline: Ratios, looks: Sequence[Ratios]) -> list[str]:
-    """Name what takes more than `LIMIT` times as long as its baseline, by the median of the looks."""
-    found = []
-    for name, was in baseline.items():
-        now = median(look[name] for look in looks)
-        if now > was * LIMIT:
-            found.append(f"{name} takes {now:.2f} times as long as {MEASURED_BY[name]}; the baseline is {was:.2f}")
-    return found
-
-
-def median_of(looks: Sequence[Ratios]) -> Ratios:
-    """The median of each ratio."""
-    return {name: round(median(look[name] for look in looks), 2) for name in MEASURED_BY}
-
-
 @asynccontextmanager
 async def bench(settings: Settings) -> AsyncIterator[Bench]:
     """Set everything up, and warm it up."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(in_loop(settings))
         ada = await stack.enter_async_context(AgentsContext(server))
-        line = await stack.enter_async_context(Line.open(server.url, ada.user.token))
-        bare = await stack.enter_async_context(Line.open(await stack.enter_async_context(bare_application(settings))))
+        line = await stack.enter_async_context(HttpLine.open(server.url, ada.user.token))
+        bare = await stack.enter_async_context(
+            HttpLine.open(await stack.enter_async_context(bare_application(settings)))
+        )
         ready = Bench(server, ada, line, bare)
         await ready.look(WARM_UP_ROUNDS)
         yield ready

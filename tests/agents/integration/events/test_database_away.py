@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,6 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.agents.model import Turn
-from commitstream.db.database import CONNECTION_LOST, Database
 from commitstream.hub import Hub
 from commitstream.watchers import Live, QueueWatcher
 from test_framework.services.service import Service
@@ -97,43 +95,6 @@ async def test_a_run_outlives_a_server_that_is_killed_and_comes_back(
 
     assert [event.payload.get("thought") for event in events[1:-1]] == [str(number) for number in range(THOUGHTS)]
     assert events[-1].payload["status"] == "completed"
-
-
-async def test_a_login_that_is_refused_for_a_while_is_a_lost_database(database_url: str) -> None:
-    name = f"service_{secrets.token_hex(4)}"
-    role = make_url(database_url).set(username=name, password=name)
-    async with maintenance(database_url) as (connection, _):
-        await connection.execute(text(f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{name}'"))
-        database = Database(role.render_as_string(hide_password=False))
-        try:
-            await database.ping()
-            await connection.execute(text(f"ALTER ROLE {name} NOLOGIN"))
-            await break_connections(database_url)
-            for _ in range(2):
-                with pytest.raises(CONNECTION_LOST):
-                    await database.ping()
-            await connection.execute(text(f"ALTER ROLE {name} LOGIN"))
-            await database.ping()
-        finally:
-            await database.close()
-            await connection.execute(text(f"DROP ROLE {name}"))
-
-
-@pytest.mark.parametrize("fault", ["broken connections", "a shut door"])
-async def test_what_a_lost_database_raises_is_known_as_that(path: EventPath, database_url: str, fault: str) -> None:
-    database = Database(database_url)
-    try:
-        await database.ping()
-        if fault == "a shut door":
-            await shut(database_url, doors=True)
-        await break_connections(database_url)
-
-        with pytest.raises(CONNECTION_LOST):
-            await database.ping()
-        await shut(database_url, doors=False)
-        await database.ping()
-    finally:
-        await database.close()
 
 
 async def test_watchers_are_shown_everything_when_the_database_is_back(path: EventPath, database_url: str) -> None:

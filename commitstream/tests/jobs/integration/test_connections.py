@@ -6,9 +6,9 @@ import asyncio
 
 from sqlalchemy import text
 
-from app.db.schema import migrations
 from commitstream.engine import Engine
-from test_framework.fixtures import MakeSettings
+from commitstream.tests.jobs.application import migrations
+from commitstream.tests.jobs.conftest import MakeJobsSettings
 
 WAITS_SECONDS = 0.3
 DEADLINE_SECONDS = 5.0
@@ -18,7 +18,9 @@ OURS = text(
 )
 
 
-async def test_a_process_has_no_more_connections_to_postgres_than_it_is_allowed(make_settings: MakeSettings) -> None:
+async def test_a_process_has_no_more_connections_to_postgres_than_it_is_allowed(
+    make_settings: MakeJobsSettings,
+) -> None:
     database = Engine(make_settings(database_pool_size=2), migrations=migrations).database
     async with database.reading() as one, database.reading() as other:
         await one.execute(text("SELECT 1"))

@@ -19,8 +19,9 @@ from pathlib import Path
 from benchmarks.measure import Row, say, take_turns
 from test_framework import CHECKOUT
 from test_framework.services import native
+from test_framework.services.accounts import server_account
 from test_framework.services.bundled import find
-from test_framework.services.cluster_cache import reachable_binaries, server_account
+from test_framework.services.cluster_cache import reachable_binaries
 from test_framework.services.engine import compose_command, connect
 from test_framework.services.state import EngineDownError, ServiceName
 

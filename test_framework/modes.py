@@ -110,13 +110,15 @@ def obstacle(mode: Mode) -> str | None:
     if mode not in WITH_SERVICES:
         return None
     from test_framework.services.choice import candidates, wanted_provider
+    from test_framework.services.drivers import drivers
     from test_framework.services.stack import Stack
     from test_framework.services.state import ServiceError
 
     stack = Stack.of_a_run()
     try:
-        for service in ("postgres", "redis"):
-            next(candidates(service, stack, wanted_provider()))
+        for driver in drivers().values():
+            if driver.required:
+                next(candidates(driver.name, stack, wanted_provider()))
     except ServiceError as error:
         return str(error)
     return None

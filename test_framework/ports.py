@@ -15,12 +15,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from test_framework import CHECKOUT
+from test_framework.services.credentials import APP_PORT
+from test_framework.services.drivers import drivers
 from test_framework.services.port_leases import PortError, lease, lease_many, leased, leased_here, release
 from test_framework.services.stack import runtime_root
 
 __all__ = ["PortError", "allocate", "check", "lease", "lease_many", "leased", "leased_here", "names_for", "release"]
-
-DEFAULT_NAMES = ("APP_PORT", "POSTGRES_PORT", "REDIS_PORT")
 
 
 def allocate(names: Sequence[str], env_file: Path | None, *, stable: bool, holder: int) -> dict[str, int]:
@@ -60,9 +60,14 @@ def check(env_file: Path) -> list[str]:
     return wrong
 
 
+def default_names() -> list[str]:
+    """Return the names of the application's port and of each service's."""
+    return [APP_PORT, *(driver.port_variable for driver in drivers().values())]
+
+
 def names_for(count: int) -> list[str]:
     extra = (f"EXTRA_{number}_PORT" for number in range(1, count))
-    return [*DEFAULT_NAMES, *extra][:count]
+    return [*default_names(), *extra][:count]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("action", choices=("allocate", "list", "release"), nargs="?", default="list")
     parser.add_argument("ports", nargs="*", type=int, help="for release: which; without any, all of this checkout's")
-    parser.add_argument("--count", type=int, default=len(DEFAULT_NAMES), help="how many to lease")
+    parser.add_argument("--count", type=int, default=len(default_names()), help="how many to lease")
     parser.add_argument("--names", help="their names in the env file, with commas between them")
     parser.add_argument("--env-file", type=Path, help="write them there, or with --check, read them")
     parser.add_argument("--stable", action="store_true", help="the same ports each time this checkout asks")

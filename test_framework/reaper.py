@@ -47,6 +47,7 @@ class Registration(TypedDict, total=False):
     started: str
     signal: int
     home: str  # where a server's processes work, to find those whose parent is gone
+    programs: list[str]  # what those processes are called
 
 
 def register(folder: Path, registration: Registration) -> Path:
@@ -121,7 +122,8 @@ def end_processes(registrations: list[Registration]) -> list[str]:
         send([pid], registration.get("signal", signal.SIGKILL))
         send([*members, pid], getattr(signal, "SIGCONT", signal.SIGTERM))
     for registration in registrations:
-        orphans = servers_at_work_in(Path(registration.get("home", "/nonexistent"))) - family.keys()
+        home = Path(registration.get("home", "/nonexistent"))
+        orphans = servers_at_work_in(home, registration.get("programs", [])) - family.keys()
         send(orphans, signal.SIGKILL)
         family |= {orphan: stamp for orphan in orphans if (stamp := started_at(orphan))}
     if not wait_until_ended(family, GRACE_SECONDS):

@@ -16,18 +16,19 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from test_framework import CHECKOUT
 from test_framework.services.choice import Choice, breakable, candidates, maker, wanted_provider
+from test_framework.services.drivers import driver_of, drivers, service_names
 from test_framework.services.gate import inside
 from test_framework.services.guardian import Guardian, Healed
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.service import Service
 from test_framework.services.stack import Stack, Storage
 from test_framework.services.state import (
-    SERVICE_NAMES,
     EngineDownError,
     ProviderUnavailableError,
     ServiceError,
@@ -78,12 +79,12 @@ class ServicePool:
         self.say = say or (lambda line: print(line, file=sys.stderr))
         self._services: dict[ServiceName, Service] = {}
         self._lock = threading.Lock()
-        self._locks = {name: threading.Lock() for name in SERVICE_NAMES}
+        self._locks = {name: threading.Lock() for name in service_names()}
         self._run: Run | None = None
         self._asked = 0
         self._not_brought_up: set[ServiceName] = set()
         self._guardian = Guardian()
-        self._watcher: Watcher | None = None
+        self._watchers: list[Watcher] = []
         self._stopped: float | None = None
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext
         """What whoever owns the run does around each start."""
@@ -106,7 +107,10 @@ class ServicePool:
             if self.owner and self._run is None:
                 sweep()
                 self._run = Run(self.stack)
-                self._watcher = Watcher(self.postgres_url).begin()
+                counted = [driver for driver in drivers().values() if driver.counts_connections]
+                self._watchers = [
+                    Watcher(partial(self.url_of, driver.name), driver.count_connections).begin() for driver in counted
+                ]
 
     def get(self, name: ServiceName, seconds: float = DEADLINE_SECONDS) -> Service:
         """Return a healthy service, and start it if this is the first to ask."""
@@ -124,8 +128,9 @@ class ServicePool:
         """Return several healthy services, started side by side."""
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(max_workers=len(SERVICE_NAMES)) as threads:
-            return list(threads.map(self.get, names or SERVICE_NAMES))
+        wanted = names or service_names()
+        with ThreadPoolExecutor(max_workers=len(wanted)) as threads:
+            return list(threads.map(self.get, wanted))
 
     def stop_all(self) -> None:
         """End what this run began; what was warm stays. Say what would not end."""
@@ -133,8 +138,8 @@ class ServicePool:
             began = time.perf_counter()
             self._services.clear()
             self._guardian.end()
-            if self._watcher is not None:
-                self._watcher.end()
+            for watcher in self._watchers:
+                watcher.end()
             if self._run is None:
                 return
             left, self._run = self._run.end(), None
@@ -150,18 +155,18 @@ class ServicePool:
     @property
     def statistics(self) -> PoolStatistics:
         started = {name: service.start_seconds for name, service in self._services.items() if not service.warm}
-        peak, opened = (self._watcher.peak, self._watcher.by_the_kit) if self._watcher else (0, 0)
+        peak = sum(watcher.peak for watcher in self._watchers)
+        opened = sum(watcher.by_the_kit for watcher in self._watchers)
         healed = tuple(self._guardian.healed)
         given_up = tuple(sorted(self._not_brought_up | self._guardian.given_up))
         return PoolStatistics(self.run, started, self._asked, healed, given_up, peak, opened, self._stopped)
 
-    def postgres_url(self) -> str | None:
-        """Where this run's Postgres is, once a process of the run has asked for it."""
-        choice = self._recall("postgres")
-        with contextlib.suppress(
-            ServiceError, EngineDownError
-        ):  # a container that was killed is nowhere until it is back
-            return choice.provider.url("postgres") if choice is not None else None
+    def url_of(self, name: ServiceName) -> str | None:
+        """Where a service of this run is, once a process of the run has asked for it."""
+        choice = self._recall(name)
+        # a container that was killed is nowhere until it is back
+        with contextlib.suppress(ServiceError, EngineDownError):
+            return choice.provider.url(name) if choice is not None else None
         return None
 
     def _bring_up(self, name: ServiceName, seconds: float) -> Service:
@@ -205,8 +210,8 @@ class ServicePool:
         return self._own_where_cheap(name, choice)
 
     def _own_where_cheap(self, name: ServiceName, choice: Choice) -> Choice:
-        """Give a worker a server of its own where that is a small process: Redis, and not in a container."""
-        if not self.worker or name != "redis" or choice.warm or choice.provider.name not in CHEAP:
+        """Give a worker a server of its own where that is a small process, and not in a container."""
+        if not self.worker or not driver_of(name).one_per_worker or choice.warm or choice.provider.name not in CHEAP:
             return choice
         stack = choice.stack.of_a_worker(self.worker)
         return replace(choice, stack=stack, provider=maker(choice.provider.name)(stack))

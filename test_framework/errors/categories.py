@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from test_framework.services.drivers import drivers
+
 
 class Responsibility(StrEnum):
     """Who has to act: whoever runs the machine, whoever wrote the test, or whoever wrote the code."""
@@ -40,6 +42,12 @@ class Category(StrEnum):
 
 
 REPRODUCE = "the reproduce line"
+
+
+def category_of(service: str) -> Category:
+    """Return the category that the failures of a service belong to, as its driver says."""
+    driver = drivers().get(service)
+    return Category(driver.category) if driver and driver.category in set(Category) else Category.SERVICE
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from test_framework.errors.evidence import Evidence, RuleFinding
 from test_framework.errors.failure import Failure
 from test_framework.errors.reproduce import command
 from test_framework.errors.rules import recognise
+from test_framework.services.drivers import drivers
 
-SERVICES = {"redis": Category.REDIS, "postgres": Category.DATABASE}
 AT_ONCE_SECONDS = 10.0
 TOGETHER = 0.05  # what each other test that saw the same adds to how sure we are
 
@@ -59,13 +59,9 @@ def vague(finding: RuleFinding) -> bool:
 
 
 def touches(failure: Failure, service: str) -> bool:
-    used = {
-        "redis": {"redis_url", "settings", "server", "pool"},
-        "postgres": {"database_url", "settings", "server", "pool"},
-    }
-    return bool(used.get(service, set()) & set(failure.fixtures)) or any(
-        seen.name == service for seen in failure.services
-    )
+    driver = drivers().get(service)
+    used = driver.fixtures if driver else frozenset()
+    return bool(used & set(failure.fixtures)) or any(seen.name == service for seen in failure.services)
 
 
 def at_once(one: Failure, other: Failure) -> bool:

@@ -15,11 +15,12 @@ from pathlib import Path
 from test_framework import CHECKOUT
 from test_framework.faults.slow_proxy import ProxyThread, SlowProxy
 from test_framework.service_pool import ServicePool
+from test_framework.services.drivers import drivers, service_names
 from test_framework.services.fault import Fault
 from test_framework.services.lifecycle import DEADLINE_SECONDS
 from test_framework.services.service import Service
 from test_framework.services.stack import Storage
-from test_framework.services.state import SERVICE_NAMES, ServiceName
+from test_framework.services.state import ServiceName
 
 BALLAST = "ballast"
 
@@ -72,10 +73,10 @@ class Network:
 
 
 class Disk:
-    """The small disk that Postgres keeps its data on."""
+    """The small disk that a service keeps its data on."""
 
-    def __init__(self, postgres: Service) -> None:
-        self._postgres = postgres
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def full(self, for_: float | None = None) -> Fault:
         """Fill it to the last byte."""
@@ -83,10 +84,10 @@ class Disk:
 
     def _empty(self) -> None:
         self._run(f"rm -f {BALLAST}")
-        self._postgres.ensure()
+        self._service.ensure()
 
     def _run(self, line: str) -> None:
-        self._postgres.lifecycle.provider.run_in_data("postgres", line)
+        self._service.lifecycle.provider.run_in_data(self._service.name, line)
 
 
 class BreakablePool(ServicePool):
@@ -112,11 +113,11 @@ class BreakablePool(ServicePool):
 
     @property
     def network(self) -> Network:
-        return Network(self._thread(), lambda only: [self.get(name).way for name in only or SERVICE_NAMES])
+        return Network(self._thread(), lambda only: [self.get(name).way for name in only or service_names()])
 
     @property
     def disk(self) -> Disk:
-        return Disk(self.get("postgres"))
+        return Disk(self.get(next(driver.name for driver in drivers().values() if driver.disk_variable)))
 
     def heal(self) -> None:
         """Make whole whatever a test has left broken."""

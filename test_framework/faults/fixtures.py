@@ -27,15 +27,11 @@ if TYPE_CHECKING:
     from test_framework.services.stack import Storage
 
 
-BREAKS: dict[ServiceName, frozenset[str]] = {
-    "redis": frozenset({"redis", "network"}),
-    "postgres": frozenset({"postgres", "network", "disk"}),
-}
-
-
 def pool_of(request: pytest.FixtureRequest, name: ServiceName) -> ServicePool:
     """Whose service a test's settings lead to: the run's, or one of its worker's own if the test is going to break it."""
-    if not BREAKS[name].intersection(request.fixturenames):
+    from test_framework.services.drivers import driver_of
+
+    if not driver_of(name).breaking_fixtures.intersection(request.fixturenames):
         pool: ServicePool = request.getfixturevalue("pool")
         return pool
     return breakable_pool(request)

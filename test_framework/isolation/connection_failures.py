@@ -16,8 +16,8 @@ from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from test_framework.services.drivers.postgres import address_of
 from test_framework.services.probes import Address
-from test_framework.services.statistics import address_of
 
 POSTGRES = "postgresql"
 

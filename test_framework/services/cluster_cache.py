@@ -1,25 +1,23 @@
 """An initialised Postgres data directory, made once for a version and a machine and copied for whoever needs a new one.
 
-`initdb` takes half a second, a copy in memory a few milliseconds. The same file knows how to run Postgres when we are root,
-which Postgres refuses to be: as `nobody`, from binaries and in folders that `nobody` can reach.
+`initdb` takes half a second, a copy in memory a few milliseconds. As root, which Postgres refuses to be, it runs as `nobody`,
+from binaries and in folders that `nobody` can reach.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import mmap
-import os
 import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from test_framework import CHECKOUT
+from test_framework.services.accounts import Account, server_account, server_environment
 from test_framework.services.diagnosis import diagnose
 from test_framework.services.gate import held
 from test_framework.services.stack import cache_root, own_directory
@@ -35,39 +33,6 @@ INITDB = (
 )
 INITDB_SECONDS = 60
 PACKAGES = ("site-packages", "dist-packages")
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whom a server runs as: ourselves, or `nobody` when we are root."""
-
-    user: int | None = None
-    group: int | None = None
-
-    def own(self, path: Path) -> None:
-        if self.user is not None and self.group is not None:
-            os.chown(path, self.user, self.group)
-
-    def popen_options(self) -> dict[str, int | list[int]]:
-        if self.user is None or self.group is None:
-            return {}
-        return {"user": self.user, "group": self.group, "extra_groups": []}
-
-
-@functools.cache
-def server_account() -> Account:
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return Account()
-    import pwd
-
-    nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
-
-
-def server_environment() -> dict[str, str]:
-    """Return what a server may see of our environment: no PG* variable that would change its mind."""
-    kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def reachable_binaries(postgres: Path) -> Path:

@@ -12,10 +12,11 @@ from test_framework import reaper
 from test_framework.services import engine, probes
 from test_framework.services.compose_project import UP_SECONDS
 from test_framework.services.containers import STATES, Container, Containers, host_port
-from test_framework.services.spec import service_specs
+from test_framework.services.credentials import passwords
+from test_framework.services.drivers import Server, driver_of, service_names
+from test_framework.services.spec import COMPOSE_FILE, service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import (
-    SERVICE_NAMES,
     EngineDownError,
     Observation,
     ServiceError,
@@ -26,7 +27,6 @@ from test_framework.services.state import (
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-DATABASE = "app"
 PULL_SECONDS = 600.0
 STOP_SECONDS = 10
 
@@ -41,6 +41,8 @@ class ComposeProvider(Containers):
         self.pull = pull
 
     def missing(self, service: ServiceName) -> str | None:
+        if not service_specs()[service].image:
+            return f"{COMPOSE_FILE.name} has no {service}"
         try:
             engine.compose_command()
             engine.look("/version")
@@ -78,13 +80,8 @@ class ComposeProvider(Containers):
         port = host_port(container, service_specs()[service].port)
         if port is None:
             return Observation(State.UNHEALTHY, "its container publishes no port")
-        address = probes.Address(port=port)
         try:
-            secret = self.environment()
-            if service == "redis":
-                probes.ask_redis(address, secret["REDIS_PASSWORD"])
-            elif (name := self.ask_postgres(address, secret["POSTGRES_PASSWORD"])) != self.stack.name:
-                raise probes.WrongServerError(f"{address} is {name!r}, not {self.stack.name!r}")
+            driver_of(service).check(self.server(service, port))
         except probes.WrongServerError as reason:
             return Observation(State.UNHEALTHY, str(reason))
         except probes.NotReadyError as reason:
@@ -92,8 +89,12 @@ class ComposeProvider(Containers):
             return Observation(State.UNHEALTHY if failing else State.STARTING, str(reason))
         return Observation(State.HEALTHY, f"container {container['Id'][:12]}")
 
-    def ask_postgres(self, address: probes.Address, password: str) -> str:
-        return probes.ask_postgres(address, "postgres", password, DATABASE)
+    def server(self, service: ServiceName, port: int) -> Server:
+        """Return what a driver is told of the server behind a port."""
+        return Server(probes.Address(port=port), self.stack.name, self.password(service))
+
+    def password(self, service: ServiceName) -> str:
+        return passwords(self.stack).get(driver_of(service).password_variable, "")
 
     def start(self, service: ServiceName) -> None:
         """Start the container that is there, have compose make one that is not, and make anew one that will not start."""
@@ -128,7 +129,7 @@ class ComposeProvider(Containers):
                 self.compose("pull", "--quiet", service, service=service, seconds=PULL_SECONDS)
             if not self.stack.lasting:
                 reaper.register_once(self.stack.register, {"kind": "compose", "name": self.stack.name})
-            makeable = [name for name in SERVICE_NAMES if self.has_image(name)]
+            makeable = [name for name in service_names() if self.has_image(name)]
             self.compose("create", "--no-recreate", "--no-build", "--pull=never", *makeable, service=service)
         if container := self.find(service):
             return container
@@ -140,21 +141,19 @@ class ComposeProvider(Containers):
         return FileLock(self.stack.lock_file("compose"), timeout=PULL_SECONDS + UP_SECONDS)
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
-        """Give an old volume's Postgres the password or the database it lacks; renew a Redis that has another password."""
+        """Give the server of an old volume the password or what else it lacks; make anew one that can't be given it."""
         if found.state is State.ENGINE_DOWN:
             return engine.start_if_allowed()
         port = self.published(service)
         if port is None:
             self.remove(service, data=False)  # it lost its network, which only a new one gets back
             return True
-        secret = self.environment()["POSTGRES_PASSWORD"]
-        if service == "postgres" and probes.make_database(probes.Address(port=port), secret, DATABASE, found.detail):
+        driver, server = driver_of(service), self.server(service, port)
+        if driver.repair(server, found.detail):
             return True
         if "password" not in found.detail:
             return False
-        if service == "postgres":
-            statement = f"ALTER USER postgres PASSWORD '{secret}'"
-            command = ["psql", "--username=postgres", "--dbname=postgres", "--quiet", "--command", statement]
+        if command := driver.password_command(server.password):
             return self.run_in(service, command)
         self.remove(service, data=False)
         return True
@@ -185,10 +184,7 @@ class ComposeProvider(Containers):
         port = self.published(service)
         if port is None:
             raise ServiceError(f"{service} has no address", "its container publishes no port", "invoke services.up")
-        secret = self.environment()
-        if service == "redis":
-            return f"redis://:{secret['REDIS_PASSWORD']}@127.0.0.1:{port}/0"
-        return f"postgresql+asyncpg://postgres:{secret['POSTGRES_PASSWORD']}@127.0.0.1:{port}/{DATABASE}"
+        return driver_of(service).url(probes.Address(port=port), self.password(service))
 
     def identity(self, service: ServiceName) -> str:
         container = self.find(service)

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from test_framework.services import engine
 from test_framework.services.credentials import passwords, pinned_ports
 from test_framework.services.diagnosis import diagnose
+from test_framework.services.drivers import drivers
 from test_framework.services.gate import held
 from test_framework.services.small_disk import SMALL_DISK
-from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, service_specs
+from test_framework.services.spec import COMPOSE_FILE, not_durable, service_specs
 from test_framework.services.stack import Stack, project_name
-from test_framework.services.state import SERVICE_NAMES, ProviderUnavailableError, ServiceError, ServiceName
+from test_framework.services.state import ProviderUnavailableError, ServiceError, ServiceName
 
 UP_SECONDS = 60.0
 FINISHING_SECONDS = 5.0
@@ -33,7 +33,7 @@ class ComposeProject:
     def compose(
         self,
         *arguments: str,
-        service: ServiceName | Literal["the stack"],
+        service: ServiceName,
         seconds: float = UP_SECONDS,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -62,9 +62,8 @@ class ComposeProject:
         if process.returncode == 0:
             return
         said = (complained or printed).strip()
-        known = diagnose(
-            said, service, " ".join(service_specs()[name].image for name in SERVICE_NAMES if name == service)
-        )
+        spec = service_specs().get(service)
+        known = diagnose(said, service, spec.image if spec else "")
         last = said.splitlines()[-1] if said else f"compose ended with exit code {process.returncode}"
         if known is None:
             raise ServiceError(what, last, "invoke doctor")
@@ -85,8 +84,9 @@ class ComposeProject:
             "STACK_CHECKOUT": str(self.stack.checkout),
             "STACK_RUN": self.stack.run,
         }
-        durable = {} if self.stack.durable else NOT_DURABLE
-        disk = {"POSTGRES_DISK": SMALL_DISK} if self.stack.storage == "small" else {}
+        durable = {} if self.stack.durable else not_durable()
+        sizes = (driver.disk_variable for driver in drivers().values() if driver.disk_variable)
+        disk = dict.fromkeys(sizes, SMALL_DISK) if self.stack.storage == "small" else {}
         return {**os.environ, **pinned_ports(self.stack), **passwords(self.stack), **stack, **durable, **disk}
 
     def labels(self, **more: str) -> list[str]:

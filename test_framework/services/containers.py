@@ -70,7 +70,8 @@ class Containers(ComposeProject):
             self._client = None
 
     def has_image(self, service: ServiceName) -> bool:
-        return engine.look(f"/images/{service_specs()[service].image}/json") is not None
+        image = service_specs()[service].image
+        return bool(image) and engine.look(f"/images/{image}/json") is not None
 
     def find(self, service: ServiceName) -> Container | None:
         """Return this service's container as the engine sees it now, a running one rather than another."""

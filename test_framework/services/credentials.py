@@ -7,10 +7,15 @@ import os
 import secrets
 from pathlib import Path
 
+from test_framework.services.drivers import drivers
 from test_framework.services.stack import Stack, cache_root, own_directory
 
-NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
-PINNED_PORTS = ("POSTGRES_PORT", "REDIS_PORT", "APP_PORT")
+APP_PORT = "APP_PORT"
+
+
+def password_names() -> list[str]:
+    """Return the variables in compose/compose.yml that hold passwords."""
+    return [driver.password_variable for driver in drivers().values() if driver.password_variable]
 
 
 def passwords(stack: Stack) -> dict[str, str]:
@@ -22,7 +27,7 @@ def of_a_run(stack: Stack) -> dict[str, str]:
     file = own_directory(stack.directory) / "passwords.json"
     if not file.exists():
         draft = file.with_name(f".passwords.{os.getpid()}")
-        write_privately(draft, json.dumps({name: secrets.token_hex(24) for name in NAMES}))
+        write_privately(draft, json.dumps({name: secrets.token_hex(24) for name in password_names()}))
         try:
             os.link(draft, file)  # whoever is first wins, and nobody reads half a file
         except FileExistsError:
@@ -35,7 +40,8 @@ def of_a_run(stack: Stack) -> dict[str, str]:
 
 def of_the_checkout(checkout: Path) -> dict[str, str]:
     found = values_in(checkout / ".env.local")
-    if not all(found.get(name) for name in NAMES):
+    names = password_names()
+    if not all(found.get(name) for name in names):
         from filelock import FileLock
 
         from test_framework.environment.env_local import make_local
@@ -43,7 +49,7 @@ def of_the_checkout(checkout: Path) -> dict[str, str]:
         with FileLock(cache_root() / "env.lock"):
             make_local(checkout)
         found = values_in(checkout / ".env.local")
-    return {name: found[name] for name in NAMES}
+    return {name: found[name] for name in names}
 
 
 def pinned_ports(stack: Stack) -> dict[str, str]:
@@ -52,9 +58,10 @@ def pinned_ports(stack: Stack) -> dict[str, str]:
     The APP_PORT that `.env.local` is made with is where the service itself begins to look for a port, and pins nothing.
     """
     chosen = values_in(stack.checkout / ".env.local") if stack.lasting else {}
-    if chosen.get("APP_PORT") == values_in(stack.checkout / ".env.example").get("APP_PORT"):
-        chosen.pop("APP_PORT", None)
-    return {name: chosen.get(name, "") for name in PINNED_PORTS}
+    if chosen.get(APP_PORT) == values_in(stack.checkout / ".env.example").get(APP_PORT):
+        chosen.pop(APP_PORT, None)
+    names = [*(driver.port_variable for driver in drivers().values()), APP_PORT]
+    return {name: chosen.get(name, "") for name in names}
 
 
 def values_in(env_file: Path) -> dict[str, str]:

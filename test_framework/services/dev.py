@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 
 from test_framework.services.choice import MAKERS, WITH_A_STACK, Choice, candidates, wanted_provider
 from test_framework.services.compose import ComposeProvider
+from test_framework.services.drivers import service_names
 from test_framework.services.healing import Report
 from test_framework.services.lifecycle import DEADLINE_SECONDS, Lifecycle
 from test_framework.services.provider import Provider
 from test_framework.services.stack import Stack
 from test_framework.services.state import (
-    SERVICE_NAMES,
     Observation,
     ProviderUnavailableError,
     ServiceError,
@@ -163,10 +163,10 @@ class DevStack:
         ended: list[str] = []
         with self.alone(), contextlib.ExitStack() as held:
             locks = self.lifecycle(ComposeProvider(self.stack))
-            for service in SERVICE_NAMES:  # a test run that uses this stack takes only these
+            for service in service_names():  # a test run that uses this stack takes only these
                 held.enter_context(locks.locked(service, DEADLINE_SECONDS))
             for provider in self.providers():
-                there: list[str] = [name for name in SERVICE_NAMES if provider.glance(name) not in NOT_THERE]
+                there: list[str] = [name for name in service_names() if provider.glance(name) not in NOT_THERE]
                 if isinstance(provider, ComposeProvider):
                     there += [part.name for part in provider.parts()]
                 if there:
@@ -175,11 +175,8 @@ class DevStack:
             shutil.rmtree(self.stack.directory, ignore_errors=True)
             if data:
                 shutil.rmtree(self.stack.data, ignore_errors=True)
-            for name in (
-                *SERVICE_NAMES,
-                "compose",
-                "stack",
-            ):  # a waiter notices that its file is gone, and makes a new one
+            # a waiter notices that its file is gone, and makes a new one
+            for name in (*service_names(), "compose", "stack"):
                 with contextlib.suppress(PermissionError):  # Windows removes no file that is open
                     self.stack.lock_file(name).unlink(missing_ok=True)
         return ended
@@ -195,5 +192,5 @@ class DevStack:
 def side_by_side(step: Callable[[ServiceName], T], services: Sequence[ServiceName]) -> list[T]:
     if len(services) == 1:
         return [step(services[0])]
-    with ThreadPoolExecutor(len(SERVICE_NAMES)) as threads:
+    with ThreadPoolExecutor(len(service_names())) as threads:
         return list(threads.map(step, services))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from test_framework.reaper import Registration
 from test_framework.services import probes
+from test_framework.services.drivers import driver_of
 from test_framework.services.state import Observation, ServiceError, ServiceName, State
-
-VARIABLES: dict[ServiceName, str] = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
-SCHEMES = {"postgres": ("postgres", "postgresql"), "redis": ("redis", "rediss", "unix")}
 
 
 class ExternalProvider:
-    """Takes DATABASE_URL and REDIS_URL from the environment."""
+    """Takes each service's URL from the environment: DATABASE_URL, REDIS_URL."""
 
     name = "external"
 
@@ -23,15 +21,16 @@ class ExternalProvider:
         self.environment = environment
 
     def missing(self, service: ServiceName) -> str | None:
-        given = self.environment.get(VARIABLES[service], "")
-        if urlsplit(given).scheme.partition("+")[0] in SCHEMES[service]:
-            return None
-        return f"{VARIABLES[service]} names no {service}" if given else f"{VARIABLES[service]} is not set"
+        driver = driver_of(service)
+        given = self.environment.get(driver.url_variable, "")
+        if not given:
+            return f"{driver.url_variable} is not set"
+        fits = not driver.schemes or urlsplit(given).scheme.partition("+")[0] in driver.schemes
+        return None if fits else f"{driver.url_variable} names no {service}"
 
     def observe(self, service: ServiceName) -> Observation:
-        ask = ask_given_postgres if service == "postgres" else ask_given_redis
         try:
-            return Observation(State.HEALTHY, ask(self.url(service)))
+            return Observation(State.HEALTHY, driver_of(service).check_url(self.url(service)))
         except (probes.NotReadyError, ConnectionError, TimeoutError) as reason:
             return Observation(State.STARTING, str(reason) or "no answer")
         except Exception as reason:  # noqa: BLE001 - whatever a driver raises, it means the same here
@@ -41,13 +40,11 @@ class ExternalProvider:
         return State.STARTING  # it is not ours to look after
 
     def url(self, service: ServiceName) -> str:
-        given = self.environment[VARIABLES[service]]
-        if service == "redis":
-            return given
-        return f"postgresql+asyncpg{given[len(urlsplit(given).scheme) :]}"
+        driver = driver_of(service)
+        return driver.client_url(self.environment[driver.url_variable])
 
     def identity(self, service: ServiceName) -> str:
-        parts = urlsplit(self.environment[VARIABLES[service]])
+        parts = urlsplit(self.environment[driver_of(service).url_variable])
         return parts.netloc.rpartition("@")[2] or parts.path
 
     def logs(self, service: ServiceName, lines: int) -> str:
@@ -59,7 +56,7 @@ class ExternalProvider:
     def repair(self, service: ServiceName, found: Observation) -> bool:
         if found.state is State.STARTING:
             return True  # it may yet come up, and nobody but time can help
-        variable = VARIABLES[service]
+        variable = driver_of(service).url_variable
         raise ServiceError(
             f"{variable} is of no use", f"{self.identity(service)}: {found.detail}", f"correct {variable}"
         )
@@ -89,45 +86,6 @@ class ExternalProvider:
         self.refuse(service, "reach the data of")
 
     def refuse(self, service: ServiceName, step: str) -> None:
-        variable = VARIABLES[service]
+        variable = driver_of(service).url_variable
         why = f"{variable} points to a server that is not ours"
         raise ServiceError(f"cannot {step} {service}", why, f"unset {variable}, or look after {self.identity(service)}")
-
-
-def ask_given_redis(url: str, seconds: float = 3.0) -> str:
-    import redis
-
-    with redis.Redis.from_url(url, socket_connect_timeout=seconds, socket_timeout=seconds) as client:
-        try:
-            return str(client.info("server")["redis_version"])
-        except redis.AuthenticationError as reason:
-            raise probes.WrongServerError(str(reason)) from reason
-        except (redis.ConnectionError, redis.TimeoutError) as reason:
-            raise probes.NotReadyError(str(reason)) from reason
-
-
-def ask_given_postgres(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.query or not parts.hostname:
-        return ask_with_driver(url)
-    address = probes.Address(host=parts.hostname, port=parts.port or 5432)
-    user, password = unquote(parts.username or "postgres"), unquote(parts.password or "")
-    return probes.ask_postgres(address, user, password, parts.path.lstrip("/") or user, "SHOW server_version", 3.0)
-
-
-def ask_with_driver(url: str, seconds: float = 3.0) -> str:
-    """Ask through the driver, which knows every option a URL may carry, on a loop and a thread of its own."""
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
-
-    import asyncpg
-
-    async def ask() -> str:
-        connection = await asyncpg.connect(url.replace("+asyncpg", "", 1), timeout=seconds)
-        try:
-            return str(await connection.fetchval("SHOW server_version"))
-        finally:
-            await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        return str(thread.submit(asyncio.run, ask()).result(timeout=5))

@@ -94,14 +94,6 @@ def ask_postgres(
             raise NotReadyError(f"{address} does not answer: {reason}") from reason
 
 
-def make_database(address: Address, password: str, database: str, complaint: str) -> bool:
-    """Make our database anew if that is what a server complained of; return whether it was."""
-    if "database" not in complaint or "does not exist" not in complaint:
-        return False
-    ask_postgres(address, "postgres", password, "postgres", f"CREATE DATABASE {database}", seconds=10)
-    return True
-
-
 class PostgresConversation:
     """As much of Postgres's protocol as it takes to log in and ask one question."""
 

@@ -9,11 +9,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 RUNNING, STOPPED = "running", "stopped"
-SERVERS = ("postgres", "redis-server", "valkey-server")
 SEGMENT_LINE = 6
 
 
@@ -58,16 +57,31 @@ def descendants(pid: int) -> list[int]:
         return []
 
 
-def servers_at_work_in(home: Path) -> set[int]:
-    """Return the servers whose working directory is this one: nobody else's could be there."""
+def servers_at_work_in(home: Path, programs: Collection[str]) -> set[int]:
+    """Return the processes of a server whose working directory is this one: nobody else's could be there."""
     import psutil
 
     found: set[int] = set()
-    for process in psutil.process_iter():
+    for process in psutil.process_iter() if programs else ():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.name() in SERVERS and Path(process.cwd()) == home:
+            if process.name() in programs and Path(process.cwd()) == home:
                 found.add(process.pid)
     return found
+
+
+def listens(pid: int, port: int) -> bool:
+    """Say whether a process, or one that it has started, listens on a TCP port."""
+    import psutil
+
+    try:
+        for process in (root := psutil.Process(pid), *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                for connection in process.net_connections(kind="tcp"):
+                    if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,):
+                        return True
+    except psutil.Error:
+        return False
+    return False
 
 
 def release_shared_memory(home: Path) -> None:

@@ -1,6 +1,7 @@
 """Services as plain processes on unix sockets in a private folder: nobody else's can be mistaken for ours, no port is taken.
 
-A record beside the socket says which process it is, by id and start time, so that any shell can find, pause or end it.
+One that has no socket listens on a leased loopback port, and must be the process that listens there. A record beside the
+socket says which process it is, by id and start time, so that any shell can find, pause or end it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from test_framework import reaper
-from test_framework.services import cluster_cache, probes, process_table, small_disk
-from test_framework.services.cluster_cache import Account, server_account
-from test_framework.services.spec import NOT_DURABLE, service_specs
+from test_framework.services import probes, process_table, small_disk
+from test_framework.services.accounts import Account, server_environment
+from test_framework.services.credentials import password_names, pinned_ports
+from test_framework.services.drivers import Server, driver_of, service_names
+from test_framework.services.spec import not_durable, service_specs
 from test_framework.services.stack import Stack, own_directory
-from test_framework.services.state import SERVICE_NAMES, Observation, ProviderUnavailableError, ServiceName, State
+from test_framework.services.state import Observation, ProviderUnavailableError, ServiceName, State
 
 STARTING_SECONDS = 10.0
 STOPPING_SECONDS = 5.0
@@ -77,20 +80,22 @@ class ProcessProvider:
         except probes.WrongServerError as reason:
             return Observation(State.UNHEALTHY, str(reason))
         except probes.NotReadyError as reason:
-            deaf = record in self.answered and not self.socket(service).exists()  # and will not listen again
+            socket = self.address(service).path
+            deaf = record in self.answered and socket is not None and not socket.exists()  # and will not listen again
             young = time.time() - record.since < STARTING_SECONDS and not deaf
             return Observation(State.STARTING if young else State.UNHEALTHY, str(reason))
         self.answered.add(record)
         return Observation(State.HEALTHY, f"process {record.pid}")
 
     def probe(self, service: ServiceName, record: Record) -> None:
-        address = probes.Address(self.socket(service))
-        if service == "redis":
-            name, expected = probes.ask_redis(address).get("process_id", "").strip(), str(record.pid)
-        else:
-            name, expected = probes.ask_postgres(address, "postgres", "", cluster_cache.DATABASE), self.stack.name
-        if name != expected:
-            raise probes.WrongServerError(f"{address} is {name!r}, not {expected!r}")
+        server = self.server(service, record)
+        if server.address.path is None and not process_table.listens(record.pid, server.address.port):
+            raise probes.NotReadyError(f"process {record.pid} does not listen on {server.address}")
+        driver_of(service).check(server)
+
+    def server(self, service: ServiceName, record: Record | None) -> Server:
+        """Return what a driver is told of a server."""
+        return Server(self.address(service), self.stack.name, pid=record.pid if record else None)
 
     def start(self, service: ServiceName) -> None:
         for folder in (self.stack.directory, self.home, self.stack.data, self.data_home):
@@ -101,30 +106,43 @@ class ProcessProvider:
         if isinstance(binary, str):
             raise ProviderUnavailableError(f"{self.name} cannot run {service}", binary, "invoke doctor")
         self.end_strays(service)
-        account = server_account() if service == "postgres" else Account()
-        if service == "postgres":
-            binary = cluster_cache.reachable_binaries(binary)
+        driver = driver_of(service)
+        account, binary = driver.account(), driver.reachable(binary)
         self.prepare(service, binary, account)
         arguments = service_specs()[service].arguments(self.values())
-        own = self.postgres_options() if service == "postgres" else self.redis_options()
+        own = driver.options(self.address(service), self.data(service), self.stack.name)
         self.launch(service, [str(binary), *arguments, *own], account)
 
     def prepare(self, service: ServiceName, binary: Path, account: Account) -> None:
         """Make the private folder of the socket and the data directory, or take the ones that are there."""
-        folder = self.socket(service).parent
+        folder = self.folder(service)
         folder.mkdir(mode=0o700, exist_ok=True)
         account.own(folder)
-        socket = self.socket(service)
-        for left in (socket, socket.with_name(f"{socket.name}.lock")):  # a killed Postgres leaves a lock it then fears
-            left.unlink(missing_ok=True)
-        data = self.data(service)
-        if service == "redis":
-            data.mkdir(mode=0o700, exist_ok=True)
-        elif data.exists():
-            process_table.release_shared_memory(data)
-            (data / "postmaster.pid").unlink(missing_ok=True)  # only we start it, and it does not run
+        if socket := self.address(service).path:
+            for left in (
+                socket,
+                socket.with_name(f"{socket.name}.lock"),
+            ):  # a killed Postgres leaves a lock it then fears
+                left.unlink(missing_ok=True)
         else:
-            cluster_cache.copy_cluster(binary, data)
+            self.choose_port(service)
+        driver_of(service).prepare_data(binary, self.data(service))
+
+    def choose_port(self, service: ServiceName) -> None:
+        """Write down where a server is going to listen: at the pinned port, where it was, or at one that is free."""
+        from test_framework.services import occupants, port_leases
+
+        variable = driver_of(service).port_variable
+        before = self.address(service).port
+        if pinned := pinned_ports(self.stack)[variable]:
+            port = int(pinned)
+        elif before and occupants.listener_on(before) is None:
+            port = before
+        else:
+            lease = port_leases.lease(variable)  # held by this process; the server holds the port from its start on
+            port = lease.port
+            lease.lock.release()
+        self.port_file(service).write_text(str(port))
 
     def launch(self, service: ServiceName, command: list[str], account: Account) -> None:
         with self.log(service).open("ab") as log:
@@ -133,8 +151,8 @@ class ProcessProvider:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=cluster_cache.server_environment(),
-                cwd=self.socket(service).parent,
+                env=server_environment(),
+                cwd=self.data(service),  # what is left of it is found by that folder
                 start_new_session=True,
                 **account.popen_options(),  # type: ignore[call-overload]
             )
@@ -151,20 +169,24 @@ class ProcessProvider:
     def register(self, service: ServiceName, pid: int, started: str) -> str:
         if self.stack.lasting:
             return ""
-        number = signal.SIGQUIT if service == "postgres" else signal.SIGKILL
-        home = str(self.data(service))
-        registration = reaper.Registration(kind="process", pid=pid, started=started, signal=number, home=home)
+        driver, home = driver_of(service), str(self.data(service))
+        registration = reaper.Registration(
+            kind="process",
+            pid=pid,
+            started=started,
+            signal=getattr(signal, driver.quick_signal),
+            home=home,
+            programs=list(driver.programs),
+        )
         return str(reaper.register(self.stack.register, registration))
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
-        address = probes.Address(self.socket("postgres"))
-        return service == "postgres" and probes.make_database(address, "", cluster_cache.DATABASE, found.detail)
+        return driver_of(service).repair(self.server(service, self.record(service)), found.detail)
 
     def end_strays(self, service: ServiceName) -> None:
         """End what is left of a server whose record was lost or whose parent died: two on the same data would destroy it."""
-        strays = {
-            pid: process_table.started_at(pid) or "" for pid in process_table.servers_at_work_in(self.data(service))
-        }
+        found = process_table.servers_at_work_in(self.data(service), driver_of(service).programs)
+        strays = {pid: process_table.started_at(pid) or "" for pid in found}
         process_table.send(strays, signal.SIGKILL)
         process_table.wait_until_ended(strays, STOPPING_SECONDS)
 
@@ -181,9 +203,8 @@ class ProcessProvider:
 
     def stop(self, service: ServiceName) -> None:
         """End it as fast as its data allows: nothing of a run's data is needed again."""
-        lasting = signal.SIGINT if service == "postgres" else signal.SIGTERM
-        quick = signal.SIGQUIT if service == "postgres" else signal.SIGKILL
-        self.end(service, lasting if self.stack.lasting else quick)
+        driver = driver_of(service)
+        self.end(service, getattr(signal, driver.stop_signal if self.stack.lasting else driver.quick_signal))
 
     def kill(self, service: ServiceName) -> None:
         self.end(service, signal.SIGKILL)
@@ -210,12 +231,13 @@ class ProcessProvider:
     def remove(self, service: ServiceName, *, data: bool) -> None:
         self.record_file(service).unlink(missing_ok=True)
         self.log(service).unlink(missing_ok=True)
-        shutil.rmtree(self.socket(service).parent, ignore_errors=True)
+        self.port_file(service).unlink(missing_ok=True)
+        shutil.rmtree(self.folder(service), ignore_errors=True)
         if data:
             shutil.rmtree(self.data(service), ignore_errors=True)
 
     def clear(self, *, data: bool) -> None:
-        for service in SERVICE_NAMES:
+        for service in service_names():
             if self.glance(service) is not State.ABSENT:
                 self.stop(service)
                 self.remove(service, data=data)
@@ -225,9 +247,7 @@ class ProcessProvider:
         subprocess.run(command, cwd=self.data(service), check=False, capture_output=True, timeout=STARTING_SECONDS)
 
     def url(self, service: ServiceName) -> str:
-        if service == "redis":
-            return f"unix://{self.socket(service)}?db=0"
-        return f"postgresql+asyncpg://postgres@/{cluster_cache.DATABASE}?host={self.socket(service).parent}"
+        return driver_of(service).url(self.address(service), "")
 
     def identity(self, service: ServiceName) -> str:
         record = self.record(service)
@@ -238,22 +258,8 @@ class ProcessProvider:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
     def values(self) -> dict[str, str]:
-        names = {"STACK": self.stack.name, "STACK_RUN": self.stack.run, "REDIS_PASSWORD": ""}
-        return names if self.stack.durable else names | NOT_DURABLE
-
-    def postgres_options(self) -> list[str]:
-        settings = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self.socket("postgres").parent),
-            "unix_socket_permissions": "0700",
-            "dynamic_shared_memory_type": "mmap",  # inside the data directory, so that a killed server leaves none behind
-        }
-        options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        return ["-D", str(self.data("postgres")), *options]
-
-    def redis_options(self) -> list[str]:
-        socket = ["--unixsocket", str(self.socket("redis")), "--unixsocketperm", "700"]
-        return ["--port", "0", *socket, "--dir", str(self.data("redis"))]
+        names = {"STACK": self.stack.name, "STACK_RUN": self.stack.run, **dict.fromkeys(password_names(), "")}
+        return names if self.stack.durable else names | not_durable()
 
     def signal_family(self, service: ServiceName, number: int) -> None:
         record = self.record(service)
@@ -276,9 +282,23 @@ class ProcessProvider:
     def log(self, service: ServiceName) -> Path:
         return self.home / f"{service}.log"
 
+    def port_file(self, service: ServiceName) -> Path:
+        return self.home / f"{service}.port"
+
+    def folder(self, service: ServiceName) -> Path:
+        return self.home / service
+
     def socket(self, service: ServiceName) -> Path:
-        name = ".s.PGSQL.5432" if service == "postgres" else "redis.sock"
-        return self.home / service / name
+        return self.folder(service) / driver_of(service).socket
+
+    def address(self, service: ServiceName) -> probes.Address:
+        """Return where a server listens: its socket, or the port that was chosen for it; 0 before there was one."""
+        if driver_of(service).socket:
+            return probes.Address(self.socket(service))
+        try:
+            return probes.Address(port=int(self.port_file(service).read_text()))
+        except (FileNotFoundError, ValueError):
+            return probes.Address()
 
     def data(self, service: ServiceName) -> Path:
         return self.data_home / f"{service}-data"

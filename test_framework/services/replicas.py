@@ -12,10 +12,11 @@ from test_framework.services.compose import ComposeProvider
 from test_framework.services.containers import APP_SERVICES
 from test_framework.services.credentials import pinned_ports, values_in
 from test_framework.services.dev import DevStack, Status
+from test_framework.services.drivers import service_names
 from test_framework.services.occupants import listener_on
 from test_framework.services.spec import COMPOSE_FILE, passed_settings
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES, ServiceError, State
+from test_framework.services.state import ServiceError, State
 
 BUILD_SECONDS, BUILDS = 600.0, 3
 LAYER_TAKEN = re.compile(
@@ -41,14 +42,14 @@ class Replicas:
     def up(self) -> str:
         """Heal the services, build the image, wait until its replicas are healthy, and return where they listen."""
         self.require_pinned_port()
-        self.dev.up(SERVICE_NAMES)
+        self.dev.up(service_names())
         self.build()
         return self.heal()
 
     def heal(self) -> str:
         """Bring replicas and proxy up from whatever state they are in, without a build, and return where they listen."""
         with self.dev.alone():
-            self.dev.up(SERVICE_NAMES)
+            self.dev.up(service_names())
             for last_try in (False, True):  # a replica that turns unhealthy after it was unpaused is replaced
                 self.prepare()
                 try:

@@ -8,13 +8,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from test_framework import CHECKOUT
-from test_framework.services.state import SERVICE_NAMES, ServiceName
+from test_framework.services.drivers import drivers, service_names
+from test_framework.services.state import ServiceName
 
 COMPOSE_FILE = CHECKOUT / "compose" / "compose.yml"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::[-?](?P<default>[^}]*))?\}")
-NOT_DURABLE = {"POSTGRES_DURABLE": "off", "POSTGRES_WAL": "48MB", "POSTGRES_BUFFERS": "16MB", "REDIS_DURABLE": "no"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class ServiceSpec:
         return shlex.split(filled)[1:]
 
 
+def not_durable() -> dict[str, str]:
+    """Return the values of variables where what was committed need not outlive a crash."""
+    return {name: value for driver in drivers().values() for name, value in driver.not_durable.items()}
+
+
 def passed_settings(compose_file: Path = COMPOSE_FILE) -> list[str]:
     """List the settings that the app's containers get as the environment or `.env.local` sets them."""
     import yaml
@@ -47,18 +53,14 @@ def passed_settings(compose_file: Path = COMPOSE_FILE) -> list[str]:
 
 @functools.cache
 def service_specs(compose_file: Path = COMPOSE_FILE) -> dict[ServiceName, ServiceSpec]:
-    """Read the services that tests can ask for."""
+    """Read the services that tests can ask for; one that is not in the file can't be run in a container."""
     import yaml
 
     services = yaml.safe_load(compose_file.read_text(encoding="utf-8"))["services"]
-    return {
-        name: ServiceSpec(
-            name=name,
-            image=services[name]["image"],
-            port=int(services[name]["ports"][0].rpartition(":")[2]),
-            command=services[name]["command"],
-            volume=services[name]["volumes"][0].partition(":")[0],
-            data=services[name]["volumes"][0].partition(":")[2],
-        )
-        for name in SERVICE_NAMES
-    }
+    return {name: read_spec(name, services.get(name, {})) for name in service_names()}
+
+
+def read_spec(name: ServiceName, entry: dict[str, Any]) -> ServiceSpec:
+    volume, _, data = next(iter(entry.get("volumes", [])), "").partition(":")
+    port = next(iter(entry.get("ports", [])), "0").rpartition(":")[2]
+    return ServiceSpec(name, entry.get("image", ""), int(port), entry.get("command", ""), volume, data)

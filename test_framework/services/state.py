@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal
 
-ServiceName = Literal["postgres", "redis"]
-SERVICE_NAMES: tuple[ServiceName, ...] = ("postgres", "redis")
+ServiceName = str
+"""What a driver calls its service."""
 
 
 class State(enum.Enum):

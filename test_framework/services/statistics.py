@@ -7,27 +7,19 @@ the controller's, since no worker can see it.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from test_framework.services import probes
 from test_framework.services.state import ServiceError
 
 EVERY_SECONDS = 0.2
 COUNTED_BY_EACH = frozenset({"healed", "given_up", "database_failures"})
-LOOKOUT = "postgres"
 COPIES = "test_"
 AWAY = (probes.NotReadyError, probes.WrongServerError, ServiceError, OSError, ValueError)
-ASK = """
-SELECT json_build_object(
-    'now', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
-    'opened', (SELECT json_object_agg(datname, sessions) FROM pg_stat_database WHERE datname IS NOT NULL))
-"""
 
 
 @dataclass
@@ -72,19 +64,21 @@ class Share(Costs):
 
 @dataclass(frozen=True)
 class Look:
-    """What Postgres said of itself."""
+    """What a server said of its connections: how many there are, and how many were opened to each database."""
 
     now: int
     opened: dict[str, int]
 
 
 class Watcher:
-    """Looks again and again at how many connections a Postgres has, over one connection of its own."""
+    """Looks again and again at how many connections a server has, over one connection of its own."""
 
-    def __init__(self, find: Callable[[], str | None]) -> None:
-        self._find = find
+    def __init__(
+        self, find: Callable[[], str | None], count: Callable[[str], AbstractContextManager[Iterator[Look]]]
+    ) -> None:
+        self._find, self._count = find, count
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="postgres-watcher", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="connection-watcher", daemon=True)
         self.peak = 0
         self.opened: dict[str, int] = {}
 
@@ -94,8 +88,8 @@ class Watcher:
 
     @property
     def by_the_kit(self) -> int:
-        """Connections to what is no test's database, less those that looking took."""
-        return sum(count for name, count in self.opened.items() if name != LOOKOUT and not name.startswith(COPIES))
+        """Connections to what is no test's database."""
+        return sum(count for name, count in self.opened.items() if not name.startswith(COPIES))
 
     def end(self) -> None:
         """Stop looking; what was seen stays."""
@@ -106,31 +100,17 @@ class Watcher:
         while not self._ended.is_set():
             # a server that is paused, killed or made anew by a test is looked at when it is back
             with contextlib.suppress(*AWAY):
-                for look in self._looks(self._find()):
-                    self.peak = max(self.peak, look.now)
-                    self.opened.update(look.opened)
+                if (url := self._find()) is not None:
+                    with self._count(url) as looks:
+                        self._look(looks)
             self._ended.wait(EVERY_SECONDS)
 
-    def _looks(self, url: str | None) -> Iterator[Look]:
-        if url is None:
-            return
-        parts = urlsplit(url)
-        with address_of(url).connect(1.0) as connection, connection.makefile("rb") as answers:
-            user, password = unquote(parts.username or "postgres"), unquote(parts.password or "")
-            conversation = probes.PostgresConversation(connection, answers.read, user, password)
-            conversation.log_in(LOOKOUT)
-            while True:
-                yield Look(**json.loads(conversation.ask(ASK)))
-                if self._ended.wait(EVERY_SECONDS):
-                    return
-
-
-def address_of(url: str) -> probes.Address:
-    """Where a Postgres URL leads: a socket's folder, or a host and a port."""
-    parts = urlsplit(url)
-    if folder := parse_qs(parts.query).get("host"):
-        return probes.Address(Path(folder[0]) / f".s.PGSQL.{parts.port or 5432}")
-    return probes.Address(host=parts.hostname or "127.0.0.1", port=parts.port or 5432)
+    def _look(self, looks: Iterator[Look]) -> None:
+        for look in looks:
+            self.peak = max(self.peak, look.now)
+            self.opened.update(look.opened)
+            if self._ended.wait(EVERY_SECONDS):
+                return
 
 
 def lines(share: Share, peak: int, by_the_kit: int, stopped: float | None) -> Iterator[str]:

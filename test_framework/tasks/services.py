@@ -1,4 +1,4 @@
-"""Real Postgres and Redis for this checkout, and replicas of the service: started, healed and stopped."""
+"""Real services for this checkout, and replicas of the application: started, healed and stopped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from test_framework.services.board import Board
 from test_framework.services.containers import APP_SERVICES
 from test_framework.services.dev import DevStack, Status
 from test_framework.services.diagnosis import command_against
+from test_framework.services.drivers import service_names
 from test_framework.services.replicas import Replicas
-from test_framework.services.state import SERVICE_NAMES, EngineDownError, ServiceError, ServiceName, State
+from test_framework.services.state import EngineDownError, ServiceError, ServiceName, State
 
-ONLY = {"only": f"one of {', '.join(SERVICE_NAMES)}; both without it"}
-ANY = {"only": f"one of {', '.join((*SERVICE_NAMES, *APP_SERVICES))}; all without it"}
+ONLY = {"only": "one of the services that `services.status` lists; all without it"}
+ANY = {"only": f"one of those services, or of {' and '.join(APP_SERVICES)}; all without it"}
 
 
 @task(help={**ONLY, "wait": "how many seconds each may take"})
@@ -120,9 +121,9 @@ def app(context: Context, down: bool = False) -> None:
 
 
 def chosen(only: str) -> tuple[ServiceName, ...]:
-    found = tuple(name for name in SERVICE_NAMES if only in ("", name))
+    found = tuple(name for name in service_names() if only in ("", name))
     if not found:
-        raise Exit(f"there is no service {only!r}; choose one of {', '.join(SERVICE_NAMES)}", 1)
+        raise Exit(f"there is no service {only!r}; choose one of {', '.join(service_names())}", 1)
     return found
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from test_framework.errors.categories import REPRODUCE, Category, Responsibility
+from test_framework.errors.categories import REPRODUCE, Category, Responsibility, category_of
 from test_framework.errors.evidence import Evidence, RuleFinding
+from test_framework.services.drivers import drivers
 
 FEW_DESCRIPTORS = 256
 STATE = "test_framework.services.state."
@@ -128,17 +129,15 @@ def service_error(seen: Evidence) -> RuleFinding | None:
     why, next_command = str(link.fact("why") or link.message), str(link.fact("next_command") or "")
     what = str(link.fact("what") or "a service can't be had")
     cause = f"{what}: {why}".partition("\n")[0][:220]
-    service = next((name for name in ("redis", "postgres") if name in what.lower() or name in cause.lower()), "")
     text = f"{what} {why}".lower()
+    service = service_in(what) or service_in(cause)
 
     def found(category: Category, key: str) -> RuleFinding:
         return RuleFinding(category, Responsibility.INFRASTRUCTURE, cause, 0.93, key, next_command)
 
     if any(word in text for word in ("_url is not set", "names no ", " is unknown", "_url is of no use")):
-        if any(word in text for word in ("password", "authentication")):
-            return found(Category.REDIS if service == "redis" else Category.DATABASE, f"service {service}")
-        if "_url is of no use" in text:
-            return found(Category.REDIS if service == "redis" else Category.DATABASE, f"service {service}")
+        if any(word in text for word in ("password", "authentication", "_url is of no use")):
+            return found(category_of(service), f"service {service}")
         return found(Category.CONFIGURATION, f"setting {what}")
     if "port" in text and ("taken" in text or "in use" in text):
         return found(Category.PORT, "port")
@@ -150,6 +149,12 @@ def service_error(seen: Evidence) -> RuleFinding | None:
     if "disk" in text and "full" in text:
         return found(Category.RESOURCES, "disk")
     return found(Category.SERVICE, f"service {service}" if service else f"service {what}")
+
+
+def service_in(text: str) -> str:
+    """Return the service that a text names, by its name or by the variable of its URL; empty where it names none."""
+    named = (driver for driver in drivers().values() if driver.name in text.lower() or driver.url_variable in text)
+    return next((driver.name for driver in named), "")
 
 
 def engine(seen: Evidence) -> RuleFinding | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from itertools import dropwhile
 
-from test_framework.errors.categories import REPRODUCE, Category, Responsibility
+from test_framework.errors.categories import REPRODUCE, Category, Responsibility, category_of
 from test_framework.errors.evidence import Evidence, RuleFinding, shortened
+from test_framework.services.drivers import drivers
 
 MISSING = (
     r"[^\n]{1,200} did not come(?: within|; )|no [a-z][a-z0-9_]* of \S+ within [\d.]+ s; what came|the stream is broken"
@@ -289,7 +290,8 @@ def time_out(seen: Evidence) -> RuleFinding | None:
 def dead_service(seen: Evidence) -> RuleFinding | None:
     """The first service that was not well when the test had failed."""
     for service in seen.unwell:
-        name, category = ("Redis", Category.REDIS) if service.name == "redis" else ("Postgres", Category.DATABASE)
+        driver = drivers().get(service.name)
+        name, category = driver.title if driver else service.name, category_of(service.name)
         if service.state == "engine down":
             return RuleFinding(
                 Category.CONTAINER, Responsibility.INFRASTRUCTURE, "the container engine is down", 0.9, "engine"

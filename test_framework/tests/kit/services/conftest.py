@@ -15,14 +15,17 @@ from _pytest.mark.structures import ParameterSet
 from test_framework import CHECKOUT, reaper
 from test_framework.running.needs import KNOWN
 from test_framework.services import bundled
+from test_framework.services import native as natives
 from test_framework.services.compose import ComposeProvider
-from test_framework.services.external import ask_given_redis, ask_with_driver
+from test_framework.services.drivers import service_names
+from test_framework.services.drivers.postgres import ask_with_driver
+from test_framework.services.drivers.redis import Redis
 from test_framework.services.lifecycle import Lifecycle
-from test_framework.services.native import find_postgres, find_redis, native
+from test_framework.services.native import native
 from test_framework.services.provider import Provider
 from test_framework.services.run import Run, Watchdog
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES, ServiceName
+from test_framework.services.state import ServiceName
 
 MakeProvider = Callable[[Stack], Provider]
 OURS: dict[str, MakeProvider] = {"compose": ComposeProvider, "native": native, "bundled": bundled.bundled}
@@ -50,9 +53,9 @@ def python(stack: Stack, code: str, *arguments: str) -> list[str]:
 
 
 def log_in(service: ServiceName, url: str, seconds: float = 3.0) -> str:
-    """Log in as a client would, with the drivers that the service uses; what the server says of its version."""
-    asked = ask_given_redis if service == "redis" else ask_with_driver
-    return asked(url, seconds)
+    """Log in as a client would, with the clients that the application uses; what the server says of its version."""
+    asked = {"redis": Redis().check_url, "postgres": ask_with_driver}
+    return asked[service](url, seconds)
 
 
 def on(*providers: str, small_disk: bool = False) -> list[ParameterSet]:
@@ -69,8 +72,8 @@ def binaries_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """
     folder = tmp_path_factory.mktemp("bin")
     names: tuple[tuple[ServiceName, str, Path | str], ...] = (
-        ("redis", "valkey-server", find_redis()),
-        ("postgres", "postgres", find_postgres()),
+        ("redis", "valkey-server", natives.find("redis")),
+        ("postgres", "postgres", natives.find("postgres")),
     )
     for service, name, own in names:
         binary = bundled.find(service)
@@ -114,7 +117,7 @@ def dev_stack(checkout: Path) -> Iterator[Stack]:
     watchdog = Watchdog(register)
     if not KNOWN["docker"].lacking():
         reaper.register(register, {"kind": "compose", "name": stack.name})
-    locks = [stack.lock_file(name) for name in (*SERVICE_NAMES, "compose", "stack")]
+    locks = [stack.lock_file(name) for name in (*service_names(), "compose", "stack")]
     for folder in (stack.data, stack.directory, *locks):
         reaper.register(register, {"kind": "directory", "name": str(folder)})
     try:

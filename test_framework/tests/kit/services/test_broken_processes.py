@@ -13,7 +13,8 @@ import pytest
 
 from test_framework.services import cluster_cache, process_table, small_disk, stack
 from test_framework.services.bundled import bundled
-from test_framework.services.external import ExternalProvider, ask_with_driver
+from test_framework.services.drivers.postgres import ask_with_driver
+from test_framework.services.external import ExternalProvider
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.native import native
 from test_framework.services.probes import Address, ask_postgres

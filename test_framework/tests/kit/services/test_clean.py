@@ -13,8 +13,8 @@ from docker.models.images import Image
 from test_framework import CHECKOUT
 from test_framework.services import bundled, cluster_cache, engine, leftovers
 from test_framework.services.dev import DevStack
+from test_framework.services.drivers import service_names
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES
 from test_framework.tests.kit.services.conftest import copy_checkout, dev_stack, invoke, python
 
 SECONDS = 120
@@ -42,7 +42,7 @@ def test_clean_all_keeps_a_cache_that_another_checkout_uses(dev: Stack, monkeypa
     assert str(cluster) not in printed
     assert cluster.exists()
     assert cluster_cache.used_by(cluster).exists()
-    assert {one.state for one in DevStack(dev).status(SERVICE_NAMES)} == {"absent"}
+    assert {one.state for one in DevStack(dev).status(service_names())} == {"absent"}
 
 
 def build(stack: Stack, text: str) -> None:

@@ -11,8 +11,9 @@ from filelock import FileLock
 
 from test_framework import CHECKOUT
 from test_framework.services.dev import DevStack
+from test_framework.services.drivers import service_names
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES, ServiceError
+from test_framework.services.state import ServiceError
 from test_framework.tests.kit.services.conftest import invoke, on
 
 ROUNDS = {"bundled": 3, "compose": 2}
@@ -45,16 +46,16 @@ def test_commands_at_once_end_in_one_consistent_state(
 
         assert [code for code, _ in ended] == [0, 0], ended
         assert "Traceback" not in str(ended)
-        states = {one.state for one in stack.status(SERVICE_NAMES)}
+        states = {one.state for one in stack.status(service_names())}
         assert len(states) == 1, ended
         assert states <= ({"healthy", "absent"} if DOWN in (first, second) else {"healthy"}), ended
 
     assert at_once(dev, UP)[0][0] == 0
-    assert {one.state for one in stack.status(SERVICE_NAMES)} == {"healthy"}
+    assert {one.state for one in stack.status(service_names())} == {"healthy"}
 
 
 def test_a_command_that_waits_too_long_names_the_lock(dev: Stack) -> None:
     with FileLock(dev.lock_file("stack")), pytest.raises(ServiceError, match="another command is changing") as caught:
-        DevStack(dev, "bundled").up(SERVICE_NAMES, 0.1)
+        DevStack(dev, "bundled").up(service_names(), 0.1)
 
     assert caught.value.next_command == "invoke services.status"

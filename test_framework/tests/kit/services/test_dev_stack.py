@@ -15,10 +15,12 @@ from test_framework import CHECKOUT
 from test_framework.ports import lease
 from test_framework.services.compose import STOP_SECONDS
 from test_framework.services.dev import DevStack
-from test_framework.services.external import ask_given_redis, ask_with_driver
+from test_framework.services.drivers import service_names
+from test_framework.services.drivers.postgres import ask_with_driver
+from test_framework.services.drivers.redis import Redis
 from test_framework.services.probes import Address, ask_postgres
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES, ServiceError
+from test_framework.services.state import ServiceError
 from test_framework.tests.kit.services.conftest import invoke, on
 
 LOOKS = 5
@@ -48,12 +50,12 @@ def test_up_from_two_shells_at_once_gives_one_set(stack: DevStack) -> None:
 
 
 def test_up_when_up_is_over_in_no_time_and_changes_nothing(stack: DevStack) -> None:
-    before = stack.up(SERVICE_NAMES)
+    before = stack.up(service_names())
 
     took = []
     for _ in range(LOOKS):
         began = time.perf_counter()
-        after = stack.up(SERVICE_NAMES)
+        after = stack.up(service_names())
         took.append(time.perf_counter() - began)
 
     assert min(took) < 0.3  # the best of some, since others may use this machine too
@@ -61,15 +63,15 @@ def test_up_when_up_is_over_in_no_time_and_changes_nothing(stack: DevStack) -> N
 
 
 def test_up_heals_what_somebody_paused_and_killed(stack: DevStack) -> None:
-    stack.up(SERVICE_NAMES)
+    stack.up(service_names())
     for service, step in (("redis", "pause"), ("postgres", "kill")):
-        provider = stack.existing(service)  # type: ignore[arg-type]
+        provider = stack.existing(service)
         getattr(provider, step)(service)
 
-    postgres, redis = stack.up(SERVICE_NAMES)
+    postgres, redis = stack.up(service_names())
 
     assert ask_with_driver(postgres.url)
-    assert ask_given_redis(redis.url)
+    assert Redis().check_url(redis.url)
 
 
 def test_down_leaves_nothing_but_the_data(stack: DevStack) -> None:
@@ -79,7 +81,7 @@ def test_down_leaves_nothing_but_the_data(stack: DevStack) -> None:
     stack.down()
 
     assert time.perf_counter() - began < STOP_SECONDS  # nobody waited until it was killed
-    assert [one.state for one in stack.status(SERVICE_NAMES)] == ["absent", "absent"]
+    assert [one.state for one in stack.status(service_names())] == ["absent", "absent"]
     assert not stack.stack.directory.exists()
     assert tell(stack, "SELECT answer FROM kept") == "42"
 
@@ -112,7 +114,7 @@ def test_a_step_on_what_is_absent_names_the_command_that_brings_it(stack: DevSta
 
 
 def test_what_is_shown_holds_no_password(stack: DevStack) -> None:
-    for found in stack.up(SERVICE_NAMES):
+    for found in stack.up(service_names()):
         assert "@127" not in found.shown_url or ":***@" in found.shown_url
         assert found.as_dict()["url"] == found.shown_url
 

@@ -21,7 +21,7 @@ from test_framework import CHECKOUT, reaper
 from test_framework.faults.breakable import Breakable, BreakablePool
 from test_framework.services import small_disk
 from test_framework.services.bundled import bundled
-from test_framework.services.external import ask_given_redis
+from test_framework.services.drivers.redis import Redis
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.stack import Stack
 from test_framework.services.state import ServiceName, State
@@ -201,7 +201,7 @@ def test_what_was_given_or_is_warm_is_never_broken(wanted: str, dev: Stack, monk
         own = pool.get("redis")
         assert own.lifecycle.stack != dev
         with own.killed():
-            assert ask_given_redis(warm.provider.url("redis"))
+            assert Redis().check_url(warm.provider.url("redis"))
 
 
 VICTIM = """

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from test_framework.services import bundled, cluster_cache
-from test_framework.services.external import ask_with_driver
+from test_framework.services import accounts, bundled, cluster_cache
+from test_framework.services.drivers.postgres import ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.processes import ProcessProvider
 from test_framework.services.run import Run
@@ -63,5 +63,5 @@ def test_two_environments_with_the_same_postgres_share_one_copy_and_one_cluster(
     assert len(clusters) == 1
     cached = list(cluster_cache.cached())
     assert [path for path in cached if path.parent.name == "clusters"] == list(clusters)
-    if cluster_cache.server_account().user is not None:  # only `nobody`, as root's servers run, needs a copy
+    if accounts.server_account().user is not None:  # only `nobody`, as root's servers run, needs a copy
         assert len(cached) == 1 + len(clusters)

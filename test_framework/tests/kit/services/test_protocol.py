@@ -9,9 +9,10 @@ import time
 import pytest
 import redis
 
+from test_framework.services.drivers import service_names
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.probes import NotReadyError
-from test_framework.services.state import SERVICE_NAMES, ServiceName, State
+from test_framework.services.state import ServiceName, State
 from test_framework.tests.kit.services.conftest import log_in
 
 SECONDS = 20.0
@@ -26,7 +27,7 @@ lifecycle.ensure(service)
 print(lifecycle.provider.identity(service))
 """
 
-both = pytest.mark.parametrize("service", SERVICE_NAMES)
+both = pytest.mark.parametrize("service", service_names())
 
 
 def ask(lifecycle: Lifecycle, service: ServiceName, seconds: float = 3.0) -> str:

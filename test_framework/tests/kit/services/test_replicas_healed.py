@@ -18,9 +18,9 @@ from docker.models.containers import Container
 
 from test_framework import CHECKOUT
 from test_framework.services import engine
+from test_framework.services.drivers import service_names
 from test_framework.services.replicas import PROXY_PROGRAM, Replicas
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES
 from test_framework.tests.kit.services.conftest import copy_checkout, dev_stack, invoke
 from test_framework.waiting import comes_true
 
@@ -174,13 +174,13 @@ def test_a_broken_replica_is_named(app: Stack, broken: Callable[[str], Container
 @pytest.mark.parametrize("alone", [False, True], ids=["all", "replicas alone"])
 def test_down_takes_the_app_away(alone: bool, app: Stack, broken: Callable[[str], Container]) -> None:
     broken("app").pause()
-    for service in SERVICE_NAMES if alone else ():
+    for service in service_names() if alone else ():
         broken(service).remove(force=True)
 
     code, printed = run(app, "services.down")
 
     assert (code, "proxy-1: compose: ended" in printed) == (0, True), printed
-    assert states(app) == dict.fromkeys(SERVICE_NAMES, "absent")
+    assert states(app) == dict.fromkeys(service_names(), "absent")
     assert ended(app) == []
 
 

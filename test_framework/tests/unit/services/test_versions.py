@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from test_framework.services import bundled, native
+from test_framework.services.drivers import postgres
 from test_framework.services.spec import service_specs
 
 POSTGRES = service_specs()["postgres"]
@@ -27,7 +28,7 @@ def install(folder: Path, version: str) -> Path:
 @pytest.fixture
 def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose packages are below this folder, with nothing on PATH but a shell's programs."""
-    monkeypatch.setattr(native, "DEBIAN", tmp_path / "packages")
+    monkeypatch.setattr(postgres, "DEBIAN", tmp_path / "packages")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     return tmp_path / "packages"
 
@@ -36,7 +37,7 @@ def test_the_wheel_is_of_the_version_that_compose_names() -> None:
     binary = bundled.find("postgres")
 
     assert isinstance(binary, Path), binary
-    assert native.major_version(binary) == POSTGRES.major
+    assert postgres.major_version(binary) == POSTGRES.major
 
 
 def test_a_native_postgres_of_that_version_is_chosen_among_others(debian: Path) -> None:

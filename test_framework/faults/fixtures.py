@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
-from test_framework.modes import Mode
-from test_framework.running.needs import requires
+from test_framework.modes import WITH_SERVICES, Mode
+from test_framework.running.machine import service_lacking
+from test_framework.running.needs import KNOWN, Need, requires
 from test_framework.services.state import ServiceName
 
 if TYPE_CHECKING:
@@ -24,7 +27,44 @@ if TYPE_CHECKING:
     from test_framework.isolation.databases import Databases
     from test_framework.isolation.redis import Keyspaces
     from test_framework.service_pool import ServicePool
+    from test_framework.services.drivers import Driver
     from test_framework.services.stack import Storage
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the services that pyproject.toml names what the kit's own have: a need, and fixtures."""
+    from test_framework.services.drivers import DriverError, drivers, named_drivers
+
+    if not named_drivers():
+        return
+    try:
+        known = drivers()
+    except DriverError as error:
+        raise pytest.UsageError(str(error)) from None
+    for driver in known.values():
+        if driver.name not in KNOWN:
+            KNOWN[driver.name] = Need(f"a real {driver.title}", WITH_SERVICES, partial(service_lacking, driver.name))
+            config.pluginmanager.register(fixtures_of(driver), f"fixtures of {driver.name}")
+
+
+def fixtures_of(driver: Driver) -> ModuleType:
+    """Make the fixtures of a service: by its name one to break, and by `NAME_url` the address where a test finds it empty."""
+
+    @pytest.fixture(name=driver.name)
+    @requires(driver.name)
+    def to_break(request: pytest.FixtureRequest) -> Iterator[Breakable]:
+        with whole_again(request) as pool:
+            yield pool.get(driver.name)
+
+    @pytest.fixture(name=f"{driver.name}_url")
+    @requires(driver.name)
+    def url(request: pytest.FixtureRequest) -> str:
+        found = pool_of(request, driver.name).get(driver.name)
+        return driver.fresh(found.url, private=found.private)
+
+    plugin = ModuleType(driver.name)
+    vars(plugin).update(to_break=to_break, url=url)
+    return plugin
 
 
 def pool_of(request: pytest.FixtureRequest, name: ServiceName) -> ServicePool:

@@ -108,6 +108,19 @@ def small_disk_lacking() -> str | None:
     return None
 
 
+def service_lacking(name: str) -> str | None:
+    """Ask for a way to run a service."""
+    from test_framework.services.choice import candidates, wanted_provider
+    from test_framework.services.stack import Stack
+    from test_framework.services.state import ServiceError
+
+    try:
+        next(candidates(name, Stack.of_a_run(), wanted_provider()))
+    except ServiceError as reason:
+        return reason.why
+    return None
+
+
 def root_lacking() -> str | None:
     return None if hasattr(os, "geteuid") and os.geteuid() == 0 else "this user is not root"
 

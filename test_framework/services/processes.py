@@ -139,9 +139,11 @@ class ProcessProvider:
         elif before and occupants.listener_on(before) is None:
             port = before
         else:
-            lease = port_leases.lease(variable)  # held by this process; the server holds the port from its start on
+            lease = port_leases.lease(variable)  # for this process; the server holds the port from its start on
             port = lease.port
             lease.lock.release()
+            for file in (port_leases.record(port), port_leases.lock_file(port)) if not self.stack.lasting else ():
+                reaper.register_once(self.stack.register, {"kind": "lease", "name": str(file)})
         self.port_file(service).write_text(str(port))
 
     def launch(self, service: ServiceName, command: list[str], account: Account) -> None:

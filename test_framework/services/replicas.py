@@ -12,11 +12,10 @@ from test_framework.services.compose import ComposeProvider
 from test_framework.services.containers import APP_SERVICES
 from test_framework.services.credentials import pinned_ports, values_in
 from test_framework.services.dev import DevStack, Status
-from test_framework.services.drivers import service_names
 from test_framework.services.occupants import listener_on
-from test_framework.services.spec import COMPOSE_FILE, passed_settings
+from test_framework.services.spec import COMPOSE_FILE, passed_settings, service_specs
 from test_framework.services.stack import Stack
-from test_framework.services.state import ServiceError, State
+from test_framework.services.state import ServiceError, ServiceName, State
 
 BUILD_SECONDS, BUILDS = 600.0, 3
 LAYER_TAKEN = re.compile(
@@ -28,6 +27,11 @@ SECRET = "APP_TOKEN_SECRET"  # pragma: allowlist secret
 PORT_TAKEN = "its port is taken"
 PROXY_PROGRAM = COMPOSE_FILE.with_name("balancer.py")
 NEXT = "invoke services.logs --only app"
+
+
+def in_containers() -> list[ServiceName]:
+    """Return the services that compose.yml defines: the replicas can reach no others."""
+    return [name for name, spec in service_specs().items() if spec.image]
 
 
 class Replicas:
@@ -42,14 +46,14 @@ class Replicas:
     def up(self) -> str:
         """Heal the services, build the image, wait until its replicas are healthy, and return where they listen."""
         self.require_pinned_port()
-        self.dev.up(service_names())
+        self.dev.up(in_containers())
         self.build()
         return self.heal()
 
     def heal(self) -> str:
         """Bring replicas and proxy up from whatever state they are in, without a build, and return where they listen."""
         with self.dev.alone():
-            self.dev.up(service_names())
+            self.dev.up(in_containers())
             for last_try in (False, True):  # a replica that turns unhealthy after it was unpaused is replaced
                 self.prepare()
                 try:

@@ -152,8 +152,9 @@ class Driver:
         """Return the URL for a client from the one that was given for an external one."""
         return given
 
-    def empty(self, url: str) -> None:
-        """Take away what a test has left, so that the next one finds nothing; called before a test that asks for its URL."""
+    def fresh(self, url: str, *, private: bool) -> str:
+        """Return where a test finds it empty: take away what others left if it is `private`, or make a place of its own."""
+        return url
 
     def count_connections(self, url: str) -> AbstractContextManager[Iterator[Look]]:
         """Look at its connections again and again over one of its own; called where `counts_connections`."""

@@ -19,6 +19,7 @@ import pytest_asyncio
 from test_framework.modes import WITH_SERVICES, Mode
 from test_framework.running.machine import service_lacking
 from test_framework.running.needs import KNOWN, Need, requires
+from test_framework.services.named_drivers import named_drivers
 from test_framework.services.state import ServiceName
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the services that pyproject.toml names what the kit's own have: a need, and fixtures."""
-    from test_framework.services.drivers import DriverError, drivers, named_drivers
-
     if not named_drivers():
         return
+    from test_framework.services.drivers import DriverError, drivers
+
     try:
         known = drivers()
     except DriverError as error:

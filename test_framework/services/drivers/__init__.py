@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-import tomllib
 from pathlib import Path
 
 from test_framework import CHECKOUT
 from test_framework.services.drivers.driver import Driver, Server
+from test_framework.services.named_drivers import named_drivers
 from test_framework.services.state import ServiceError, ServiceName
 
 __all__ = ["Driver", "DriverError", "Server", "driver_of", "drivers", "service_names"]
@@ -44,13 +44,6 @@ def driver_of(service: ServiceName) -> Driver:
 def service_names() -> tuple[ServiceName, ...]:
     """Return the names of all services."""
     return tuple(drivers())
-
-
-def named_drivers(checkout: Path = CHECKOUT) -> list[str]:
-    """Return the drivers that the project's pyproject.toml names."""
-    pyproject = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
-    named: list[str] = pyproject.get("tool", {}).get("test_framework", {}).get("drivers", [])
-    return named
 
 
 def load(path: str, checkout: Path = CHECKOUT) -> Driver:

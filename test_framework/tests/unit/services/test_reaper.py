@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from test_framework import reaper
@@ -112,6 +114,31 @@ def test_a_paused_process_goes_on(tmp_path: Path, start: Start) -> None:
     found = process_table.look_at(process.pid)
     assert found is not None
     assert found[1] == process_table.RUNNING
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_a_server_left_is_ended_by_its_name_and_its_folder(tmp_path: Path, start: Start, named: bool) -> None:
+    home = tmp_path / "data"
+    home.mkdir()
+    orphan, parent = start(f"import os; os.chdir({str(home)!r}); {STARTED}"), start(STARTED)
+    entry = entry_for(parent)
+    entry |= {"home": str(home), "programs": [psutil.Process(orphan.pid).name() if named else "postgres"]}
+    parent.kill()
+    parent.wait()
+    reaper.register(tmp_path / "register", entry)
+
+    reaper.end_registered(tmp_path / "register")
+
+    assert (process_table.started_at(orphan.pid) is None) is named
+
+
+def test_the_listener_on_a_port_is_told_from_another_process(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        assert process_table.listens(os.getpid(), port)
+        assert not process_table.listens(start(STARTED).pid, port)
+    assert not process_table.listens(os.getpid(), port)
 
 
 def test_registered_folders_and_files_are_removed(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class ProcessProvider:
 
         variable = driver_of(service).port_variable
         before = self.address(service).port
-        if pinned := pinned_ports(self.stack)[variable]:
+        if (pinned := pinned_ports(self.stack)[variable]).isdecimal():
             port = int(pinned)
         elif before and occupants.listener_on(before) is None:
             port = before

@@ -63,8 +63,6 @@ class Driver:
     """The values of variables in compose/compose.yml where its data ends with the run."""
     counts_connections = False
     """Whether it can tell how many connections it has: the end of a run says so."""
-    fixtures: frozenset[str] = frozenset()
-    """The fixtures by which a test reaches it: a test that failed while the service was down is said to fail of it."""
 
     @property
     def title(self) -> str:
@@ -80,6 +78,11 @@ class Driver:
     def port_variable(self) -> str:
         """The variable in compose/compose.yml that pins its port."""
         return f"{self.name.upper()}_PORT"
+
+    @property
+    def fixtures(self) -> frozenset[str]:
+        """The fixtures by which a test reaches it: one that failed while the service was down is said to fail of it."""
+        return frozenset({self.name, f"{self.name}_url"})
 
     @property
     def breaking_fixtures(self) -> frozenset[str]:

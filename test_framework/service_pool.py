@@ -147,6 +147,10 @@ class ServicePool:
         if left:
             raise ServiceError("the run left something behind", ", ".join(left), "invoke clean.run")
 
+    def has(self, name: ServiceName) -> bool:
+        """Say whether somebody here has asked for a service."""
+        return name in self._services
+
     @property
     def in_use(self) -> tuple[Service, ...]:
         """The services that somebody here has asked for."""

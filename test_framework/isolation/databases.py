@@ -139,7 +139,7 @@ class Databases:
         """The template on a pool's server; a thread that waits for the server is needed until it is up."""
         migrations = project().migrations() if migrations is None else migrations
         known = self.templates.get((pool.run, migrations))
-        if known is not None and any(service.name == "postgres" for service in pool.in_use):
+        if known is not None and pool.has("postgres"):
             return known
         server = await self._lasting(asyncio.to_thread(pool.get, "postgres"))
         made = PostgresTemplate(server.url, pool.stack, migrations=migrations)

@@ -13,7 +13,7 @@ from test_framework.services import engine, probes
 from test_framework.services.compose_project import UP_SECONDS
 from test_framework.services.containers import STATES, Container, Containers, host_port
 from test_framework.services.credentials import passwords
-from test_framework.services.drivers import Server, driver_of, service_names
+from test_framework.services.drivers import RunningServer, driver_of, service_names
 from test_framework.services.spec import COMPOSE_FILE, service_specs
 from test_framework.services.stack import Stack
 from test_framework.services.state import (
@@ -89,9 +89,9 @@ class ComposeProvider(Containers):
             return Observation(State.UNHEALTHY if failing else State.STARTING, str(reason))
         return Observation(State.HEALTHY, f"container {container['Id'][:12]}")
 
-    def server(self, service: ServiceName, port: int) -> Server:
+    def server(self, service: ServiceName, port: int) -> RunningServer:
         """Return what a driver is told of the server behind a port."""
-        return Server(probes.Address(port=port), self.stack.name, self.password(service))
+        return RunningServer(probes.Address(port=port), self.stack.name, self.password(service))
 
     def password(self, service: ServiceName) -> str:
         return passwords(self.stack).get(driver_of(service).password_variable, "")

@@ -20,7 +20,7 @@ from test_framework import reaper
 from test_framework.services import probes, process_table, small_disk
 from test_framework.services.accounts import Account, server_environment
 from test_framework.services.credentials import password_names, pinned_ports
-from test_framework.services.drivers import Server, driver_of, service_names
+from test_framework.services.drivers import RunningServer, driver_of, service_names
 from test_framework.services.spec import not_durable, service_specs
 from test_framework.services.stack import Stack, own_directory
 from test_framework.services.state import Observation, ProviderUnavailableError, ServiceName, State
@@ -93,9 +93,9 @@ class ProcessProvider:
             raise probes.NotReadyError(f"process {record.pid} does not listen on {server.address}")
         driver_of(service).check(server)
 
-    def server(self, service: ServiceName, record: Record | None) -> Server:
+    def server(self, service: ServiceName, record: Record | None) -> RunningServer:
         """Return what a driver is told of a server."""
-        return Server(self.address(service), self.stack.name, pid=record.pid if record else None)
+        return RunningServer(self.address(service), self.stack.name, pid=record.pid if record else None)
 
     def start(self, service: ServiceName) -> None:
         for folder in (self.stack.directory, self.home, self.stack.data, self.data_home):

@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 from test_framework import CHECKOUT
-from test_framework.services.drivers.driver import Driver, Server
+from test_framework.services.drivers.driver import Driver, RunningServer
 from test_framework.services.named_drivers import named_drivers
 from test_framework.services.state import ServiceError, ServiceName
 
-__all__ = ["Driver", "DriverError", "Server", "driver_of", "drivers", "service_names"]
+__all__ = ["Driver", "DriverError", "RunningServer", "driver_of", "drivers", "service_names"]
 
 OWN = ("test_framework.services.drivers.postgres:Postgres", "test_framework.services.drivers.redis:Redis")
 NEXT = "correct drivers in [tool.test_framework] of pyproject.toml, see docs/services.md#add-a-service"

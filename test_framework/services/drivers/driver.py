@@ -21,7 +21,7 @@ ASKING_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Server:
+class RunningServer:
     """One server that should be ours, as its provider knows it."""
 
     address: Address
@@ -119,7 +119,7 @@ class Driver:
 
     # what ready means, and how it is known to be ours
 
-    def check(self, server: Server) -> str:
+    def check(self, server: RunningServer) -> str:
         """Ask it; return what it says of itself once it is ready.
 
         Raises:
@@ -134,9 +134,9 @@ class Driver:
         if parts.hostname is None or parts.port is None:
             raise ValueError(f"{self.url_variable} names no host and port")
         address = Address(host=parts.hostname, port=parts.port)
-        return self.check(Server(address, password=unquote(parts.password or "")))
+        return self.check(RunningServer(address, password=unquote(parts.password or "")))
 
-    def repair(self, server: Server, complaint: str) -> bool:
+    def repair(self, server: RunningServer, complaint: str) -> bool:
         """Mend in place what it complained of; say whether that may have helped."""
         return False
 

@@ -18,7 +18,7 @@ from test_framework.services import cluster_cache, probes, process_table
 from test_framework.services.accounts import Account, server_account
 from test_framework.services.binaries import as_installed, package_of, runs
 from test_framework.services.cluster_cache import DATABASE
-from test_framework.services.drivers.driver import ASKING_SECONDS, Driver, Server
+from test_framework.services.drivers.driver import ASKING_SECONDS, Driver, RunningServer
 from test_framework.services.probes import Address
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Postgres(Driver):
         }
         return ["-D", str(data), *(option for name, value in settings.items() for option in ("-c", f"{name}={value}"))]
 
-    def check(self, server: Server) -> str:
+    def check(self, server: RunningServer) -> str:
         """Have it say our stack's name."""
         name = probes.ask_postgres(server.address, USER, server.password, DATABASE)
         if name != server.stack:
@@ -114,7 +114,7 @@ class Postgres(Driver):
         database = parts.path.lstrip("/") or user
         return probes.ask_postgres(address, user, password, database, "SHOW server_version", ASKING_SECONDS)
 
-    def repair(self, server: Server, complaint: str) -> bool:
+    def repair(self, server: RunningServer, complaint: str) -> bool:
         """Make our database if it complains that there is none."""
         if "database" not in complaint or "does not exist" not in complaint:
             return False

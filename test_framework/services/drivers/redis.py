@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from test_framework.services import probes
 from test_framework.services.binaries import not_on_path, on_path, package_of
-from test_framework.services.drivers.driver import ASKING_SECONDS, Driver, Server
+from test_framework.services.drivers.driver import ASKING_SECONDS, Driver, RunningServer
 from test_framework.services.probes import Address
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Redis(Driver):
     def options(self, address: Address, data: Path, stack: str) -> list[str]:
         return ["--port", "0", "--unixsocket", str(address.path), "--unixsocketperm", "700", "--dir", str(data)]
 
-    def check(self, server: Server) -> str:
+    def check(self, server: RunningServer) -> str:
         """Have it take our password, or be our process."""
         said = probes.ask_redis(server.address, server.password)
         name = said.get("process_id", "").strip()

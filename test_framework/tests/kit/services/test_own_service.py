@@ -25,7 +25,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from test_framework.services.drivers import Driver, Server
+from test_framework.services.drivers import Driver, RunningServer
 from test_framework.services.probes import NotReadyError, WrongServerError
 
 SERVER = """
@@ -71,7 +71,7 @@ class Notes(Driver):
     def options(self, address, data, stack):
         return ["-c", SERVER, str(address.port), stack]
 
-    def check(self, server: Server):
+    def check(self, server: RunningServer):
         said = ask(str(server.address))
         if server.stack and said != server.stack:
             raise WrongServerError(f"{server.address} is {said!r}, not {server.stack!r}")

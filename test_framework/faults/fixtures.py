@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from test_framework.configuration import project_root, table_of
 from test_framework.modes import WITH_SERVICES, Mode
 from test_framework.running.machine import service_lacking
 from test_framework.running.needs import KNOWN, Need, requires
-from test_framework.services.named_drivers import named_drivers
 from test_framework.services.state import ServiceName
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the services that pyproject.toml names what the kit's own have: a need, and fixtures."""
-    if not named_drivers():
+    if not table_of(project_root()).get("drivers"):
         return
     from test_framework.services.drivers import DriverError, drivers
 

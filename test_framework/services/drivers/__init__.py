@@ -11,9 +11,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from test_framework import CHECKOUT
+from test_framework.configuration import project_root, table_of
 from test_framework.services.drivers.driver import Driver, RunningServer
-from test_framework.services.named_drivers import named_drivers
 from test_framework.services.state import ServiceError, ServiceName
 
 __all__ = ["Driver", "DriverError", "RunningServer", "driver_of", "drivers", "service_names"]
@@ -30,9 +29,10 @@ class DriverError(ServiceError):
 
 
 @functools.cache
-def drivers(checkout: Path = CHECKOUT) -> dict[ServiceName, Driver]:
+def drivers(root: Path | None = None) -> dict[ServiceName, Driver]:
     """Return every driver by the name of its service: the kit's, then the project's."""
-    found = [load(path, checkout) for path in (*OWN, *named_drivers(checkout))]
+    root = root or project_root()
+    found = [load(path, root) for path in (*OWN, *table_of(root).get("drivers", []))]
     return {driver.name: driver for driver in found}
 
 
@@ -46,11 +46,11 @@ def service_names() -> tuple[ServiceName, ...]:
     return tuple(drivers())
 
 
-def load(path: str, checkout: Path = CHECKOUT) -> Driver:
+def load(path: str, root: Path) -> Driver:
     """Make the driver that `package.module:Class` names."""
     module, _, name = path.partition(":")
-    if str(checkout) not in sys.path:
-        sys.path.append(str(checkout))  # a console script's path does not begin with the project
+    if str(root) not in sys.path:
+        sys.path.append(str(root))  # a console script's path does not begin with the project
     try:
         made = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError, ValueError) as reason:

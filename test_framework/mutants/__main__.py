@@ -43,13 +43,14 @@ def say(line: str) -> None:
 
 async def run(root: Path, words: Sequence[str], jobs: int, say: Say = say) -> int:
     """Try the ways whose name holds one of the words, or all; 0 where each was noticed."""
-    known = [mutant for file in lists(root) for mutant in read(file)]
+    files = lists(root)
+    known = [mutant for file in files for mutant in read(file)]
     mutants = [mutant for mutant in known if not words or any(word in mutant.name for word in words)]
-    if not known:
+    if files and not known:
         say(f"{LIST} names no way to break the service yet, and says how to write one")
         return 0
     if not mutants:
-        say(f"no way in {LIST} is called so: {' '.join(words)}")
+        say(f"no way in {LIST} is called so: {' '.join(words)}" if files else f"there is no {LIST} below {TESTS[0]}/")
         return 2
     outcomes = _stale(mutants, root, say)
     possible = [mutant for mutant in mutants if mutant.name not in {each.name for each in outcomes}]

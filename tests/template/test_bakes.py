@@ -126,6 +126,16 @@ def test_a_project_is_the_live_tree_less_a_listed_difference(
     assert {name for name in changed if b"template only" not in live[name].content} == set()
 
 
+def test_git_marks_the_engine_and_the_kit_as_vendored(project: Path, workbench: Workbench, tmp_path: Path) -> None:
+    shutil.copy2(project / ".gitattributes", tmp_path)
+    workbench.succeed("git", "init", "--quiet", cwd=tmp_path)
+    files = ("commitstream/hub.py", "test_framework/guards/mocks.py", "app/main.py", "tests/mutants.md")
+
+    marked = workbench.succeed("git", "check-attr", "linguist-vendored", *files, cwd=tmp_path)
+
+    assert [line.rpartition(": ")[2] for line in marked.splitlines()] == ["set", "set", "unspecified", "unspecified"]
+
+
 def test_nothing_planted_is_lost_or_changed_on_the_way(project: Path) -> None:
     made = tree(project)
 

@@ -9,7 +9,7 @@ import pytest
 
 from test_framework import CHECKOUT
 from test_framework.modes import Mode
-from test_framework.mutants.__main__ import lists
+from test_framework.mutants.__main__ import lists, run
 from test_framework.mutants.patches import Mutant, Patch, StaleMutant, read
 
 MUTANTS = [mutant for file in lists(CHECKOUT) for mutant in read(file)]
@@ -68,6 +68,18 @@ def test_a_list_may_be_empty_and_explain_an_entry(tmp_path: Path) -> None:
     document.write_text(f"# Ways\n\n{indent(ENTRY, ' ' * 4)}", encoding="utf-8")
 
     assert read(document) == []
+
+
+async def test_an_empty_list_is_no_failure_but_no_list_is(tmp_path: Path) -> None:
+    said: list[str] = []
+    missing = await run(tmp_path, [], 1, said.append)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/mutants.md").write_text("# Ways\n", encoding="utf-8")
+    empty = await run(tmp_path, [], 1, said.append)
+
+    assert (missing, empty) == (2, 0)
+    assert said[0] == "there is no mutants.md below tests/"
+    assert "names no way to break the service yet" in said[1]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from stat import S_IFMT
@@ -27,6 +28,8 @@ SHARED_LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
 FOLDERS_OF_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 SHOWN = 120
 Identity = tuple[int, int, int, int]
+MOMENT = 50_000_000
+"""Nanoseconds; the times of files move on in steps of some milliseconds."""
 
 
 class Threads:
@@ -113,7 +116,7 @@ class Descriptors:
         self._claimed = claimed
         self._claimed_files = files
         self._folder = next((folder for folder in FOLDERS_OF_DESCRIPTORS if os.path.isdir(folder)), None)
-        self._known: dict[int, tuple[Identity, tuple[int, str]]] = {}
+        self._known: dict[int, tuple[Identity | None, tuple[int, str]]] = {}
         self._numbers: list[str] = []
         self._opened = -1
 
@@ -124,7 +127,8 @@ class Descriptors:
         return self._listed() if unchanged else self.now()
 
     def now(self) -> dict[Hashable, int]:
-        known: dict[int, tuple[Identity, tuple[int, str]]] = {}
+        known: dict[int, tuple[Identity | None, tuple[int, str]]] = {}
+        now = time.time_ns()
         self._opened = self._origins.opened
         self._numbers = os.listdir(self._folder) if self._folder else []
         for number in map(int, self._numbers):
@@ -132,9 +136,10 @@ class Descriptors:
                 stat = os.fstat(number)
                 identity = stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_mode
                 was = self._known.get(number)
-                shared = not S_IFMT(stat.st_mode)  # as the inode that all epolls have
-                if was is None or was[0] != identity or shared:
-                    was = identity, (number, self._target(number, stat))
+                if was is None or was[0] != identity:
+                    # no identity are the inode that all epolls share, and a time that a file of the next moment has, too
+                    unique = S_IFMT(stat.st_mode) and now - stat.st_ctime_ns > MOMENT
+                    was = identity if unique else None, (number, self._target(number, stat))
                 known[number] = was
             except OSError:  # it was closed meanwhile, as the one is that reads the folder
                 continue

@@ -31,7 +31,7 @@ class Weight:
 
 
 LIMITS = {
-    "agents": {"in all": Weight(478, 54_400), "own": Weight(110, 11_400)},  # to come: 330, 34,000; 110, 10,500
+    "agents": {"in all": Weight(478, 54_400), "own": Weight(110, 10_700)},  # to come: 330, 34,000; 110, 10,500
     "none": {"in all": Weight(394, 44_400), "own": Weight(30, 2_000)},
 }
 

@@ -19,11 +19,24 @@ from test_framework.websocket.clients import Clients
 THE_FIVE = tuple(kind.event_type for kind in JOB_EVENTS)
 STARTED, THOUGHT, BEGUN, DONE, ENDED = THE_FIVE
 STEP = (BEGUN, DONE)
+JOB_SECONDS = 30.0
+"""How long the answer to a job may take: it comes when the job has ended."""
 _JOBS = TypeAdapter(list[JobView])
 _EVENTS = TypeAdapter(list[Envelope])
 
 
 class JobsClient(BackendClient):
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        user: TestUserContext | None = None,
+        deadline: float = JOB_SECONDS,
+        patience: float = 0.0,
+    ) -> None:
+        super().__init__(url, token, user=user, deadline=deadline, patience=patience)
+
     async def start(self, message: str) -> JobView:
         """Have a job carried out; the answer comes when it has ended."""
         answer = await self.expect(202, "POST", "/api/jobs", json={"message": message})

@@ -54,6 +54,7 @@ async def test_ten_users_at_once_with_jobs_of_every_length(shared_server: Server
             assert await user.client.events(job.id) == user.capture.events
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.needs("many_files")
 async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: Server) -> None:
     chance = random.Random(50)
@@ -74,6 +75,7 @@ async def test_fifty_users_at_once_who_come_and_go_in_the_middle(shared_server: 
             assert verdict.valid, verdict
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.needs("many_files")
 async def test_two_hundred_users_at_once(serve: ServeJobs, make_settings: MakeJobsSettings) -> None:
     """With as many connections as in production, and as many who write at a time: a job that waits for one is not safe to repeat."""

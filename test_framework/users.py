@@ -43,6 +43,11 @@ class TestUserContext:
         return cls(settings, id=f"{name}-{secrets.token_hex(4)}", name=name, role=role, metadata=metadata)
 
     @property
+    def stream(self) -> str:
+        """The name of the user's own stream."""
+        return f"user:{self.id}"
+
+    @property
     def token(self) -> str:
         """A token that the app accepts."""
         return project().token(self.settings, self.id)

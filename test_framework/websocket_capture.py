@@ -1,4 +1,4 @@
-"""What arrived at a socket, when, and whether it is what had to: the truth is held against the grammar and the sequence.
+"""What arrived on one stream, when, and whether it is what had to: compared with its numbers and its topic's order.
 
     capture.assert_unbroken()             # every event once, in order, none missing, from the cursor on
     capture.assert_grammatical(run.id)    # one run's events, from agent_started to agent_completed
@@ -18,9 +18,12 @@ from datetime import UTC, datetime
 from pydantic import JsonValue, ValidationError
 
 from commitstream.envelope import Envelope
-from commitstream.topics import user_stream
+from commitstream.topics import USER_TOPIC, Topics
+from commitstream.transports.protocol import CloseCode
 from test_framework.users import TestUserContext
 from test_framework.websocket.difference import difference, disordered, label, unbroken
+from test_framework.websocket.line import Closed
+from test_framework.websocket.order import topic_of
 
 LONGEST_SHOWN = 200
 WORDS = ("ended", "hello", "pong", "subscribed", "token", "unsubscribed")
@@ -37,7 +40,7 @@ class Malformed:
 
 @dataclass
 class WebSocketEventCapture:
-    """Collects the events of one socket: `after` is the cursor it began at, `user` whose events they have to be."""
+    """Collects the events of one stream: `after` is the cursor it began at, `user` who watches it."""
 
     after: int = 0
     events: list[Envelope] = field(default_factory=list)
@@ -47,10 +50,16 @@ class WebSocketEventCapture:
     user: TestUserContext | None = None
     stream: str = ""
     """The stream that is captured; the user's own unless named."""
+    topics: Topics | None = None
+    """The topics whose rules hold; the project's unless others are given."""
+    ending: Closed | None = None
+    """With which code and reason the server has ended the subscription; 1000 where the client asked for it."""
     live_at: int | None = None
     """The number at which the server said that the replay was complete."""
     loses_on_purpose: bool = False
     """The test made the server lose events: they count for no gate."""
+    _uninvited: set[int] = field(default_factory=set, repr=False)
+    """The places in `events` of those that came while there was no subscription."""
 
     def capture(self, text: str) -> None:
         """Take a message: an event, several on a line each, or a word about the connection."""
@@ -59,6 +68,8 @@ class WebSocketEventCapture:
             try:
                 self.events.append(Envelope.model_validate_json(line))
                 self.arrivals.append(arrived)
+                if self.ending is not None:
+                    self._uninvited.add(len(self.events) - 1)
             except ValidationError as error:
                 self._take_no_event(line, error)
 
@@ -67,6 +78,7 @@ class WebSocketEventCapture:
         self.after = self.cursor
         for collected in (self.events, self.arrivals, self.said, self.malformed):
             collected.clear()
+        self._uninvited.clear()
 
     @property
     def cursor(self) -> int:
@@ -117,11 +129,23 @@ class WebSocketEventCapture:
 
     @property
     def foreign(self) -> list[Envelope]:
-        """The events of other streams than the user's own, where the user is known."""
+        """The events that the user may not be shown, where the user is known.
+
+        They are of another stream, of another user's own stream, or came after the server had ended the subscription.
+        """
         if self.user is None:
             return []
-        own = self.stream or str(user_stream(self.user.id))
-        return [event for event in self.events if event.stream != own]
+        stream, own = self.stream or self.user.stream, self.user.stream
+        forbidden = stream.startswith(f"{USER_TOPIC}:") and stream != own
+        events = enumerate(self.events)
+        return [event for place, event in events if forbidden or event.stream != stream or place in self._uninvited]
+
+    @property
+    def exposed(self) -> list[tuple[Envelope, list[str]]]:
+        """The events with metadata that their topic doesn't show its watchers, and the names of it."""
+        topics = [(event, topic_of(event, self.topics)) for event in self.events if event.metadata]
+        hidden = [(e, sorted(e.metadata.keys() - t.metadata_shown(e.type))) for e, t in topics if t is not None]
+        return [(event, names) for event, names in hidden if names]
 
     def late(self, seconds: float) -> list[Envelope]:
         """The events that took longer than that from their writing to their arrival."""
@@ -151,7 +175,7 @@ class WebSocketEventCapture:
         """The events about a subject keep the order of their topic, to the end."""
         events = self.of_run(run_id)
         assert events, f"no event about {run_id} came"
-        if fault := disordered(events):
+        if fault := disordered(events, self.topics):
             raise AssertionError(fault)
 
     def assert_kinds(self, run_id: str, expected: Sequence[str]) -> None:
@@ -167,9 +191,10 @@ class WebSocketEventCapture:
         assert wanted == got, f"other counts than expected:\n{difference(wanted, got)}"
 
     def assert_nothing_foreign(self) -> None:
-        """No event came of another stream than the user's own."""
+        """Nothing came that the user may not be shown: no event, and no metadata."""
         assert self.user is not None, "whose events these have to be is not known: make the capture with a user"
         lines = [f"{label(event)} of {event.stream}" for event in self.foreign]
+        lines += [f"{label(event)} of {event.stream} with {', '.join(names)}" for event, names in self.exposed]
         assert not lines, "\n".join([f"{len(lines)} of {len(self.events)} events are not {self.user.id}'s:", *lines])
 
     def assert_on_time(self, seconds: float) -> None:
@@ -195,6 +220,12 @@ class WebSocketEventCapture:
             return
         if word in WORDS:
             self.said.append(message)
+            if word == "subscribed":
+                self.ending = None
+            elif word == "unsubscribed":
+                self.ending = Closed(1000, word)
+            elif word == "ended" and message["code"] != CloseCode.ALREADY_SUBSCRIBED:
+                self.ending = Closed(message["code"], message["reason"])
             return
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -14,6 +14,8 @@ from test_framework.users import TestUserContext
 CONNECTING_AT_ONCE = 50
 
 Context = TypeVar("Context", bound=TestContext)
+Watch = Sequence[str] | Mapping[str, int | None]
+"""The streams that a client watches; the user's own where none is named."""
 
 
 class Clients(Generic[Context]):
@@ -23,10 +25,16 @@ class Clients(Generic[Context]):
         self._context = context
 
     @asynccontextmanager
-    async def isolated_users(self, server: Server, count: int) -> AsyncIterator[list[Context]]:
-        """Connect so many users, none of whom has to do with another, until the block ends."""
+    async def isolated_users(
+        self, server: Server, count: int, *, watch: Watch | Callable[[TestUserContext], Watch] = ()
+    ) -> AsyncIterator[list[Context]]:
+        """Connect so many users, none of whom has to do with another, until the block ends.
+
+        Each watches their own stream, the streams that `watch` names, or those that it returns for a user.
+        """
         connecting = asyncio.Semaphore(CONNECTING_AT_ONCE)
-        users = [self._context(server, TestUserContext.of(server.settings, f"user{number}")) for number in range(count)]
+        identities = [TestUserContext.of(server.settings, f"user{number}") for number in range(count)]
+        users = [self._context(server, one, watch=watch(one) if callable(watch) else watch) for one in identities]
 
         async def connect(user: Context) -> None:
             async with connecting:
@@ -42,16 +50,19 @@ class Clients(Generic[Context]):
 
     @asynccontextmanager
     async def two_sockets(
-        self, server: Server, user: TestUserContext | None = None
+        self, server: Server, user: TestUserContext | None = None, *, watch: Watch = ()
     ) -> AsyncIterator[tuple[Context, Context]]:
         """Connect one user twice, as a person with two open tabs, until the block ends."""
         user = user or TestUserContext.of(server.settings)
-        async with self._context(server, user) as first, self._context(server, user) as second:
+        async with (
+            self._context(server, user, watch=watch) as first,
+            self._context(server, user, watch=watch) as second,
+        ):
             yield first, second
 
     @asynccontextmanager
     async def slow_reader(
-        self, server: Server, user: TestUserContext | None = None, *, watch: Sequence[str] = ()
+        self, server: Server, user: TestUserContext | None = None, *, watch: Watch = ()
     ) -> AsyncIterator[Context]:
         """Connect a user who says hello and then reads nothing into a small buffer, before `resume_reading` is called."""
         async with AsyncExitStack() as stack:
@@ -64,7 +75,7 @@ class Clients(Generic[Context]):
 
     @asynccontextmanager
     async def dropping(
-        self, server: Server, after: int, user: TestUserContext | None = None, *, watch: Sequence[str] = ()
+        self, server: Server, after: int, user: TestUserContext | None = None, *, watch: Watch = ()
     ) -> AsyncIterator[Context]:
         """Connect a user who vanishes without a close once so many events have come; `connect` brings them back."""
         async with self._context(server, user, watch=watch) as dropped:

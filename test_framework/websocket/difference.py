@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from commitstream.envelope import Envelope
+from commitstream.topics import Topics
 from test_framework.websocket.order import first_fault, missing_end
 
 ALIKE_AT_MOST = 6
@@ -37,12 +38,12 @@ def unbroken(events: Sequence[Envelope], after: int) -> str:
     return f"the stream is broken:\n{difference(wanted, [label(event) for event in events])}"
 
 
-def disordered(events: Sequence[Envelope]) -> str:
+def disordered(events: Sequence[Envelope], topics: Topics | None = None) -> str:
     """Say why the events about one subject are not all that its order wants, to the end; empty where they are."""
-    if (fault := first_fault(events)) is not None:
+    if (fault := first_fault(events, topics)) is not None:
         place, why = fault
         return f"{why}\n{_pointed_at(events, place)}"
-    if ending := missing_end(events):
+    if ending := missing_end(events, topics):
         return f"not ended: {ending} is missing\n{_pointed_at(events, len(events))}"
     return ""
 

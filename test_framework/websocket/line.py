@@ -25,8 +25,8 @@ class NoServer(AssertionError):
 class SocketClosed(AssertionError):
     """The server has closed the socket while something was awaited."""
 
-    def __init__(self, code: int, reason: str, awaited: str) -> None:
-        super().__init__(f"the socket was closed with {code} ({reason or 'no reason given'}) while {awaited}")
+    def __init__(self, code: int, reason: str, awaited: str, *, what: str = "the socket was closed") -> None:
+        super().__init__(f"{what} with {code} ({reason or 'no reason given'}) while {awaited}")
         self.code, self.reason = code, reason
 
 

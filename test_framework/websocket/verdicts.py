@@ -67,17 +67,42 @@ class Validation:
         return "\n".join(f"{name}: {', '.join(what)}" for name, what in faults.items() if what)
 
 
+def judge_all(captures: Sequence[WebSocketEventCapture], expected: Mapping[str, Sequence[str]]) -> Validation:
+    """Judge several streams, each against the types that are expected of it; a fault names its stream."""
+    if unknown := expected.keys() - {capture.stream for capture in captures}:
+        raise ValueError(f"{', '.join(sorted(unknown))} is not watched: expect types of streams that `watch` names")
+    verdicts = {capture.stream: judge(capture, expected.get(capture.stream)) for capture in captures}
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+
+    def named(faults: str) -> tuple[str, ...]:
+        return tuple(f"{fault} ({stream})" for stream, one in verdicts.items() for fault in getattr(one, faults))
+
+    counts = sum((Counter(one.counts) for one in verdicts.values()), Counter[str]())
+    latency = Latency.of([took for capture in captures for took in capture.latencies])
+    return Validation(named("missing"), named("extra"), named("order"), counts, latency)
+
+
 def judge(capture: WebSocketEventCapture, expected: Sequence[str] | None = None) -> Validation:
-    """Hold a stream against its numbers, each of its runs against the grammar, and all of it against what is expected."""
+    """Compare a stream with its numbers, with the order of its topic, and with the types that are expected.
+
+    The order holds for each subject, which has to come to its end. A stream whose events have no subject may go on.
+    """
+    topics = capture.topics
     about = {subject: capture.of_run(subject) for subject in capture.runs}
     wanted, came = Counter(expected or ()), capture.counts
     missing = [f"event {seq}" for seq in capture.missing]
-    missing += [f"{end} of {subject}" for subject, events in about.items() if (end := missing_end(events))]
+    missing += [f"{end} of {subject}" for subject, events in about.items() if (end := missing_end(events, topics))]
     extra = [f"event {label(event)}, again" for event in capture.duplicates]
     extra += [f"event {label(event)} of {event.stream}" for event in capture.foreign]
+    extra += [f"{', '.join(names)} in event {label(event)}" for event, names in capture.exposed]
     extra += [f"what is no event: {fault.reason}" for fault in capture.malformed]
     order = [f"event {label(event)}, too late" for event in capture.disordered]
-    order += [f"{fault[1]}, in {subject}" for subject, events in about.items() if (fault := first_fault(events))]
+    order += [
+        f"{fault[1]}, in {subject}" for subject, events in about.items() if (fault := first_fault(events, topics))
+    ]
+    if fault := first_fault(capture.of_run(None), topics, resumed=capture.after > 0):
+        order.append(f"{fault[1]}, in {capture.stream or 'the stream'}")
     if expected is not None:
         missing += [f"{count} × {name}" for name, count in (wanted - came).items()]
         extra += [f"{count} × {name}" for name, count in (came - wanted).items()]

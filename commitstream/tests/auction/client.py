@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from commitstream.tests.auction.application import LotView
+from commitstream.tests.auction.application import Auction, LotView
+from commitstream.topics import Topics
 from test_framework.backend_client import BackendClient
 from test_framework.servers import Server
 from test_framework.test_context import TestContext
 from test_framework.users import TestUserContext
+from test_framework.websocket.clients import Clients
 from test_framework.websocket_capture import WebSocketEventCapture
 
 
@@ -50,17 +52,22 @@ def client_of(server: Server, name: str = "ada") -> AuctionClient:
     return AuctionClient.of(server, TestUserContext.of(server.settings, name))
 
 
-def watching(server: Server, lot: str, user: TestUserContext | None = None, *, after: int | None = 0) -> TestContext:
+class Watcher(TestContext):
+    """A user of the auction on a socket, whose streams keep the auction's rules."""
+
+    topics = Topics(Auction.topics)
+
+
+CLIENTS = Clients(Watcher)
+isolated_users, slow_reader, dropping = CLIENTS.isolated_users, CLIENTS.slow_reader, CLIENTS.dropping
+
+
+def watching(server: Server, lot: str, user: TestUserContext | None = None, *, after: int | None = 0) -> Watcher:
     """Return a user's connection that watches a lot, and the user's own stream."""
     user = user or TestUserContext.of(server.settings, "watcher")
-    return TestContext(server, user, after=after, watch=[f"lot:{lot}", f"user:{user.id}"])
+    return Watcher(server, user, after=after, watch=[f"lot:{lot}", user.stream])
 
 
 def amounts(capture: WebSocketEventCapture) -> list[int]:
     """Return the amounts of the bids, or of the bids by which a user was outbid, in the order in which they came."""
     return [cast("int", event.payload["amount"]) for event in capture.events if "amount" in event.payload]
-
-
-def has_come(capture: WebSocketEventCapture, seq: int) -> bool:
-    """Say whether the event with a number has come."""
-    return capture.cursor >= seq

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import AsyncExitStack
-from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -22,7 +21,7 @@ from commitstream.tests.auction.application import (
     Outbid,
     create_app,
 )
-from commitstream.tests.auction.client import AuctionClient, amounts, client_of, has_come, watching
+from commitstream.tests.auction.client import AuctionClient, amounts, client_of, watching
 from commitstream.tests.auction.tables import Bid
 from commitstream.watchers import CloseReason
 from test_framework.servers import Server, in_loop
@@ -59,11 +58,11 @@ async def test_sixteen_bidders_race_and_no_bid_is_lost(shared_auction: Server) -
             if leaders[before] != leaders[after]:
                 outbid[leaders[before]].append(after)
         for bidder, watcher in pairs:
-            own = watcher.captures[f"user:{bidder.id}"]
+            own = watcher.captures[bidder.known.stream]
             await watcher.wait_for_seq(len(leaders) + 1)
-            await watcher.wait_until(partial(has_come, own, len(outbid[bidder.id])), "every outbid")
-            watcher.capture.assert_unbroken()
-            own.assert_unbroken()
+            await watcher.wait_for_seq(len(outbid[bidder.id]), stream=own.stream)
+            verdict = watcher.validate()
+            assert verdict.valid, verdict
             assert amounts(watcher.capture) == sorted(leaders)
             assert amounts(own) == outbid[bidder.id]
 
@@ -153,8 +152,8 @@ async def test_watchers_see_no_metadata_of_the_bidder(shared_auction: Server) ->
             assert await ada.bid(lot, 1)
             assert await bob.bid(lot, 2)
             await watcher.wait_for_seq(3)
-            own = watcher.captures[f"user:{ada.id}"]
-            await watcher.wait_until(lambda: own.cursor == 1, "the outbid")
+            own = watcher.captures[ada.known.stream]
+            await watcher.wait_for_seq(1, stream=own.stream)
 
             for event in (*watcher.capture.events, *own.events):
                 shown = event.model_dump_json()

@@ -85,9 +85,9 @@ class BackendClient:
         return await self._http.request(method, path, headers=self._headers(headers), **options)
 
     @asynccontextmanager
-    async def stream(self, after: int | None = None) -> AsyncIterator[AsyncIterator[Envelope]]:
-        """Watch the user's events as server-sent events until the block ends."""
-        headers, params = self._headers(None), given({"after": after})
+    async def stream(self, after: int | None = None, of: str | None = None) -> AsyncIterator[AsyncIterator[Envelope]]:
+        """Watch a stream, the user's own unless named, as server-sent events until the block ends."""
+        headers, params = self._headers(None), given({"after": after, "stream": of})
         async with self._http.stream("GET", "/api/events", headers=headers, params=params) as answer:
             if answer.status_code != 200:
                 await answer.aread()

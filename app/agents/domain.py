@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import FastAPI
 from starlette.routing import Mount
@@ -21,15 +21,18 @@ from commitstream.domain import Domain, Gauge
 from commitstream.engine import Engine
 from commitstream.lifecycle.plan import Phase
 from commitstream.lifecycle.startup import StartupManager
+from commitstream.topics import Stream, Topic, user_stream
 
 
 class Agents(Domain):
-    topics = TOPICS
+    topics: Sequence[Topic] = TOPICS
     routers = (routes.router, page.router)
     routes = (Mount("/web", page.static, name="web"),)
 
-    def __init__(self, engine: Engine, model: Model, tools: Sequence[Tool]) -> None:
-        self.runs = Runs(engine.database, engine.journal, owner=engine.process)
+    def __init__(
+        self, engine: Engine, model: Model, tools: Sequence[Tool], stream_of: Callable[[str], Stream] = user_stream
+    ) -> None:
+        self.runs = Runs(engine.database, engine.journal, engine.process, stream_of)
         self.model = model
         self.runner = Runner(self.runs, model, ToolDispatcher(tools))
 

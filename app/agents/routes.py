@@ -18,7 +18,6 @@ from commitstream.envelope import Envelope
 from commitstream.journal import PAGE_CHARACTERS
 from commitstream.service.dependencies import EngineDep, UserDep
 from commitstream.service.problems import Problem, responses
-from commitstream.topics import user_stream
 from commitstream.transports.cursors import Cursor
 
 router = APIRouter(
@@ -167,7 +166,7 @@ async def list_events(
 ) -> Response:
     """Read a run's events from the journal, a page of about a megabyte at most; `Link` has the next."""
     _found(await runs.get(user.id, run_id), run_id)
-    page = await engine.journal.about(user_stream(user.id), run_id, after, limit, PAGE_CHARACTERS)
+    page = await engine.journal.about(runs.stream_of(user.id), run_id, after, limit, PAGE_CHARACTERS)
     more = {} if page.next is None else {"Link": _next(f"/api/runs/{run_id}/events", after=page.next, limit=limit)}
     return Response(f"[{','.join(page.frames)}]", media_type="application/json", headers=more)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,11 +33,6 @@ class Origin:
     trace_id: str | None = None
 
     @property
-    def stream(self) -> Stream:
-        """The stream that the events of the user's runs are written to."""
-        return user_stream(self.user_id)
-
-    @property
     def metadata(self) -> dict[str, str | None]:
         """What is stored with each event; watchers don't get it."""
         return {"request_id": self.request_id, "trace_id": self.trace_id}
@@ -61,10 +56,14 @@ class RunOver(Exception):
 class Runs:
     """Reads and writes the runs of all users."""
 
-    def __init__(self, database: Database, journal: Journal, owner: str) -> None:
+    def __init__(
+        self, database: Database, journal: Journal, owner: str, stream_of: Callable[[str], Stream] = user_stream
+    ) -> None:
+        """`stream_of` gives the stream that a user's runs are written to: their own, or one that others watch too."""
         self._database = database
         self._journal = journal
         self.owner = owner
+        self.stream_of = stream_of
 
     async def start(self, origin: Origin, message: str, key: str | None) -> tuple[Run, bool]:
         """Write a run and its `agent_started`; the same key gives the same run, and False."""
@@ -85,7 +84,7 @@ class Runs:
                 session.add(run)
                 await session.flush()
                 started = AgentStarted(run_id=run.id, message=message)
-                await self._journal.append(session, origin.stream, started, metadata=origin.metadata)
+                await self._journal.append(session, self.stream_of(origin.user_id), started, metadata=origin.metadata)
         except IntegrityError:
             return await self._earlier(origin.user_id, message, key), False
         return run, True
@@ -101,7 +100,7 @@ class Runs:
 
     def draft(self, origin: Origin, event: RunEvent) -> Draft:
         """Serialise an event of a run."""
-        return self._journal.draft(origin.stream, event, origin.metadata)
+        return self._journal.draft(self.stream_of(origin.user_id), event, origin.metadata)
 
     async def log(self, event: Draft, *, again: bool = False) -> None:
         """Write one event of a run; `again` where an earlier attempt may have written it.
@@ -134,9 +133,10 @@ class Runs:
             )
             if ended is None:
                 return False
-            last = await self._journal.last_type(session, origin.stream, run_id)
+            stream = self.stream_of(origin.user_id)
+            last = await self._journal.last_type(session, stream, run_id)
             events = closing(run_id, last, status, ending)
-            await self._journal.append(session, origin.stream, *events, metadata=origin.metadata)
+            await self._journal.append(session, stream, *events, metadata=origin.metadata)
         return True
 
     async def ask_to_cancel(self, user_id: str, run_id: str) -> Run | None:

@@ -66,7 +66,7 @@ class AgentRoom:
         return run
 
     async def events(self, run_id: str) -> list[Envelope]:
-        page = await self.path.journal.about(self.origin.stream, run_id)
+        page = await self.path.journal.about(self.runs.stream_of(self.origin.user_id), run_id)
         return [Envelope.model_validate_json(frame) for frame in page.frames]
 
 

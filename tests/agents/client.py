@@ -6,6 +6,8 @@ async with AgentsClient.of(server, user) as ada:
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from pydantic import TypeAdapter
@@ -13,12 +15,21 @@ from pydantic import TypeAdapter
 from app.agents.routes import RunView
 from commitstream.envelope import Envelope
 from test_framework.backend_client import BackendClient, given
+from tests.agents.rooms import stream_of
 
 _RUNS = TypeAdapter(list[RunView])
 _EVENTS = TypeAdapter(list[Envelope])
 
 
 class AgentsClient(BackendClient):
+    @asynccontextmanager
+    async def stream(self, after: int | None = None, of: str | None = None) -> AsyncIterator[AsyncIterator[Envelope]]:
+        """Watch a stream as server-sent events: that of the user's room, or the user's own."""
+        if of is None and self.user is not None and "@" in self.user.id:
+            of = str(stream_of(self.user.id))
+        async with super().stream(after, of) as events:
+            yield events
+
     async def start_run(self, message: str, key: str | None = None) -> RunView:
         """Start a run; with an idempotency key it is safe to send again."""
         headers = {"Idempotency-Key": key} if key else {}

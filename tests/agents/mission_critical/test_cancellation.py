@@ -11,6 +11,8 @@ from test_framework.backend_client import UnexpectedAnswer
 from tests.agents.context import AgentsContext
 from tests.agents.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
 
+pytestmark = pytest.mark.usefixtures("kind_of_stream")
+
 CANCELLED = {"status": "cancelled"}
 
 

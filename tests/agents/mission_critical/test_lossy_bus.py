@@ -13,10 +13,11 @@ from commitstream import engine as engine_module
 from commitstream import hub as hub_module
 from commitstream.bus.base import BusAway, MemoryBus
 from commitstream.envelope import Batch
-from test_framework.servers import in_loop
+from test_framework.servers import Server, in_loop
 from tests.agents.clients import two_sockets
 from tests.agents.context import AgentsContext
 from tests.agents.mission_critical.ways import THE_FIVE
+from tests.agents.rooms import RoomsServer, app_with_rooms
 
 Deal = Callable[[int, Batch], Sequence[Batch]]
 
@@ -99,21 +100,24 @@ DEALS: dict[str, tuple[Callable[[], Deal], bool]] = {
 
 @asynccontextmanager
 async def served(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, bus: PoorBus
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, kind_of_stream: str, bus: PoorBus
 ) -> AsyncIterator[tuple[AgentsContext, AgentsContext]]:
     """Ada on two sockets, of a service that has this bus and looks into its journal often."""
+    app = app_with_rooms(settings) if kind_of_stream == "shared" else None
     monkeypatch.setattr(hub_module, "RECONCILE_SECONDS", 0.05)
     monkeypatch.setattr(hub_module, "RECONCILE_SECONDS_WITHOUT_BUS", 0.02)
     monkeypatch.setattr(engine_module, "choose_bus", lambda settings, process: bus)
-    async with in_loop(settings) as server, two_sockets(server) as sockets:
-        yield sockets
+    async with in_loop(settings, app) as serving:
+        server: Server = serving if app is None else RoomsServer(settings, serving.url)
+        async with two_sockets(server) as sockets:
+            yield sockets
 
 
 @pytest.mark.parametrize(("deal", "healthy"), DEALS.values(), ids=DEALS)
 async def test_every_event_is_shown_once_and_in_order_by_a_bus_that(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, deal: Callable[[], Deal], healthy: bool
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, kind_of_stream: str, deal: Callable[[], Deal], healthy: bool
 ) -> None:
-    async with served(settings, monkeypatch, PoorBus(deal(), healthy=healthy)) as (first, second):
+    async with served(settings, monkeypatch, kind_of_stream, PoorBus(deal(), healthy=healthy)) as (first, second):
         runs = [await first.start_run("how many words are these") for _ in range(3)]
         for run in runs:
             await first.wait_for_end(run.id)
@@ -126,11 +130,11 @@ async def test_every_event_is_shown_once_and_in_order_by_a_bus_that(
 
 
 async def test_what_a_bus_makes_up_for_another_user_is_shown_to_nobody(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, kind_of_stream: str
 ) -> None:
     """What comes over the bus is only believed where it goes on where the journal's numbers do."""
     bus = PoorBus(lambda count, batch: [batch])
-    async with served(settings, monkeypatch, bus) as (ada, _), AgentsContext(ada.server) as bob:
+    async with served(settings, monkeypatch, kind_of_stream, bus) as (ada, _), AgentsContext(ada.server) as bob:
         run = await ada.run_agent("hello")
         await MemoryBus.publish(bus, [Batch(bob.capture.stream, ada.capture.cursor + 1, ["made up"])])
         await asyncio.gather(ada.ping(), bob.ping())
@@ -141,10 +145,10 @@ async def test_what_a_bus_makes_up_for_another_user_is_shown_to_nobody(
 
 
 async def test_a_socket_that_comes_while_the_bus_is_away_is_shown_what_was_and_what_comes(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, kind_of_stream: str
 ) -> None:
     bus = PoorBus(away, healthy=False)
-    async with served(settings, monkeypatch, bus) as (ada, _):
+    async with served(settings, monkeypatch, kind_of_stream, bus) as (ada, _):
         await ada.run_agent("before")
 
         async with AgentsContext(ada.server, ada.user) as late:

@@ -15,12 +15,15 @@ from tests.agents.clients import dropping, slow_reader
 from tests.agents.context import AgentsContext
 from tests.agents.mission_critical.ways import CALL, ENDED, STARTED, THINKING
 
+pytestmark = pytest.mark.usefixtures("kind_of_stream")
+
 SCRIPT = "!think one\n!call current_time\n!stall 0.02\n!think two\n!call no_such_tool"
 KINDS = [STARTED, THINKING, *CALL, THINKING, *CALL, THINKING, ENDED]
 POSITIONS = range(len(KINDS) + 1)
 NAMES = ["before the beginning", *(f"after {number} {kind}" for number, kind in enumerate(KINDS, 1))]
 
 
+own_streams_alone = pytest.mark.parametrize("kind_of_stream", ["own"], indirect=True)
 every_position = pytest.mark.parametrize("seen", POSITIONS, ids=NAMES)
 
 
@@ -163,6 +166,7 @@ async def test_many_who_come_back_at_once_from_everywhere_see_each_their_rest(ad
         await one.close()
 
 
+@own_streams_alone  # what is long is replayed alike, and takes its time
 async def test_a_long_past_is_replayed_in_pages_without_a_seam(ada: AgentsContext) -> None:
     thoughts = [f"!think {number}" for number in range(620)]  # a page of the journal is 500
     past = [await ada.run_agent("\n".join(thoughts[begin : begin + 124])) for begin in range(0, 620, 124)]
@@ -196,6 +200,7 @@ async def test_who_could_not_read_for_a_while_has_missed_nothing(shared_server: 
         slow.capture.assert_unbroken()
 
 
+@own_streams_alone  # a cursor is refused before anything is sent
 class TestCursorsThatAreUnknown:
     @pytest.mark.parametrize("ahead", [1, 2, 1000, LARGEST_NUMBER - 3])
     async def test_one_ahead_of_everything_is_refused_and_told_to_begin_again(

@@ -16,6 +16,8 @@ from tests.agents.clients import slow_reader, two_sockets
 from tests.agents.context import AgentsContext
 from tests.agents.mission_critical.ways import CALL, ENDED, STARTED, THE_FIVE, THINKING
 
+pytestmark = pytest.mark.usefixtures("kind_of_stream")
+
 
 async def test_a_run_started_over_rest_is_watched_on_two_sockets(shared_server: Server) -> None:
     async with two_sockets(shared_server) as (first, second):

@@ -9,6 +9,8 @@ from commitstream.envelope import Envelope
 from tests.agents.context import AgentsContext
 from tests.agents.mission_critical.ways import WAYS, Way
 
+on_both_kinds_of_stream = pytest.mark.usefixtures("kind_of_stream")
+
 
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Way:
@@ -16,6 +18,7 @@ def way(request: pytest.FixtureRequest) -> Way:
     return found
 
 
+@on_both_kinds_of_stream
 async def test_a_run_is_told_event_by_event_once_and_in_order(ada: AgentsContext, way: Way) -> None:
     run = await ada.run_agent(way.message)
 
@@ -51,6 +54,7 @@ async def test_runs_of_every_way_one_after_another_are_one_unbroken_stream(ada: 
         way.assert_told_by(ada.capture.of_run(run.id))
 
 
+@on_both_kinds_of_stream
 async def test_runs_of_every_way_at_once_are_each_told_whole(ada: AgentsContext) -> None:
     runs = {way: await ada.start_run(way.message) for way in WAYS.values()}
     for run in runs.values():

@@ -13,8 +13,8 @@ from app.settings import Settings
 from commitstream.settings import CONNECTIONS
 from test_framework.faults.breakable import Breakable, Network
 from test_framework.fixtures import MakeSettings
-from test_framework.servers import ProcessServer, in_process
-from tests.agents.performance.ordeal import Breakables
+from test_framework.servers import ProcessServer
+from tests.agents.performance.ordeal import Breakables, in_process_with_rooms
 
 PLENTY = 10_000_000
 
@@ -42,11 +42,11 @@ def shared(make_settings: MakeSettings) -> Settings:
 async def pair(shared: Settings) -> AsyncIterator[list[ProcessServer]]:
     """Two processes of the service, on the same database and Redis."""
     async with AsyncExitStack() as stack:
-        yield await asyncio.gather(*(stack.enter_async_context(in_process(shared)) for _ in range(2)))
+        yield await asyncio.gather(*(stack.enter_async_context(in_process_with_rooms(shared)) for _ in range(2)))
 
 
 @pytest_asyncio.fixture
 async def bystander(make_settings: MakeSettings) -> AsyncIterator[ProcessServer]:
     """A process of its own on the same database, which needs no Redis: what it takes is what the machine gives."""
-    async with in_process(make_settings(redis_url="", requests_per_minute=PLENTY)) as server:
+    async with in_process_with_rooms(make_settings(redis_url="", requests_per_minute=PLENTY)) as server:
         yield server

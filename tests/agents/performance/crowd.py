@@ -1,6 +1,7 @@
 """Users who run agents without pause on several processes, watch all of it, come back whenever they are cut off, and count.
 
-Every user watches on every process at once, so that an event must cross from the process that wrote it to the others.
+Every user watches on every process at once, so that an event must cross from the process that wrote it to the others. Some
+may share a room: their runs are written to one stream, and each of them watches it.
 Truth is the journal in the database: what a socket was shown must be that, frame by frame.
 """
 
@@ -10,11 +11,12 @@ import asyncio
 import itertools
 import json
 import random
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import httpx
@@ -23,14 +25,14 @@ from sqlalchemy import func, select
 from websockets.asyncio.client import ClientConnection
 
 from app.agents.tables import Run, RunStatus
-from app.domains import topics
 from commitstream.counters import EventCounters
 from commitstream.db.database import Database
 from commitstream.journal import Journal
 from commitstream.outbox import Outbox
 from commitstream.settings import EngineSettings
-from commitstream.topics import user_stream
+from commitstream.topics import Topics
 from test_framework.users import TestUserContext
+from tests.agents.rooms import AgentsInRooms, stream_of
 
 PATIENCE_SECONDS = 5.0
 REQUEST_SECONDS = 20.0
@@ -53,6 +55,8 @@ class Answer:
     media: str = ""
     come_back: str = ""
     said: str = ""
+    alone: bool = True
+    """The user writes to a stream of their own, and waits for no other writer."""
 
     @property
     def run(self) -> str:
@@ -65,6 +69,7 @@ class Watch:
 
     def __init__(self, user: TestUserContext, urls: Sequence[str]) -> None:
         self.user = user
+        self.stream = str(stream_of(user.id))
         self.frames: list[str] = []
         self.arrivals: list[datetime] = []
         self.closes: Counter[int] = Counter()
@@ -96,9 +101,10 @@ class Watch:
             await asyncio.sleep(COME_BACK_SECONDS)
 
     async def _watch(self, socket: ClientConnection) -> None:
-        await socket.send(json.dumps({"token": self.user.token, "after": self.cursor}))
+        watched = {self.stream: self.cursor}
+        await socket.send(json.dumps({"token": self.user.token, "watch": watched}))
         hello = json.loads(await socket.recv())
-        assert (hello["type"], hello["streams"]) == ("hello", {str(user_stream(self.user.id)): self.cursor}), hello
+        assert (hello["type"], hello["streams"]) == ("hello", watched), hello
         self.connected.set()
         async for message in socket:
             if "seq" not in json.loads(message):
@@ -126,7 +132,8 @@ class Watch:
                     await self._arrived.wait()
         except TimeoutError:
             raise AssertionError(
-                f"{self.user.id} was shown {self.cursor} of {seq} events after {deadline:g} s; closed by {self.closes}"
+                f"{self.user.id} was shown {self.cursor} of {seq} events of {self.stream} after {deadline:g} s; "
+                f"closed by {self.closes}"
             ) from None
 
 
@@ -161,20 +168,22 @@ class Crowd:
             if time.monotonic() > until:
                 return
             url = self.urls[turn % len(self.urls)]
+            alone = "@" not in user.id
             began = time.monotonic()
             message = {"message": MESSAGES[turn % len(MESSAGES)]}
             try:
                 response = await http.post(f"{url}/api/runs", json=message, headers=headers)
             except httpx.TransportError:
-                self.answers.append(Answer(began, time.monotonic() - began, 0))
+                self.answers.append(Answer(began, time.monotonic() - began, 0, alone=alone))
                 continue
             media, come_back = response.headers.get("content-type", ""), response.headers.get("retry-after", "")
             took = time.monotonic() - began
-            self.answers.append(Answer(began, took, response.status_code, media, come_back, response.text))
+            self.answers.append(Answer(began, took, response.status_code, media, come_back, response.text, alone))
 
     def cursors(self) -> list[set[int]]:
-        """How far each user's sockets have come."""
-        return [{watch.cursor for watch in self.watches if watch.user is user} for user in self.users]
+        """How far the sockets of each stream have come."""
+        streams = dict.fromkeys(watch.stream for watch in self.watches)
+        return [{watch.cursor for watch in self.watches if watch.stream == stream} for stream in streams]
 
     async def runs_ended(self, deadline: float) -> None:
         """Wait until no run is at work any more."""
@@ -198,28 +207,31 @@ class Crowd:
             return set(await session.scalars(select(Run.id)))
 
     async def assert_all_shown(self, deadline: float) -> int:
-        """Every socket was shown what the journal holds of its user: each event once, in order, nothing else."""
-        journal = Journal(self.database, Outbox(EventCounters()), topics())
-        total = 0
+        """Every socket was shown what the journal holds of its stream: each event once, in order, nothing else."""
+        journal = Journal(self.database, Outbox(EventCounters()), Topics(AgentsInRooms.topics))
         truths: dict[str, list[str]] = {}
-        for user in self.users:
-            found = await journal.after(str(user_stream(user.id)), 0, limit=1_000_000)
-            truths[user.id] = list(found.frames) if found else []
-            total += len(truths[user.id])
+        for stream in {watch.stream for watch in self.watches}:
+            found = await journal.after(stream, 0, limit=1_000_000)
+            truths[stream] = list(found.frames) if found else []
         for watch in self.watches:
-            await watch.reach(len(truths[watch.user.id]), deadline)
+            await watch.reach(len(truths[watch.stream]), deadline)
         await asyncio.sleep(0.3)  # time for what must not come: a duplicate, or somebody else's
         for watch in self.watches:
-            assert watch.frames == truths[watch.user.id], f"{watch.user.id} was shown something else than is written"
-        return total
+            assert watch.frames == truths[watch.stream], f"{watch.user.id} was shown something else than is written"
+        return sum(len(truth) for truth in truths.values())
 
 
 @asynccontextmanager
 async def gathered(
-    settings: EngineSettings, urls: Sequence[str], count: int, watches_each: int = 0
+    settings: EngineSettings, urls: Sequence[str], count: int, watches_each: int = 0, sharing: int = 0
 ) -> AsyncIterator[Crowd]:
-    """Users who are all watching when the block begins, on every process, or on as many as they are told to."""
+    """Users who are all watching when the block begins, on every process, or on as many as they are told to.
+
+    So many of them share a room, on servers that have rooms.
+    """
     users = [TestUserContext.of(settings, f"user{number}") for number in range(count)]
+    room = secrets.token_hex(4)
+    users[:sharing] = [replace(user, id=f"{user.id}@{room}") for user in users[:sharing]]
     watches = [
         Watch(user, [*urls[place % len(urls) :], *urls[: place % len(urls)]])
         for number, user in enumerate(users)

@@ -16,15 +16,17 @@ from test_framework.faults.breakable import Breakable, Disk
 from test_framework.fixtures import MakeSettings
 from test_framework.isolation.template import CONNECTION_LOST
 from test_framework.ports import lease_many
-from test_framework.servers import ProcessServer, in_process
+from test_framework.servers import ProcessServer
 from test_framework.waiting import becomes
 from tests.agents.performance.crowd import gathered
 from tests.agents.performance.ordeal import (
+    SHARING,
     USERS,
     Breakables,
     Scenario,
     flapping,
     held,
+    in_process_with_rooms,
     logged_in_as,
     urls,
     work_through,
@@ -73,14 +75,14 @@ async def test_nothing_that_was_taken_is_lost_when(
     shared: Settings,
 ) -> None:
     scenario = SCENARIOS[what]
-    async with gathered(shared, urls(pair), USERS) as crowd:
+    async with gathered(shared, urls(pair), USERS, sharing=SHARING) as crowd:
         await work_through(crowd, pair, lambda: scenario.breaking(breakables), scenario.seconds, scenario.says)
 
 
 async def test_nothing_that_was_taken_is_lost_when_the_disk_is_full(
     disk: Disk, pair: list[ProcessServer], shared: Settings
 ) -> None:
-    async with gathered(shared, urls(pair), USERS) as crowd:
+    async with gathered(shared, urls(pair), USERS, sharing=SHARING) as crowd:
         await work_through(crowd, pair, lambda: held(disk.full(), 2.0), 4.0)
 
         assert 503 in {answer.status for answer in crowd.answers}, "nobody noticed that the disk was full"
@@ -92,8 +94,8 @@ async def test_nothing_that_was_taken_is_lost_while_postgres_refuses_our_login(
     async with AsyncExitStack() as stack:
         role = await stack.enter_async_context(a_role(postgres, shared.database_url))
         settings = make_settings(database_url=role.url, requests_per_minute=shared.requests_per_minute)
-        pair = [await stack.enter_async_context(in_process(settings)) for _ in range(2)]
-        crowd = await stack.enter_async_context(gathered(shared, urls(pair), USERS))
+        pair = [await stack.enter_async_context(in_process_with_rooms(settings)) for _ in range(2)]
+        crowd = await stack.enter_async_context(gathered(shared, urls(pair), USERS, sharing=SHARING))
         await work_through(crowd, pair, role.refused, 3.5, "failed")
 
 
@@ -169,8 +171,8 @@ async def test_a_service_that_starts_before_its_postgres_says_so_and_serves_once
             group.create_task(absent())
             await gone.wait()
             group.create_task(wait_for_it(f"http://127.0.0.1:{held_port.port}"))
-            server = await stack.enter_async_context(in_process(settings))
-        crowd = await stack.enter_async_context(gathered(settings, [server.url], USERS))
+            server = await stack.enter_async_context(in_process_with_rooms(settings))
+        crowd = await stack.enter_async_context(gathered(settings, [server.url], USERS, sharing=SHARING))
         assert {answer.status for answer in await crowd.work(1.0, 0.2)} == {202}
         await crowd.runs_ended(START_SECONDS)
         assert await crowd.assert_all_shown(START_SECONDS)

@@ -14,14 +14,16 @@ from redis.exceptions import OutOfMemoryError
 from app.settings import Settings
 from test_framework.faults.breakable import Breakable
 from test_framework.fixtures import MakeSettings
-from test_framework.servers import ProcessServer, in_process
+from test_framework.servers import ProcessServer
 from tests.agents.performance.crowd import gathered
 from tests.agents.performance.ordeal import (
+    SHARING,
     USERS,
     Breakables,
     Scenario,
     flapping,
     held,
+    in_process_with_rooms,
     logged_in_as,
     urls,
     work_while,
@@ -70,7 +72,7 @@ async def test_nothing_is_lost_or_late_when_redis(
     shared: Settings,
 ) -> None:
     scenario = SCENARIOS[what]
-    async with gathered(shared, urls(pair), USERS) as crowd:
+    async with gathered(shared, urls(pair), USERS, sharing=SHARING) as crowd:
         breaking = lambda: scenario.breaking(breakables)  # noqa: E731
         await work_while(crowd, pair, bystander, breaking, scenario.seconds, scenario.says)
 
@@ -81,8 +83,8 @@ async def test_nothing_is_lost_while_redis_takes_our_password_no_more(
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(an_account(redis))
         settings = make_settings(redis_url=account.url, requests_per_minute=bystander.settings.requests_per_minute)
-        pair = [await stack.enter_async_context(in_process(settings)) for _ in range(2)]
-        crowd = await stack.enter_async_context(gathered(settings, urls(pair), USERS))
+        pair = [await stack.enter_async_context(in_process_with_rooms(settings)) for _ in range(2)]
+        crowd = await stack.enter_async_context(gathered(settings, urls(pair), USERS, sharing=SHARING))
 
         await work_while(crowd, pair, bystander, account.refused, 3.5, "degraded")
 
@@ -145,9 +147,9 @@ async def test_nothing_is_lost_when_redis_was_absent_at_the_start_and_comes_late
     absence = asyncio.create_task(absent(), name="Redis is absent")
     try:
         await gone.wait()
-        async with in_process(shared) as one, in_process(shared) as other:
+        async with in_process_with_rooms(shared) as one, in_process_with_rooms(shared) as other:
             pair = [one, other]
-            async with gathered(shared, urls(pair), USERS) as crowd:
+            async with gathered(shared, urls(pair), USERS, sharing=SHARING) as crowd:
                 await work_while(crowd, pair, bystander, come, 3.0, "degraded")
     finally:
         comes.set()

@@ -29,7 +29,16 @@ STARTING_SECONDS = 10.0
 STOPPING_SECONDS = 5.0
 # waits for a word before it becomes the server: if we die before the server is registered, it reads nothing and ends
 HELD_START = 'read -r go && exec "$@" </dev/null'
-_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class _Started(subprocess.Popen[bytes]):
+    """A server. It belongs to its stack, so that it may outlive this process, of which Python would complain at its end."""
+
+    def __del__(self) -> None:
+        """Say nothing."""
+
+
+_children: dict[int, _Started] = {}
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ class ProcessProvider:
 
     def launch(self, service: ServiceName, command: list[str], account: Account) -> None:
         with self.log(service).open("ab") as log:
-            process = subprocess.Popen(
+            process = _Started(
                 ["/bin/sh", "-c", HELD_START, "sh", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,

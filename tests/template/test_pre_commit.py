@@ -19,9 +19,9 @@ NEEDED = (CONFIG, "pyproject.toml", "test_framework/guards", "test_framework/__i
 SECONDS = 240  # the first commit builds the hooks' environments
 
 FAULTS = {
-    "ruff": ("app/lazy.py", "import os\n"),
+    "ruff": ("app/too_new.py", 'name = f"{\'a\' + "b"}"\n'),
     "ruff-format": ("app/untidy.py", "x  =  1\n"),
-    "guards": ("app/too_new.py", 'name = f"{\'a\' + "b"}"\n'),
+    "guards": ("app/merged.py", "x = 1\n<<<<<<< HEAD\n"),
     "secrets": ("app/open.py", 'KEY = "AKIA' + "IOSFODNN7EXAMPLF" + '"\n'),
     "secrets-in-tests": ("tests/unit/test_open.py", '"""-----BEGIN RSA PRIVATE ' + 'KEY-----"""\n'),
     "zizmor": (

@@ -21,6 +21,7 @@ ALWAYS = (
     "commitstream/db/migrate.py:*",  # alembic works while nothing is served yet
     "test_framework/service_pool.py:*",  # a test that starts, pauses or ends a server waits until that is done
     "test_framework/services/*.py:*",
+    "test_framework/services/drivers/*.py:*",
     "test_framework/faults/breakable.py:*",
 )
 """The callers that may block in every project: libraries, the engine, and the kit."""

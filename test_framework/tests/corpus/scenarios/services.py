@@ -23,7 +23,7 @@ SCENARIOS = (
 
         def test_server(server):
             pass
-        """, mode="integration", patches=(("test_framework/services/processes.py", '["--port", "0", *socket,', '["--port", "0", "--no-such-option", "1", *socket,'),)),
+        """, mode="integration", patches=(("test_framework/services/drivers/redis.py", '["--port", "0", ', '["--port", "0", "--no-such-option", "1", '),)),
     Scenario("postgres-data-damaged", S, INFRASTRUCTURE, """
         import pytest
         from test_framework.service_pool import ServicePool

@@ -150,23 +150,3 @@ async def test_settings_that_can_not_be_used_end_it_with_lines_that_name_them(em
     assert "APP_PORT" in ended.complained
     assert "APP_LOG_LEVEL" in ended.complained
     ended.assert_no_traceback()
-
-
-async def test_production_without_a_secret_ends_it(embedded: Environment) -> None:
-    async with run({**embedded, "APP_ENVIRONMENT": "production", "APP_TOKEN_SECRET": ""}) as process:
-        ended = await process.ended()
-
-    assert ended.code == 2
-    assert "APP_TOKEN_SECRET" in ended.complained
-
-
-async def test_production_makes_tokens_for_nobody_and_does_not_speak_of_it(embedded: Environment) -> None:
-    async with run({**embedded, "APP_ENVIRONMENT": "production"}) as process:
-        async with httpx.AsyncClient(base_url=await process.url(), trust_env=False) as client:
-            assert (await client.post("/api/dev/token", json={"user": "ada"})).status_code == 404
-            described = await client.get("/openapi.json")
-
-        assert "/api/runs" in described.json()["paths"]
-        assert "/api/dev/token" not in described.json()["paths"]
-        assert SECRET not in described.text
-        assert_ended_well(await process.ended(signal.SIGTERM))

@@ -7,10 +7,7 @@ import asyncio
 import pytest
 
 from commitstream.envelope import Envelope
-from commitstream.journal import LARGEST_NUMBER
-from test_framework.backend_client import UnexpectedAnswer
 from test_framework.servers import Server
-from test_framework.websocket.line import SocketClosed
 from tests.agents.clients import dropping, slow_reader
 from tests.agents.context import AgentsContext
 from tests.agents.mission_critical.ways import CALL, ENDED, STARTED, THINKING
@@ -23,7 +20,6 @@ POSITIONS = range(len(KINDS) + 1)
 NAMES = ["before the beginning", *(f"after {number} {kind}" for number, kind in enumerate(KINDS, 1))]
 
 
-own_streams_alone = pytest.mark.parametrize("kind_of_stream", ["own"], indirect=True)
 every_position = pytest.mark.parametrize("seen", POSITIONS, ids=NAMES)
 
 
@@ -166,20 +162,6 @@ async def test_many_who_come_back_at_once_from_everywhere_see_each_their_rest(ad
         await one.close()
 
 
-@own_streams_alone  # what is long is replayed alike, and takes its time
-async def test_a_long_past_is_replayed_in_pages_without_a_seam(ada: AgentsContext) -> None:
-    thoughts = [f"!think {number}" for number in range(620)]  # a page of the journal is 500
-    past = [await ada.run_agent("\n".join(thoughts[begin : begin + 124])) for begin in range(0, 620, 124)]
-
-    async with AgentsContext(ada.server, ada.user, joined=True) as late:
-        last = await ada.start_run("!think and live")
-        await late.wait_for_end(last.id)
-
-        late.capture.assert_unbroken()
-        shown = [event.payload.get("thought") for run in past for event in late.capture.of_run(run.id)[1:-1]]
-        assert shown == [str(number) for number in range(620)]
-
-
 async def test_who_could_not_read_for_a_while_has_missed_nothing(shared_server: Server) -> None:
     async with (
         slow_reader(shared_server) as slow,
@@ -198,56 +180,3 @@ async def test_who_could_not_read_for_a_while_has_missed_nothing(shared_server: 
 
         slow.capture.assert_same_as(quick.capture)
         slow.capture.assert_unbroken()
-
-
-@own_streams_alone  # a cursor is refused before anything is sent
-class TestCursorsThatAreUnknown:
-    @pytest.mark.parametrize("ahead", [1, 2, 1000, LARGEST_NUMBER - 3])
-    async def test_one_ahead_of_everything_is_refused_and_told_to_begin_again(
-        self, ada: AgentsContext, ahead: int
-    ) -> None:
-        await ada.run_agent("!think")  # three events
-        async with AgentsContext(ada.server, ada.user, after=3 + ahead) as lost:
-            closed = await lost.wait_for_close()
-
-        assert closed.code == 4410
-        assert closed.reason == f"cursor {3 + ahead} is ahead of the last event, 3: begin again with after 0"
-        with pytest.raises(UnexpectedAnswer, match=r"(?s)got 409.*begin again at 0"):
-            async with ada.client.stream(after=3 + ahead):
-                pass
-
-    async def test_one_of_a_user_who_has_no_events_is_refused(self, shared_server: Server) -> None:
-        async with AgentsContext(shared_server, after=1) as nobody:
-            assert (await nobody.wait_for_close()).code == 4410
-
-    async def test_one_of_another_user_shows_one_s_own_events_if_there_are_so_many(
-        self, ada: AgentsContext, bob: AgentsContext
-    ) -> None:
-        await bob.run_agent("!think his")
-        await ada.run_agent("hers, longer")
-
-        async with AgentsContext(bob.server, bob.user, after=ada.capture.cursor) as confused:
-            assert (await confused.wait_for_close()).code == 4410
-        async with AgentsContext(ada.server, ada.user, after=bob.capture.cursor) as lucky:
-            await lucky.wait_for_seq(5)
-            assert lucky.capture.events == ada.capture.events[3:]
-
-    @pytest.mark.parametrize("after", [-1, 1.5, "3", LARGEST_NUMBER + 1, True, []], ids=repr)
-    async def test_one_that_is_no_number_of_an_event_is_no_hello(self, ada: AgentsContext, after: object) -> None:
-        wrong = AgentsContext(ada.server, ada.user, after=after)  # type: ignore[arg-type]
-
-        with pytest.raises(SocketClosed) as closed:
-            await wrong.connect()
-
-        assert closed.value.code == 4400
-        await wrong.close()
-
-    async def test_who_was_refused_begins_again_and_sees_everything(self, ada: AgentsContext) -> None:
-        run = await ada.run_agent("hello")
-        async with AgentsContext(ada.server, ada.user, after=99) as lost:
-            await lost.wait_for_close()
-
-            await lost.connect(after=0)
-            await lost.wait_for_end(run.id)
-
-            lost.capture.assert_same_as(ada.capture)

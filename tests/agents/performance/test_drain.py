@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 
 from app.agents.events import AgentCompleted, AgentStarted, AgentThinking
 from test_framework.fixtures import MakeSettings
 from test_framework.servers import in_process
 from test_framework.services.service import Service
-from test_framework.waiting import becomes
 from tests.agents.context import AgentsContext
 
 GONE_SECONDS = 8.0
 REST_SECONDS = 15.0
-PATIENT_SECONDS = 20.0
 
 
 async def test_a_process_that_ends_shows_the_end_of_its_runs_before_it_lets_sockets_go(
@@ -33,24 +30,6 @@ async def test_a_process_that_ends_shows_the_end_of_its_runs_before_it_lets_sock
         ada.capture.assert_kinds(run.id, [kind.event_type for kind in (AgentStarted, AgentThinking, AgentCompleted)])
         assert ada.capture.events[-1].payload["status"] == "interrupted"
         assert (closed.code, code) == (1012, 0)
-
-
-async def test_a_second_signal_ends_a_patient_process_at_once(make_settings: MakeSettings) -> None:
-    patient = make_settings(environment="production", shutdown_timeout_seconds=PATIENT_SECONDS)
-    async with in_process(patient) as server, AgentsContext(server) as ada:
-        await ada.client.start_run("!stall 60")
-
-        async def draining() -> bool:
-            return (await ada.client.ready()).status == "draining"
-
-        began = time.monotonic()
-
-        server.process.send_signal(signal.SIGTERM)
-        await becomes(draining, "the process draining")
-        server.process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(server.process.wait(), GONE_SECONDS)
-
-        assert time.monotonic() - began < PATIENT_SECONDS / 2
 
 
 async def test_a_process_whose_database_has_frozen_ends_in_its_time_and_says_what_it_left(

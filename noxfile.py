@@ -227,10 +227,11 @@ def bench(session: nox.Session) -> None:
 # <<< template only
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
-    """Build the wheel of commitstream into dist/; the same files give the same bytes."""
+    """Build the wheels of the engine and of the test kit into dist/; the same files give the same bytes."""
     install(session)
-    with session.chdir("commitstream"):
-        session.run("python", "-m", "hatchling", "build", "--target", "wheel", "--directory", str(HERE / "dist"))
+    for package in ("commitstream", "test_framework"):
+        with session.chdir(HERE / package):
+            session.run("python", "-m", "hatchling", "build", "--target", "wheel", "--directory", str(HERE / "dist"))
 
 
 @nox.session(default=False)

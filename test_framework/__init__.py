@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+
+def _checkout() -> Path:
+    """Return the folder that the kit's source lies in; of an installed kit, the nearest from here upwards with a pyproject.toml."""
+    beside = Path(__file__).resolve().parents[1]
+    if (beside / "pyproject.toml").is_file():
+        return beside
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+
+
+CHECKOUT = _checkout()
 SERVICE: tuple[str, ...]
 """The packages of the service under test: its own code, and the engine below it."""
 TESTS_OF_THE_ENGINE = "commitstream/tests"

@@ -14,7 +14,9 @@ from test_framework import CHECKOUT
 from test_framework.services.drivers import drivers, service_names
 from test_framework.services.state import ServiceName
 
-COMPOSE_FILE = CHECKOUT / "compose" / "compose.yml"
+INSTALLED = Path(__file__).parents[1] / "compose"
+"""Where the kit's wheel has the files; beside the kit's source they lie in the project."""
+COMPOSE_FILE = (INSTALLED if INSTALLED.is_dir() else CHECKOUT / "compose") / "compose.yml"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::[-?](?P<default>[^}]*))?\}")
 
 

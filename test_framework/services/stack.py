@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -98,7 +99,8 @@ class Stack:
 @functools.cache
 def project_name(checkout: Path) -> str:
     pyproject = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(pyproject["project"]["name"]).lower().replace("_", "-").replace(".", "-")
+    name = str(pyproject.get("project", {}).get("name", checkout.name))
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "project"
 
 
 @functools.cache

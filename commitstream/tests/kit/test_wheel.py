@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import secrets
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,18 +23,14 @@ from sqlalchemy import make_url
 
 from commitstream.tests.documents import block_with, command
 from test_framework import CHECKOUT
-from test_framework.guards.pins import read_lock
 from test_framework.running.hearing import hearing
-from test_framework.running.machine import installer
+from test_framework.tests.wheels import BUILD_SECONDS, INSTALL_SECONDS, build, environment, installed
 from test_framework.waiting import becomes
 
-BUILD_SECONDS = 60
-INSTALL_SECONDS = 180
 START_SECONDS = 20.0
 SEEN_SECONDS = 10.0
 END_SECONDS = 8.0
 ADDRESS = re.compile(r"running on (http://\S+)")
-BUILD = ("-m", "hatchling", "build", "--target", "wheel", "--directory")
 PROVE_ALONE = """
 import commitstream, importlib.util
 for name in commitstream._MODULES:
@@ -51,15 +45,6 @@ pytestmark = [
 ]
 
 
-def build(source: Path, folder: Path) -> Path:
-    """Build a wheel as `nox -s build` does."""
-    subprocess.run(
-        [sys.executable, *BUILD, str(folder)], cwd=source, timeout=BUILD_SECONDS, check=True, capture_output=True
-    )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(CHECKOUT / "commitstream", tmp_path_factory.mktemp("dist"))
@@ -68,23 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a new virtual environment with the wheel and its dependencies, as the lock pins them."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    constraints = folder / "constraints.txt"
-    pins = read_lock((CHECKOUT / "requirements.lock").read_text(encoding="utf-8"))[0]
-    constraints.write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins if pin.holds_here))
-    subprocess.run(
-        [sys.executable, "-m", "virtualenv", "--quiet", str(folder / "venv")], timeout=BUILD_SECONDS, check=True
-    )
-    python = folder / "venv" / "bin" / "python"
-    command = [str(python) if word == sys.executable else word for word in installer()]
-    subprocess.run(
-        [*command, "--quiet", "--constraint", str(constraints), str(wheel)],
-        cwd=folder,
-        env=environment(),
-        timeout=INSTALL_SECONDS,
-        check=True,
-    )
-    return python
+    return installed(wheel, CHECKOUT / "requirements.lock", tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture
@@ -107,12 +76,6 @@ async def new_database(database_url: str) -> AsyncIterator[str]:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
-
-
-def environment(**given: str) -> dict[str, str]:
-    """What a person's shell has: nothing of this checkout, of the kit, or of other settings."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "UV_", "PIP_", "SSL_", "HTTP", "http", "NO_PROXY", "no_proxy")
-    return {**{name: value for name, value in os.environ.items() if name.startswith(kept)}, **given}
 
 
 @dataclass

@@ -47,6 +47,7 @@ MADE_UP = {
     "tests/conftest.py",
     "tests/integration/test_orders.py",
     "tests/orders/mission_critical/test_charges.py",
+    "tests/support/drivers.py",
     "tests/unit/test_orders.py",
 }
 """Files that a document gives as an example, and those that a user or a command writes."""

@@ -15,7 +15,8 @@ import yaml
 from tests.template.workbench import ROOT
 
 CONFIG = ".pre-commit-config.yaml"
-NEEDED = (CONFIG, "pyproject.toml", "test_framework/guards", "test_framework/__init__.py", ".github")
+MODULES = ("test_framework/__init__.py", "test_framework/configuration.py")
+NEEDED = (CONFIG, "pyproject.toml", "test_framework/guards", *MODULES, ".github")
 SECONDS = 240  # the first commit builds the hooks' environments
 
 FAULTS = {

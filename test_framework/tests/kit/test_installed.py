@@ -153,7 +153,7 @@ def test_a_project_without_the_table_runs_as_with_plain_pytest(python: Path, tmp
 
     ended = pytest_in(python, project)
     assert ended.of("test_of_the_kit_nothing_more_is_loaded").results == ["passed"], ended.output
-    for listing in ("--fixtures", "--markers"):
-        said = [pytest_in(python, project, listing, "-q", "-p", "no:randomly", *words).said for words in ((), WITHOUT)]
+    for listing in ("--fixtures", "--markers"):  # -qq, or it would say how long it took
+        said = [pytest_in(python, project, listing, "-qq", "-p", "no:randomly", *words).said for words in ((), WITHOUT)]
         assert said[0] == said[1]
     assert not (project.root / ".reports").exists()

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -149,6 +150,10 @@ def dev(project: ProjectCopy) -> Iterator[Stack]:
         project.invoke("services.down")
 
 
+def records_of(project: ProjectCopy) -> set[Path]:
+    return set(project.root.glob(".reports/*/record.jsonl"))
+
+
 def status_of(project: ProjectCopy) -> dict[str, str]:
     """What `services.status` says of the service."""
     (found,) = json.loads(project.invoke("services.status", "--only", "notes", "--json"))
@@ -171,13 +176,14 @@ def says(url: str) -> str:
 @pytest.mark.timeout(180)
 def test_a_run_starts_empties_heals_breaks_and_reports_it(project: ProjectCopy) -> None:
     project.file(FILE, TESTS)
+    before = records_of(project)
 
     ended = project.run("--mode=integration", "-n0", FILE)
 
     assert ended.code == 0, ended.output
     assert "started notes in " in ended.said
     assert "healed notes 1 time, which no test had asked to pause or to end" in ended.said
-    (record,) = project.root.glob(".reports/*/record.jsonl")
+    (record,) = records_of(project) - before
     assert '"notes"' in record.read_text(encoding="utf-8")
     assert [outcome.results for outcome in ended.outcomes.values() if outcome.results] == [["passed"]] * 5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import sysconfig
 import tempfile
 import traceback
@@ -33,6 +34,8 @@ class Places:
         python = Path(sysconfig.get_path("stdlib")).parent
         home = os.path.expanduser("~")
         homes = {tempfile.gettempdir(): "<tmp>", str(python): "<python>"}
+        if sys.prefix != sys.base_prefix:  # a virtual environment, wherever it lies
+            homes[sys.prefix] = "<env>"
         if len(Path(home).parts) > 1:  # an empty HOME, or an account without one, is the root folder of every path
             homes[home] = "~"
         self._names = {**{f"{place}/": "" for place in self.roots}, **homes}

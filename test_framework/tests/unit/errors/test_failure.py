@@ -59,6 +59,17 @@ def test_what_is_kept_is_small_and_holds_no_secret(tmp_path: Path) -> None:
     assert "postgresql://app:***@db/x" in kept
 
 
+def test_what_is_kept_names_no_folder_of_the_virtual_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.prefix", "/srv/tools/venv")
+    error = RuntimeError('File "/srv/tools/venv/lib/python3.12/site-packages/starlette/datastructures.py", line 696')
+
+    (link,) = links(error, Places(tmp_path))
+
+    assert link.message == 'File "<env>/lib/python3.12/site-packages/starlette/datastructures.py", line 696'
+
+
 def test_an_exception_that_can_t_be_looked_at_is_looked_at(tmp_path: Path) -> None:
     class Broken(Exception):
         def __str__(self) -> str:

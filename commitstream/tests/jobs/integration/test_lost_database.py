@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from commitstream.db.database import CONNECTION_LOST, Database
+from test_framework.faults.lost_connections import allow_connections, end_connections, maintenance
 
 # server and database are both ours to break
 pytestmark = [pytest.mark.usefixtures("postgres"), pytest.mark.isolation("clone")]
-
-
-@asynccontextmanager
-async def maintenance(url: str) -> AsyncIterator[tuple[AsyncConnection, str]]:
-    """A connection beside the database under test, and that database's name."""
-    engine = create_async_engine(make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as connection:
-            yield connection, str(make_url(url).database)
-    finally:
-        await engine.dispose()
-
-
-async def break_connections(url: str) -> None:
-    """End every connection to a database from the server's side."""
-    async with maintenance(url) as (connection, name):
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
-        await connection.execute(text(ended), {"name": name})
-
-
-async def shut(url: str, *, doors: bool) -> None:
-    """Let nobody in any more, or let them in again."""
-    async with maintenance(url) as (connection, name):
-        await connection.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not doors}'))
 
 
 async def test_a_login_that_is_refused_for_a_while_is_a_lost_database(database_url: str) -> None:
@@ -49,7 +23,7 @@ async def test_a_login_that_is_refused_for_a_while_is_a_lost_database(database_u
         try:
             await database.ping()
             await connection.execute(text(f"ALTER ROLE {name} NOLOGIN"))
-            await break_connections(database_url)
+            await end_connections(database_url)
             for _ in range(2):
                 with pytest.raises(CONNECTION_LOST):
                     await database.ping()
@@ -66,12 +40,12 @@ async def test_what_a_lost_database_raises_is_known_as_that(database_url: str, f
     try:
         await database.ping()
         if fault == "a shut door":
-            await shut(database_url, doors=True)
-        await break_connections(database_url)
+            await allow_connections(database_url, allowed=False)
+        await end_connections(database_url)
 
         with pytest.raises(CONNECTION_LOST):
             await database.ping()
-        await shut(database_url, doors=False)
+        await allow_connections(database_url, allowed=True)
         await database.ping()
     finally:
         await database.close()

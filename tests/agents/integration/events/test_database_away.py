@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy import text
 
 from app.agents.model import Turn
 from commitstream.hub import Hub
 from commitstream.watchers import Live, QueueWatcher
+from test_framework.faults.lost_connections import allow_connections, end_connections, maintenance
 from test_framework.services.service import Service
 from test_framework.websocket.event_path import EventPath
 from tests.agents.agent_room import agent_room
@@ -22,30 +20,6 @@ pytestmark = [pytest.mark.usefixtures("postgres"), pytest.mark.isolation("clone"
 
 THOUGHTS = 30
 DEADLINE_SECONDS = 15.0
-
-
-@asynccontextmanager
-async def maintenance(url: str) -> AsyncIterator[tuple[AsyncConnection, str]]:
-    """A connection beside the database under test, and that database's name."""
-    engine = create_async_engine(make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as connection:
-            yield connection, str(make_url(url).database)
-    finally:
-        await engine.dispose()
-
-
-async def break_connections(url: str) -> None:
-    """End every connection to a database from the server's side."""
-    async with maintenance(url) as (connection, name):
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
-        await connection.execute(text(ended), {"name": name})
-
-
-async def shut(url: str, *, doors: bool) -> None:
-    """Let nobody in any more, or let them in again."""
-    async with maintenance(url) as (connection, name):
-        await connection.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not doors}'))
 
 
 async def think(turn: Turn) -> str:
@@ -60,7 +34,7 @@ async def test_a_run_outlives_connections_that_break(path: EventPath, database_u
     async with agent_room(path, think) as room:
         run = await room.start()
         for _ in range(breaks):
-            await break_connections(database_url)
+            await end_connections(database_url)
             await asyncio.sleep(0.03)
         events = await room.ended(run)
 
@@ -71,10 +45,10 @@ async def test_a_run_outlives_connections_that_break(path: EventPath, database_u
 async def test_a_run_waits_at_a_shut_door(path: EventPath, database_url: str) -> None:
     async with agent_room(path, think) as room:
         run = await room.start()
-        await shut(database_url, doors=True)
-        await break_connections(database_url)
+        await allow_connections(database_url, allowed=False)
+        await end_connections(database_url)
         await asyncio.sleep(0.5)
-        await shut(database_url, doors=False)
+        await allow_connections(database_url, allowed=True)
         events = await room.ended(run)
 
     assert [event.payload.get("thought") for event in events[1:-1]] == [str(number) for number in range(THOUGHTS)]
@@ -104,10 +78,10 @@ async def test_watchers_are_shown_everything_when_the_database_is_back(path: Eve
     await hub.attach(box, "user:ada")
     async with agent_room(path, think) as room:
         run = await room.start()
-        await shut(database_url, doors=True)
-        await break_connections(database_url)
+        await allow_connections(database_url, allowed=False)
+        await end_connections(database_url)
         await asyncio.sleep(0.5)
-        await shut(database_url, doors=False)
+        await allow_connections(database_url, allowed=True)
         events = await room.ended(run)
 
     shown: list[str] = []

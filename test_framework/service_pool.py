@@ -148,7 +148,7 @@ class ServicePool:
             raise ServiceError("the run left something behind", ", ".join(left), "invoke clean.run")
 
     def has(self, name: ServiceName) -> bool:
-        """Say whether somebody here has asked for a service."""
+        """Say whether a test of this process has used a service."""
         return name in self._services
 
     @property
@@ -214,7 +214,7 @@ class ServicePool:
         return self._own_where_cheap(name, choice)
 
     def _own_where_cheap(self, name: ServiceName, choice: Choice) -> Choice:
-        """Give a worker a server of its own where that is a small process, and not in a container."""
+        """Give each worker a separate server where that is a small process, and not in a container."""
         if not self.worker or not driver_of(name).one_per_worker or choice.warm or choice.provider.name not in CHEAP:
             return choice
         stack = choice.stack.of_a_worker(self.worker)

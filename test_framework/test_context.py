@@ -52,7 +52,7 @@ class TestContext:
         joined: bool = False,
         watch: Sequence[str] | Mapping[str, int | None] = (),
     ) -> None:
-        """Watch the user's own stream, or those that `watch` names: from `after` on, or each from a cursor of its own."""
+        """Watch the user's own stream, or those that `watch` names: from `after` on, or each from its cursor."""
         self.server = server
         self.user = user or TestUserContext.of(server.settings)
         self.client = self.client_of(server, self.user)

@@ -1,6 +1,6 @@
 """What this machine and this checkout need, one check each: it says what it saw, and the command that mends it.
 
-A check is a plain function that returns a `CheckResult`. Whoever knows another thing to look at appends to `CHECKS`.
+A check is a plain function that returns a `CheckResult`. To add a check, append it to `CHECKS`.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class ComposeProvider(Containers):
         return Observation(State.HEALTHY, f"container {container['Id'][:12]}")
 
     def server(self, service: ServiceName, port: int) -> RunningServer:
-        """Return what a driver is told of the server behind a port."""
+        """Return what a driver has to know of the server behind a port."""
         return RunningServer(probes.Address(port=port), self.stack.name, self.password(service))
 
     def password(self, service: ServiceName) -> str:
@@ -141,7 +141,7 @@ class ComposeProvider(Containers):
         return FileLock(self.stack.lock_file("compose"), timeout=PULL_SECONDS + UP_SECONDS)
 
     def repair(self, service: ServiceName, found: Observation) -> bool:
-        """Give the server of an old volume the password or what else it lacks; make anew one that can't be given it."""
+        """Give the server of an old volume the password or what else it lacks; create the volume again where that fails."""
         if found.state is State.ENGINE_DOWN:
             return engine.start_if_allowed()
         port = self.published(service)

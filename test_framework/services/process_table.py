@@ -58,7 +58,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def servers_at_work_in(home: Path, programs: Collection[str]) -> set[int]:
-    """Return the processes of a server whose working directory is this one: nobody else's could be there."""
+    """Return the processes of a server whose working directory is this one: no other program works there."""
     import psutil
 
     found: set[int] = set()

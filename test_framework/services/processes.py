@@ -103,7 +103,7 @@ class ProcessProvider:
         driver_of(service).check(server)
 
     def server(self, service: ServiceName, record: Record | None) -> RunningServer:
-        """Return what a driver is told of a server."""
+        """Return what a driver has to know of a server."""
         return RunningServer(self.address(service), self.stack.name, pid=record.pid if record else None)
 
     def start(self, service: ServiceName) -> None:

@@ -71,7 +71,7 @@ class Look:
 
 
 class Watcher:
-    """Looks again and again at how many connections a server has, over one connection of its own."""
+    """Counts the connections of a server repeatedly, over a separate connection."""
 
     def __init__(
         self, find: Callable[[], str | None], count: Callable[[str], AbstractContextManager[Iterator[Look]]]

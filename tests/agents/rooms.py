@@ -55,7 +55,7 @@ def app_with_rooms(settings: Settings, cleanup: CleanupCoordinator | None = None
 
 @dataclass
 class RoomsServer:
-    """A running service with rooms: whoever connects to it is a member of one."""
+    """A running service with rooms: each user who connects becomes a member of one."""
 
     settings: EngineSettings
     url: str

@@ -121,7 +121,7 @@ class Jobs(Domain):
         app.state.jobs = self
 
     async def carry_out(self, user_id: str, message: str, origin: dict[str, JsonValue]) -> str:
-        """Write what the script of a message asks for, each event in a transaction of its own."""
+        """Write the events that the script of a message lists, each in a separate transaction."""
         job_id = secrets.token_hex(8)
 
         async def write(event: JobEvent) -> None:

@@ -30,7 +30,7 @@ ServeJobs = Callable[[JobsSettings], AbstractAsyncContextManager[Server]]
 
 
 def jobs_settings(database_url: str, redis_url: str, channel_prefix: str, **changed: object) -> JobsSettings:
-    """Settings with which nobody runs into a limit that is not what they test."""
+    """Settings whose limits no test reaches unless it tests that limit."""
     own: dict[str, object] = {
         "port": 0,
         "database_url": database_url,
@@ -91,7 +91,7 @@ async def server(request: pytest.FixtureRequest, mode: Mode, settings: JobsSetti
 
 @pytest.fixture(scope="session")
 def serve(mode: Mode) -> ServeJobs:
-    """How a test runs one server itself: in this loop, or in full as a process of its own."""
+    """Return how a test starts one server: in this loop, or as a separate process in full."""
     if mode is Mode.FULL:
         return partial(in_process, module=MODULE)
     return jobs_in_loop

@@ -47,7 +47,7 @@ class Driver:
     programs: tuple[str, ...] = ()
     """The names of its processes: what is left of it is found by them, and by the folder of its data."""
     stop_signal = "SIGTERM"
-    """Ends it in good order."""
+    """Shuts it down gracefully."""
     quick_signal = "SIGKILL"
     """Ends it at once, where its data is not wanted again."""
     one_per_worker = False
@@ -156,9 +156,9 @@ class Driver:
         return given
 
     def fresh(self, url: str, *, private: bool) -> str:
-        """Return where a test finds it empty: take away what others left if it is `private`, or make a place of its own."""
+        """Return where a test finds it empty: delete earlier data if the server is `private`, or create a new namespace."""
         return url
 
     def count_connections(self, url: str) -> AbstractContextManager[Iterator[Look]]:
-        """Look at its connections again and again over one of its own; called where `counts_connections`."""
+        """Count its connections repeatedly over a separate one; called where `counts_connections`."""
         raise NotImplementedError

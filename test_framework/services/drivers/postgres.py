@@ -115,7 +115,7 @@ class Postgres(Driver):
         return probes.ask_postgres(address, user, password, database, "SHOW server_version", ASKING_SECONDS)
 
     def repair(self, server: RunningServer, complaint: str) -> bool:
-        """Make our database if it complains that there is none."""
+        """Create our database if the server reports that it does not exist."""
         if "database" not in complaint or "does not exist" not in complaint:
             return False
         statement = f"CREATE DATABASE {DATABASE}"
@@ -178,7 +178,7 @@ def address_of(url: str) -> Address:
 
 
 def ask_with_driver(url: str, seconds: float = ASKING_SECONDS) -> str:
-    """Ask through the driver, which knows every option a URL may carry, on a loop and a thread of its own."""
+    """Ask through the driver, which knows every option a URL may carry, on a separate loop and thread."""
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
 

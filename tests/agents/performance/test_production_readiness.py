@@ -1,4 +1,4 @@
-"""What a night of operation asks of the service: restarts nobody notices, no growth."""
+"""What a night of operation asks of the service: restarts without lost events, no growth."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from alembic import op
 
 from commitstream.db.base import Moment
 
-# commitstream_0001 made tables of other names: a database that has those is told so, as at an unknown migration
+# commitstream_0001 made tables of other names: the start refuses such a database as one with an unknown migration
 revision = "commitstream_tables_0001"
 down_revision = None
 branch_labels = ("commitstream",)

@@ -1,4 +1,4 @@
-"""How the process begins and ends, whatever it is doing when it is told to."""
+"""How the process starts and shuts down, whatever it is doing when the signal comes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Environment = Mapping[str, str]
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> dict[str, str]:
-    """Nothing real, nothing of the developer's, a port of its own."""
+    """SQLite, no Redis, a free port, and no setting of the developer."""
     return {
         "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/app.db",
         "REDIS_URL": "",
@@ -61,7 +61,7 @@ def hole() -> Iterator[str]:
 
 @pytest.fixture
 def nothing() -> Iterator[str]:
-    """A database where nobody listens, nor can: its port is held."""
+    """A database URL whose port is bound and not listening."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"postgresql+asyncpg://ada:hunter2@127.0.0.1:{held.getsockname()[1]}/app"

@@ -40,8 +40,8 @@ class TestCursorsThatAreUnknown:
                 pass
 
     async def test_one_of_a_user_who_has_no_events_is_refused(self, shared_server: Server) -> None:
-        async with JobsContext(shared_server, after=1) as nobody:
-            assert (await nobody.wait_for_close()).code == 4410
+        async with JobsContext(shared_server, after=1) as unknown_user:
+            assert (await unknown_user.wait_for_close()).code == 4410
 
     async def test_one_of_another_user_shows_one_s_own_events_if_there_are_so_many(
         self, ada: JobsContext, bob: JobsContext

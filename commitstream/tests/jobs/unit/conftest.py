@@ -16,7 +16,7 @@ from test_framework.servers import InLoopServer
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def plain(lasting_database: MakeDatabase) -> AsyncIterator[JobsSettings]:
-    """The settings of the shared service: nobody in it runs into a limit that is not what they test."""
+    """The settings of the shared service: no test reaches its limits."""
     async with lasting_database(application.migrations) as url:
         yield jobs_settings(url, "", f"inside-{secrets.token_hex(4)}")
 
@@ -29,7 +29,7 @@ async def shared(plain: JobsSettings) -> AsyncIterator[Inside]:
 
 @pytest.fixture
 def inside(shared: Inside) -> Inside:
-    """The service, ready, without a server: shared by tests, each of which brings a user of its own."""
+    """The service, ready, without a server: shared by tests, each of which creates a new user."""
     return shared.for_somebody_new()
 
 
@@ -42,7 +42,7 @@ async def served(plain: JobsSettings) -> AsyncIterator[InLoopServer]:
 
 @pytest_asyncio.fixture
 async def watched(served: InLoopServer) -> AsyncIterator[InLoopServer]:
-    """That server; after the test nobody watches any more, and no task of a socket or stream is left."""
+    """That server; after the test no watcher and no task of a socket or stream is left."""
     yield served
     await eventually(lambda: left_over(served), lambda left: not left)
 

@@ -23,7 +23,7 @@ WRONG: dict[str, tuple[int, Ask]] = {
     "a file outside": (404, lambda i: i.client.get("/files/..%2f..%2fmain.py")),
     "a job that is not there": (404, lambda i: i.client.get("/api/jobs/abc", headers=i.user())),
     "a method that is not there": (405, lambda i: i.client.delete("/api/jobs")),
-    "a method nobody knows": (405, lambda i: i.client.request("BREW", "/api/jobs")),
+    "an unknown method": (405, lambda i: i.client.request("BREW", "/api/jobs")),
     "no body": (422, lambda i: i.client.post("/api/jobs", headers=i.user())),
     "no JSON": (422, lambda i: i.client.post("/api/jobs", content="{", headers=i.user())),
     "no object": (422, lambda i: i.client.post("/api/jobs", json=["hello"], headers=i.user())),

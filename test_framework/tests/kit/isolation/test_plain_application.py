@@ -8,7 +8,7 @@ import pytest
 
 from test_framework.tests.shop import RESULTS, plant_shop
 
-pytestmark = pytest.mark.timeout(150)  # a separate run, with services of its own
+pytestmark = pytest.mark.timeout(150)  # a separate run with separate services
 
 
 @pytest.mark.parametrize("arguments", [("--mode=integration",), ("--mode=full", "--without-model")])

@@ -1,4 +1,4 @@
-"""A project adds a service by a driver of its own; commands, healing, faults, fixtures and reports have it without a change."""
+"""A project adds a service by a driver; commands, healing, faults, fixtures and reports have it without a change."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ FILE = "tests/integration/test_notes.py"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> ProjectCopy:
-    """The project with a service that answers HTTP, which a driver of its own describes."""
+    """The project with a service that answers HTTP, which a driver of the project describes."""
     copy = ProjectCopy.at(tmp_path_factory.mktemp("project"), "tests.support.drivers:Notes")
     copy.file("tests/support/drivers.py", DRIVER)
     return copy

@@ -1,4 +1,4 @@
-"""An open file is told from another that took its number, whatever the two have in common."""
+"""The guard distinguishes an open file from another that reuses its descriptor number."""
 
 from __future__ import annotations
 
